@@ -1,0 +1,71 @@
+"""The `laurel` command. Each command's code is imported only when that command is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from elt.errors import LaurelError, UploadRejected
+
+# command → module:attribute
+COMMANDS = {
+    "demo": "cli.demo:demo",
+    "demo-school": "cli.demo:demo_school",
+    "doctor": "cli.platform:doctor",
+    "down": "cli.platform:down",
+    "export": "cli.marts:export",
+    "generate": "cli.generate:generate",
+    "keys": "cli.keys:keys",
+    "logs": "cli.platform:logs",
+    "migrate": "cli.platform:migrate",
+    "models": "cli.models:models",
+    "psql": "cli.platform:psql",
+    "replay": "cli.run:replay",
+    "run": "cli.run:run",
+    "score": "cli.models:score",
+    "services": "cli.platform:services",
+    "status": "cli.uploads:status",
+    "train": "cli.models:train",
+    "up": "cli.platform:up",
+    "upload": "cli.uploads:upload",
+    "withdraw": "cli.uploads:withdraw",
+}
+
+
+class _LazyGroup(click.Group):
+    """Knows its commands by name and imports each when it is first needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        target = COMMANDS.get(cmd_name)
+        if target is None:
+            return None
+        module, _, attribute = target.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="laurel")
+def cli() -> None:
+    """Laurel: from a researcher's file to a named student at risk."""
+
+
+def main() -> None:
+    """Run the command line; Laurel's own errors become one clear line and exit status 1."""
+    try:
+        cli(standalone_mode=True)
+    except LaurelError as error:
+        click.echo(f"{error.title}: {error.detail}", err=True)
+        for issue in error.issues[:20] if isinstance(error, UploadRejected) else []:
+            where = f"line {issue.line}" if issue.line else "file"
+            click.echo(f"  {where}, {issue.column or 'row'}: {issue.hint}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""Every error that Laurel raises on purpose.
+
+    LaurelError
+    ├── ConfigurationError      a setting is missing or wrong; ops must act
+    ├── ContractError           a contract file of ours is wrong; we must act
+    ├── UploadRejected          the file or the request is wrong; its sender must act; never retried
+    │   ├── UnknownDataset
+    │   ├── DigestMismatch
+    │   ├── TruncatedUpload
+    │   └── TooLarge
+    ├── NotFound                no such upload, mart, run … (or not yours)
+    ├── Conflict                the request does not fit the state the thing is in
+    ├── TransientError          may pass by itself; retried with backoff
+    │   ├── DatabaseUnavailable
+    │   ├── StoreUnavailable
+    │   └── DiskFull
+    ├── LoadError               a load failed for a reason that is ours
+    └── TransformError          dbt failed; names the models and tests
+
+Messages say where, what was found, what was expected and what to do. Values of personal columns never
+appear in them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One thing that is wrong with a file: where, which rule, what was found, what to do.
+
+    `line` is the physical line where the record starts (the header is line 1); None for the whole file.
+    `column` is the contract's column name; None for the whole row or file. `found` is None for personal
+    columns. `hint` says in words what was expected.
+    """
+
+    rule: str
+    hint: str
+    line: int | None = None
+    column: str | None = None
+    found: str | None = None
+    severity: Severity = "error"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The issue as plain JSON values."""
+        return asdict(self)
+
+
+class LaurelError(Exception):
+    """Base of all of Laurel's own errors. `title` is a short constant text per class."""
+
+    title = "Laurel could not do this"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class ConfigurationError(LaurelError):
+    """A setting is missing or wrong."""
+
+    title = "The configuration is incomplete"
+
+
+class ContractError(LaurelError):
+    """A contract file is wrong. Names the file and the key."""
+
+    title = "A contract is wrong"
+
+
+class UploadRejected(LaurelError):
+    """What was handed in cannot be taken. Carries all issues found, up to a cap."""
+
+    title = "The file was not accepted"
+
+    def __init__(self, detail: str, issues: list[Issue] | None = None) -> None:
+        super().__init__(detail)
+        self.issues: list[Issue] = issues or []
+
+
+class UnknownDataset(UploadRejected):
+    """No contract has this name."""
+
+    title = "Unknown dataset"
+
+
+class DigestMismatch(UploadRejected):
+    """The bytes that arrived are not those the sender described."""
+
+    title = "The digest does not match the bytes"
+
+
+class TruncatedUpload(UploadRejected):
+    """The body ended before its announced length, or before the form's last boundary."""
+
+    title = "The upload was cut short"
+
+
+class TooLarge(UploadRejected):
+    """The body is larger than the limit."""
+
+    title = "The file is too large"
+
+
+class NotFound(LaurelError):
+    """There is no such thing, or it is not the caller's."""
+
+    title = "Not found"
+
+
+class Conflict(LaurelError):
+    """The thing is in a state that does not allow this."""
+
+    title = "Not possible in this state"
+
+
+class TransientError(LaurelError):
+    """Something that may pass by itself. `retry_after` is in seconds."""
+
+    title = "Not available right now"
+
+    def __init__(self, detail: str, retry_after: int = 10) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+
+class DatabaseUnavailable(TransientError):
+    """The database did not answer."""
+
+    title = "The database is not available"
+
+
+class StoreUnavailable(TransientError):
+    """The object store did not answer."""
+
+    title = "The object store is not available"
+
+
+class DiskFull(TransientError):
+    """There is no room left where the bytes should go."""
+
+    title = "No room left"
+
+
+class LoadError(LaurelError):
+    """A load failed for a reason that is ours, not the file's."""
+
+    title = "The load failed"
+
+
+class TransformError(LaurelError):
+    """dbt failed. `failures` holds one line per model or test that failed."""
+
+    title = "Building the marts failed"
+
+    def __init__(self, detail: str, failures: list[str] | None = None) -> None:
+        super().__init__(detail)
+        self.failures: list[str] = failures or []

@@ -1,0 +1,201 @@
+"""The ledger, keys, runs, and the tables of the model."""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+LEDGER = """
+create table ops.keys (
+    key_id        uuid primary key,
+    name          text not null,
+    role          text not null check (role in ('researcher', 'teacher', 'analyst', 'admin')),
+    school_id     text,
+    prefix        text not null,
+    key_sha256    bytea not null unique,
+    created_at    timestamptz not null default now(),
+    created_by    text not null,
+    expires_at    timestamptz,
+    last_used_at  timestamptz,
+    revoked_at    timestamptz
+);
+comment on table ops.keys is 'API keys of programs. Only the SHA-256 of a key is stored.';
+
+create table ops.uploads (
+    upload_id     uuid primary key,          -- version 7: in order of time
+    dataset       text not null,
+    school_id     text not null,             -- for rows that name no school
+    uploader      text not null,             -- principal, e.g. key:<key_id>
+    origin        text not null default 'api' check (origin in ('api', 'inbox', 'source', 'demo')),
+    title         text,
+    note          text,
+    parent_id     uuid references ops.uploads, -- this upload fixes rejected rows of that one
+    version       integer not null default 1,  -- the newest version
+    live_version  integer,                     -- the version whose rows are in raw; null: none
+    created_at    timestamptz not null,
+    withdrawn_at  timestamptz,
+    withdrawn_by  text
+);
+create index on ops.uploads (uploader, upload_id desc);
+create index on ops.uploads (parent_id) where parent_id is not null;
+
+create table ops.upload_versions (
+    upload_id     uuid not null references ops.uploads,
+    version       integer not null,
+    object_key    text not null unique,
+    filename      text not null,
+    media_type    text,
+    size_bytes    bigint not null,
+    sha256        text not null,
+    options       jsonb not null default '{}',
+    uploader      text not null,
+    received_at   timestamptz not null,
+    ranked_at     timestamptz not null,       -- the newest row per key wins by (ranked_at, line)
+    status        text not null default 'stored'
+        check (status in ('stored', 'loading', 'loaded', 'rejected', 'held', 'withdrawn', 'failed')),
+    reason        text,                       -- why it is rejected, held or failed, for people
+    issues        jsonb not null default '[]', -- findings about the file as a whole
+    detected      jsonb,                      -- encoding, delimiter, header as understood
+    rows_read     bigint,
+    rows_accepted bigint,
+    rows_rejected bigint,
+    rows_repeated bigint,
+    rows_loaded   bigint,
+    warnings      bigint,
+    attempts      integer not null default 0,
+    approved_at   timestamptz,
+    approved_by   text,
+    loading_at    timestamptz,
+    loaded_at     timestamptz,
+    run_id        uuid,
+    primary key (upload_id, version),
+    constraint every_row_is_counted check (rows_read = rows_accepted + rows_rejected + rows_repeated),
+    constraint a_loaded_version_is_counted check (status <> 'loaded' or rows_read is not null)
+);
+create index on ops.upload_versions (status) where status in ('stored', 'loading');
+create index on ops.upload_versions (sha256);
+
+create table ops.row_issues (
+    upload_id     uuid not null,
+    version       integer not null,
+    line          bigint not null,
+    column_name   text,                       -- null: the row as a whole
+    rule          text not null,
+    severity      text not null check (severity in ('error', 'warning')),
+    foreign key (upload_id, version) references ops.upload_versions
+);
+create index on ops.row_issues (upload_id, version, line);
+comment on table ops.row_issues is
+    'Why rows were rejected (error) or loaded with a finding (warning). Cells are read again from the object.';
+
+create table ops.loads (
+    load_id       bigint generated always as identity primary key,
+    upload_id     uuid not null references ops.uploads,
+    version       integer not null,
+    dataset       text not null,
+    kind          text not null check (kind in ('load', 'withdraw', 'erase')),
+    rows          bigint not null,
+    created_at    timestamptz not null default now(),
+    build_run_id  uuid,                       -- the run that is building it into the marts
+    built_at      timestamptz,                -- null: the marts do not show it yet
+    unique (upload_id, version, kind)
+);
+create index on ops.loads (load_id) where built_at is null;
+comment on table ops.loads is
+    'The ledger: one line per change of raw, written in the transaction that made the change.';
+
+create table ops.events (
+    event_id      uuid primary key,           -- version 7; also the name of the object in the store
+    upload_id     uuid not null,
+    kind          text not null,
+    occurred_at   timestamptz not null,
+    body          jsonb not null
+);
+create index on ops.events (upload_id, event_id);
+
+create table ops.inbox_objects (
+    object_key    text not null,
+    etag          text not null,
+    upload_id     uuid,
+    reason        text,                       -- why it could not be adopted
+    seen_at       timestamptz not null default now(),
+    primary key (object_key, etag)
+);
+
+create table ops.idempotency_keys (
+    principal     text not null,
+    key           text not null,
+    fingerprint   text not null,
+    upload_id     uuid not null,
+    created_at    timestamptz not null default now(),
+    primary key (principal, key)
+);
+
+create table ops.runs (
+    run_id        uuid primary key,           -- version 7
+    trigger       text not null,              -- schedule, event, cli, api
+    airflow_run   text,
+    status        text not null check (status in ('running', 'succeeded', 'failed')),
+    started_at    timestamptz not null default now(),
+    finished_at   timestamptz,
+    stages        jsonb not null default '{}',
+    error         text
+);
+create index on ops.runs (run_id) where status = 'running';
+"""
+
+MODEL = """
+create table ml.models (
+    model_id      uuid primary key,           -- version 7
+    target        text not null,
+    version       integer not null,
+    algorithm     text not null,
+    created_at    timestamptz not null default now(),
+    code_version  text not null,
+    data_window   jsonb not null,             -- first and last as-of date, rows, students
+    features      jsonb not null,
+    metrics       jsonb not null,
+    gate          jsonb not null,             -- each condition, what was found, passed or not
+    is_published  boolean not null,
+    object_key    text,                       -- the fitted pipeline in the store
+    unique (target, version)
+);
+
+create table ml.predictions (
+    prediction_id   bigint generated always as identity primary key,
+    target          text not null,
+    model_id        uuid references ml.models, -- null where the plain rule spoke
+    method          text not null check (method in ('model', 'rule')),
+    school_id       text not null,
+    student_id      text not null,
+    as_of_date      date not null,
+    probability     double precision check (probability between 0 and 1), -- null for the rule
+    score           double precision not null, -- orders the worklist; higher is more urgent
+    is_at_risk      boolean not null,
+    reasons         jsonb not null,            -- [{feature, value, effect, text}]
+    recommendations jsonb not null,            -- [{code, text}]
+    data_version    text not null,
+    scored_at       timestamptz not null default now(),
+    run_id          uuid
+);
+create index on ml.predictions (target, school_id, student_id, prediction_id desc);
+
+create function ml.refuse_change() returns trigger language plpgsql as $$
+begin
+    raise exception 'ml.predictions is append only';
+end $$;
+create trigger append_only before update on ml.predictions
+    for each statement execute function ml.refuse_change();
+"""
+
+
+def upgrade() -> None:
+    op.execute("create schema raw; create schema ml;")
+    op.execute(LEDGER)
+    op.execute(MODEL)
+
+
+def downgrade() -> None:
+    raise NotImplementedError("Laurel's migrations only go forward; restore a backup instead.")

@@ -1,0 +1,76 @@
+"""All settings, read from the environment once by each entry point and passed down.
+
+Where `LAUREL_DATABASE_URL` is not set, the platform runs embedded: `./start.sh` has written the missing
+values (fresh secrets, mode 0600) to `$LAUREL_HOME/laurel.env`, and the environment still wins over that file.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from elt.errors import ConfigurationError
+
+PROJECT_DIR = Path(__file__).resolve().parents[1]
+
+
+class Settings(BaseSettings):
+    """What the deployment decides. Field `x` is read from `LAUREL_X`; `.env.example` describes each."""
+
+    model_config = SettingsConfigDict(env_prefix="LAUREL_", extra="ignore", frozen=True)
+
+    home: Path = PROJECT_DIR / "var"
+    database_url: SecretStr
+    airflow_database_url: SecretStr | None = None
+    store_url: str = ""
+    secret_key: SecretStr
+    host: str = "127.0.0.1"
+    port: int = 5000
+    airflow_port: int = 8080
+    airflow_url: str = ""
+    airflow_user: str = "admin"
+    airflow_password: SecretStr | None = None
+    alert_webhook_url: SecretStr | None = None
+    default_school_id: str = "main"
+    max_upload_bytes: int = Field(default=4 * 1024**3, gt=0)
+    hold_share: float = Field(default=0.3, gt=0, le=1)
+    hold_minimum_rows: int = Field(default=100, ge=0)
+    log_json: bool = False
+
+    @property
+    def resolved_store_url(self) -> str:
+        """The store's address; a folder under `home` unless one is set."""
+        return self.store_url or (self.home / "store").resolve().as_uri()
+
+    @property
+    def resolved_airflow_url(self) -> str:
+        """Where Airflow's API answers, without a trailing slash."""
+        return (self.airflow_url or f"http://127.0.0.1:{self.airflow_port}").rstrip("/")
+
+
+def home_dir() -> Path:
+    """Where state lives: `LAUREL_HOME`, else `var/` in the project."""
+    return Path(os.environ.get("LAUREL_HOME") or PROJECT_DIR / "var").resolve()
+
+
+def load_settings() -> Settings:
+    """Read the environment and `$LAUREL_HOME/laurel.env`.
+
+    Raises:
+        ConfigurationError: names each missing or wrong variable, without its value.
+    """
+    home = home_dir()
+    try:
+        return Settings(_env_file=home / "laurel.env", home=home)  # type: ignore[call-arg]
+    except ValidationError as error:
+        faults = "; ".join(
+            f"LAUREL_{'_'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"
+            for fault in error.errors(include_input=False, include_url=False)
+        )
+        raise ConfigurationError(
+            f"{faults}. Set them in the environment (see .env.example), or run ./start.sh up once, "
+            f"which writes {home / 'laurel.env'} for the embedded platform."
+        ) from None

@@ -1,0 +1,77 @@
+"""Connections to the database `elt`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from elt.errors import DatabaseUnavailable
+
+Connection = psycopg.Connection[DictRow]
+
+# Sessions left idle inside a transaction would hold locks for ever after a network cut.
+_SESSION_OPTIONS = "-c idle_in_transaction_session_timeout=300000 -c timezone=UTC"
+
+
+def connect(database_url: str, *, application_name: str = "laurel") -> Connection:
+    """Open a connection whose rows are dictionaries; transactions are explicit (`with c.transaction()`).
+
+    Raises:
+        DatabaseUnavailable: the server does not answer within five seconds or refuses.
+    """
+    try:
+        return psycopg.connect(
+            database_url,
+            autocommit=True,
+            connect_timeout=5,
+            row_factory=dict_row,
+            application_name=application_name,
+            options=_SESSION_OPTIONS,
+            keepalives_idle=30,
+        )
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailable(_without_secrets(error)) from None
+
+
+def open_pool(database_url: str, *, max_size: int = 8, application_name: str = "laurel") -> ConnectionPool[Any]:
+    """A pool for servers. It opens without waiting, so that a process can start before its database."""
+    return ConnectionPool(
+        database_url,
+        min_size=0,
+        max_size=max_size,
+        timeout=5,
+        open=True,
+        check=ConnectionPool.check_connection,
+        kwargs={
+            "autocommit": True,
+            "connect_timeout": 5,
+            "row_factory": dict_row,
+            "application_name": application_name,
+            "options": _SESSION_OPTIONS,
+        },
+    )
+
+
+@contextmanager
+def pooled(pool: ConnectionPool[Any]) -> Iterator[Connection]:
+    """Borrow a connection.
+
+    Raises:
+        DatabaseUnavailable: none could be had in time, or the server went away while it was used.
+    """
+    try:
+        with pool.connection() as connection:
+            yield connection
+    except (PoolTimeout, psycopg.OperationalError) as error:
+        raise DatabaseUnavailable(_without_secrets(error)) from None
+
+
+def _without_secrets(error: Exception) -> str:
+    """The driver's first line; it names host and port, never the password."""
+    first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return f"PostgreSQL: {first_line}"
