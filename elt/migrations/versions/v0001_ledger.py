@@ -8,6 +8,12 @@ revision = "0001"
 down_revision = None
 
 LEDGER = """
+create function ops.row_key(variadic parts text[]) returns uuid
+    language sql immutable parallel safe
+    return md5(array_to_string(parts, chr(31), ''))::uuid;
+comment on function ops.row_key is
+    'The one definition of a row''s key: its primary-key columns as text, in the order of the contract.';
+
 create table ops.keys (
     key_id        uuid primary key,
     name          text not null,
