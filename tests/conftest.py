@@ -1,0 +1,135 @@
+"""What tests share: a real PostgreSQL for the session, a fresh migrated database for each test."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from psycopg import sql
+from pydantic import SecretStr
+
+from elt.settings import PROJECT_DIR, Settings
+from elt.warehouse import Connection, connect
+from local import postgres
+
+if TYPE_CHECKING:
+    from elt.store import Store
+
+_TEMPLATE = "laurel_template"
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """A running server; `url` gives the superuser's address of a database on it."""
+
+    url: Callable[[str], str]
+
+    def execute(self, statement: sql.Composable) -> None:
+        """Run one statement outside any transaction, as superuser, in the database `postgres`."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(statement)
+
+    def create_database(self, name: str, template: str | None = None) -> str:
+        """Make a database, a copy of `template` if one is named; returns its address."""
+        statement = sql.SQL("create database {}").format(sql.Identifier(name))
+        if template is not None:
+            # Copying files is quickest where nothing is flushed to disk.
+            copy = sql.SQL(" template {} strategy file_copy").format(sql.Identifier(template))
+            statement = statement + copy
+        self.execute(statement)
+        return self.url(name)
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database, whoever is connected to it."""
+        self.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A real PostgreSQL in a temporary folder; `LAUREL_TEST_POSTGRES=16` picks the wheel's other version."""
+    version = int(os.environ.get("LAUREL_TEST_POSTGRES", postgres.DEFAULT_VERSION))
+    folder = Path(tempfile.mkdtemp(prefix="laurel-test-pg-"))
+    folder.chmod(0o711)  # the server's account must pass when the tests run as root
+    password = secrets.token_urlsafe(16)
+    cluster = postgres.prepare(folder / "postgres", postgres.find_free_port(), version=version)
+    try:
+        postgres.initialise(cluster, password)
+        process = postgres.start(cluster, password, log=folder / "log", settings=postgres.TEST_SETTINGS)
+        try:
+            yield PostgresServer(lambda database: cluster.url(password, database))
+        finally:
+            postgres.stop(process)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def _template(postgres_server: PostgresServer) -> str:
+    from elt.migrate import migrate  # here, so that unit tests do not wait for Alembic
+
+    migrate(postgres_server.create_database(_TEMPLATE))
+    return _TEMPLATE
+
+
+@pytest.fixture
+def empty_database_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """A fresh database without any of our tables, of this test only."""
+    name = f"empty_{next(_numbers)}"
+    yield postgres_server.create_database(name)
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture
+def database_url(postgres_server: PostgresServer, _template: str) -> Iterator[str]:
+    """A fresh, migrated database of this test only."""
+    name = f"test_{next(_numbers)}"
+    yield postgres_server.create_database(name, _template)
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture
+def connection(database_url: str) -> Iterator[Connection]:
+    """A connection to the test's database; rows are dictionaries, transactions explicit."""
+    with connect(database_url, application_name="laurel-test") as opened:
+        yield opened
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings on the test's database, with home and store in a temporary folder."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("LAUREL_HOME", str(home))
+    return Settings(
+        home=home,
+        database_url=SecretStr(database_url),
+        secret_key=SecretStr("a-key-for-tests-only-0123456789abcdef"),
+        store_url=(home / "store").as_uri(),
+    )
+
+
+@pytest.fixture
+def store(settings: Settings) -> Store:
+    """The test's object store, a folder."""
+    from elt.store import open_store
+
+    return open_store(settings.resolved_store_url)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder with the first real files; the test is skipped where they are not."""
+    folder = Path(os.environ.get("LAUREL_SHARED_DATA") or PROJECT_DIR.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"the real files are not at {folder} (set LAUREL_SHARED_DATA)")
+    return folder
