@@ -1,0 +1,195 @@
+"""One run of the whole way: discover → load → transform → score → publish.
+
+`laurel run` calls `run` in one process; the Airflow DAG `uploads` calls the same stages one by one. Ids
+travel between the stages, never tables. Each stage may be killed at any point and called again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+from uuid import UUID
+
+from elt import ledger
+from elt.discover import discover
+from elt.loader import load_version
+from elt.log import get_logger
+from elt.notify import alert, announce_upload
+from elt.publish import publish as publish_marts
+from elt.settings import Settings
+from elt.store import open_store
+from elt.transform import TransformResult
+from elt.transform import transform as build_marts
+from elt.warehouse import connect
+
+log = get_logger(__name__)
+
+# More mapped tasks than this cost more in task start-up than they gain in parallel loading.
+MAX_LOAD_GROUPS = 4
+
+Progress = Callable[[str], None]
+Score = Callable[[Settings, UUID], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run has to do. `groups` holds `upload_id:version` references, one list per load task."""
+
+    run_id: UUID
+    groups: list[list[str]]
+    unbuilt_loads: int
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing arrived and the marts show all that is loaded."""
+        return not self.groups and not self.unbuilt_loads
+
+
+@dataclass(slots=True)
+class RunReport:
+    """What a run did. `loads` counts versions by the status they ended in; times are in seconds."""
+
+    run_id: UUID
+    idle: bool
+    loads: dict[str, int] = field(default_factory=dict)
+    models_built: int = 0
+    scored: dict[str, Any] = field(default_factory=dict)
+    published: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain JSON values."""
+        return {**asdict(self), "run_id": str(self.run_id)}
+
+
+def begin(settings: Settings, *, trigger: str, airflow_run: str | None = None) -> Plan:
+    """Find what is waiting and open a line in `ops.runs`.
+
+    Raises:
+        TransientError: database or store is away.
+    """
+    pending = discover(settings, open_store(settings.resolved_store_url))
+    with connect(settings.database_url.get_secret_value()) as connection:
+        unbuilt = ledger.count_unbuilt_loads(connection)
+        run_id = ledger.start_run(
+            connection, trigger=trigger, airflow_run=airflow_run, idle=not pending and not unbuilt
+        )
+    references = [f"{item.upload_id}:{item.version}" for item in pending]
+    log.info("run_started", run_id=str(run_id), trigger=trigger, waiting=len(references), unbuilt=unbuilt)
+    return Plan(run_id, _share_out(references), unbuilt)
+
+
+def load(settings: Settings, run_id: UUID, references: Sequence[str]) -> dict[str, int]:
+    """Load the given versions one after the other; one bad file never stops the next.
+
+    Returns:
+        How many versions ended in each status.
+
+    Raises:
+        TransientError: database or store went away; what is loaded stays loaded.
+    """
+    store = open_store(settings.resolved_store_url)
+    outcomes: dict[str, int] = {}
+    for reference in references:
+        upload_id, _, version = reference.partition(":")
+        outcome = load_version(settings, store, UUID(upload_id), int(version), run_id=run_id)
+        outcomes[outcome.status] = outcomes.get(outcome.status, 0) + 1
+    _record(settings, run_id, "load", outcomes)
+    return outcomes
+
+
+def transform(settings: Settings, run_id: UUID) -> TransformResult:
+    """Build what the loads changed.
+
+    Raises:
+        TransformError: a model or test failed; the loads stay on the list for the next run.
+    """
+    result = build_marts(settings, run_id)
+    _record(settings, run_id, "transform", asdict(result))
+    return result
+
+
+def publish(settings: Settings, run_id: UUID, changed_marts: Sequence[str]) -> list[str]:
+    """Write the changed marts to the store, close the run, and call again if more has arrived."""
+    store = open_store(settings.resolved_store_url)
+    published = publish_marts(settings, store, changed_marts=list(changed_marts))
+    _record(settings, run_id, "publish", {"marts": list(published)})
+    with connect(settings.database_url.get_secret_value()) as connection:
+        ledger.finish_run(connection, run_id, status="succeeded")
+        waiting = ledger.next_waiting_upload(connection)
+    if waiting is not None:
+        # Arrived after discover had looked: an event is a hint that may have been spent on this very run.
+        announce_upload(settings, waiting)
+    return list(published)
+
+
+def fail(settings: Settings, run_id: UUID | None, stage: str, error: str) -> None:
+    """Close the run as failed and tell a person."""
+    log.error("run_failed", run_id=str(run_id) if run_id else None, stage=stage, error=error)
+    if run_id is not None:
+        with connect(settings.database_url.get_secret_value()) as connection:
+            ledger.finish_run(connection, run_id, status="failed", error=f"{stage}: {error}")
+    alert(settings, "run_failed", f"{stage}: {error}")
+
+
+def run(settings: Settings, *, trigger: str, score: Score, progress: Progress | None = None) -> RunReport:
+    """Do in one process what the DAG does. `score` is handed in, because elt does not know the model.
+
+    Raises:
+        LaurelError: the stage that failed has been recorded and alerted.
+    """
+    say = progress or (lambda _text: None)
+    clock = time.perf_counter
+    started = clock()
+    say("looking for what is waiting")
+    plan = begin(settings, trigger=trigger)
+    report = RunReport(plan.run_id, plan.is_idle, seconds={"discover": clock() - started})
+    if plan.is_idle:
+        return report
+
+    def timed(stage: str, action: Callable[[], Any]) -> Any:
+        began = clock()
+        try:
+            return action()
+        except Exception as error:
+            fail(settings, plan.run_id, stage, _first_line(error))
+            raise
+        finally:
+            report.seconds[stage] = clock() - began
+
+    for number, group in enumerate(plan.groups, start=1):
+        say(f"loading group {number} of {len(plan.groups)} ({len(group)} files)")
+        for status, count in timed("load", lambda group=group: load(settings, plan.run_id, group)).items():
+            report.loads[status] = report.loads.get(status, 0) + count
+    say("building the marts")
+    result = timed("transform", lambda: transform(settings, plan.run_id))
+    report.models_built = result.models
+    say("scoring students")
+    scored = timed("score", lambda: score(settings, plan.run_id))
+    report.scored = scored.to_dict() if hasattr(scored, "to_dict") else dict(scored or {})
+    say("publishing")
+    changed = [*result.changed_marts, "mart_student_risk"]
+    report.published = timed("publish", lambda: publish(settings, plan.run_id, changed))
+    return report
+
+
+def _share_out(references: list[str]) -> list[list[str]]:
+    """Deal the references to at most MAX_LOAD_GROUPS lists, oldest first in each."""
+    count = min(MAX_LOAD_GROUPS, len(references))
+    return [references[start::count] for start in range(count)]
+
+
+def _record(settings: Settings, run_id: UUID, stage: str, facts: dict[str, Any]) -> None:
+    with connect(settings.database_url.get_secret_value()) as connection:
+        ledger.record_stage(connection, run_id, stage, facts)
+
+
+def _first_line(error: Exception) -> str:
+    """The first line of Laurel's own messages; only the type of any other, whose text may hold values."""
+    from elt.errors import LaurelError
+
+    if isinstance(error, LaurelError):
+        return error.detail.strip().splitlines()[0]
+    return type(error).__name__
