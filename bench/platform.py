@@ -67,7 +67,9 @@ def hand_in(bench: Bench, path: Path, dataset: str) -> UUID:
     upload_id = uuid6.uuid7()
     with path.open("rb") as file:
         stored = store.put(
-            new_object_key(upload_id, 1, path.name), iter(lambda: file.read(1 << 20), b""), media_type="text/csv"
+            new_object_key(upload_id, 1, path.name),
+            iter(lambda: file.read(1 << 20), b""),
+            media_type="text/csv",
         )
     request = NewUpload(
         dataset=dataset, filename=path.name, media_type="text/csv", school_id="main",

@@ -71,7 +71,7 @@ with DAG(
 
     @task
     def discover(airflow_run: str, run_type: str, ti: Any = None) -> list[list[str]]:
-        """List what is waiting, one list of references per load task; with nothing to do the run is skipped."""
+        """List what is waiting, one list of references per load task; or skip the run."""
         from airflow.sdk.exceptions import AirflowSkipException
 
         from elt.pipeline import begin

@@ -1,0 +1,97 @@
+"""The DAG `uploads` as Airflow reads it. (That it really runs is shown end to end.)"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+# Airflow reads its configuration when it is imported, so it gets a process of its own.
+READ = """
+import json, sys
+from airflow.dag_processing.dagbag import DagBag
+heavy = {"pandas", "sklearn", "polars", "dbt", "psycopg"}
+before = set(sys.modules)
+bag = DagBag(sys.argv[1])
+dag = bag.dags.get("uploads")
+print(json.dumps({
+    "errors": bag.import_errors,
+    "ids": sorted(bag.dags),
+    "catchup": dag.catchup,
+    "max_active_runs": dag.max_active_runs,
+    "upstream": {task.task_id: sorted(task.upstream_task_ids) for task in dag.tasks},
+    "retries": {task.task_id: task.retries for task in dag.tasks},
+    "alerted": {task.task_id: bool(task.on_failure_callback) for task in dag.tasks},
+    "mapped": [task.task_id for task in dag.tasks if task.is_mapped],
+    "cron": dag.timetable.timetable.expression,
+    "assets": [asset.uri for asset in dag.timetable.asset_condition.objects],
+    "heavy": sorted(heavy & (set(sys.modules) - before)),
+    "transient": dag.get_task("load").retry_policy.evaluate(
+        __import__("elt.errors").errors.StoreUnavailable("away"), 1, 5).action.value,
+    "bug": dag.get_task("load").retry_policy.evaluate(ValueError("x"), 1, 5).action.value,
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def dag(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    environment = {
+        **os.environ,
+        "AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow")),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", READ, str(PROJECT / "airflow" / "dags")],
+        env=environment, cwd=PROJECT, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    read: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return read
+
+
+def test_every_dag_file_imports_without_errors(dag: dict[str, Any]) -> None:
+    assert dag["errors"] == {}
+    assert "uploads" in dag["ids"]
+
+
+def test_it_runs_every_five_minutes_and_on_the_event_of_an_upload(dag: dict[str, Any]) -> None:
+    assert dag["cron"] == "*/5 * * * *"
+    assert [uri.rstrip("/") for uri in dag["assets"]] == ["laurel://uploads"]
+
+
+def test_one_run_at_a_time_and_none_for_the_past(dag: dict[str, Any]) -> None:
+    assert dag["max_active_runs"] == 1
+    assert dag["catchup"] is False
+
+
+def test_the_stages_follow_each_other_and_loads_are_mapped(dag: dict[str, Any]) -> None:
+    assert dag["upstream"] == {
+        "discover": [],
+        "load": ["discover"],
+        "transform": ["discover", "load"],
+        "score": ["transform"],
+        "publish": ["score", "transform"],
+    }
+    assert dag["mapped"] == ["load"]
+
+
+def test_what_can_pass_is_retried_and_a_bug_is_not(dag: dict[str, Any]) -> None:
+    assert all(retries >= 3 for retries in dag["retries"].values())
+    assert dag["transient"] == "retry"
+    assert dag["bug"] == "fail"
+
+
+def test_every_task_tells_a_person_when_it_fails(dag: dict[str, Any]) -> None:
+    assert all(dag["alerted"].values())
+
+
+def test_reading_the_file_loads_nothing_heavy(dag: dict[str, Any]) -> None:
+    assert dag["heavy"] == []
