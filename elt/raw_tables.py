@@ -1,0 +1,169 @@
+"""The tables of schema `raw`, one per contract: their DDL, and what relies on their columns.
+
+Grain of `raw.<dataset>`: one line of one live upload. `_upload_id` and `_line` name where a row came from;
+`_loaded_at` is the start of the transaction that wrote it. `raw.<dataset>__changed` lists the keys of rows
+that were taken out of a keyed dataset and that the marts still show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from psycopg import sql
+
+from elt.contracts import Contract, FieldType
+from elt.errors import ContractError
+from elt.warehouse import Connection
+
+_SQL_TYPES: dict[FieldType, str] = {
+    "string": "text",
+    "integer": "bigint",
+    "number": "numeric",
+    "date": "date",
+    "year": "integer",
+    "boolean": "boolean",
+}
+
+_LOAD_COLUMNS = {
+    "_upload_id": ("uuid", "The upload that the row belongs to."),
+    "_line": ("bigint", "Physical line of the file where the record starts; the header is line 1."),
+    "_loaded_at": ("timestamp with time zone", "When the row was loaded."),
+}
+
+_CHANGED_COLUMNS = {"row_key": ("uuid", True), "load_id": ("bigint", True)}
+
+_EXISTING = """
+    select attname as name, format_type(atttypid, atttypmod) as type, attnotnull as required
+    from pg_attribute
+    where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped
+"""
+
+
+def raw_table(contract: Contract) -> sql.Identifier:
+    """The raw table of a dataset."""
+    return sql.Identifier("raw", contract.name)
+
+
+def changed_table(contract: Contract) -> sql.Identifier:
+    """The list of removed keys of a keyed dataset."""
+    return sql.Identifier("raw", f"{contract.name}__changed")
+
+
+def raw_ddl(contract: Contract) -> str:
+    """The statements that create a dataset's tables, each ending in a semicolon."""
+    return sql.SQL("\n").join(_statements(contract)).as_string(None)
+
+
+def create_raw_tables(connection: Connection, contracts: Iterable[Contract]) -> None:
+    """Create the tables that are not there yet, and compare those that are.
+
+    Raises:
+        ContractError: a table has other columns than its contract says; names them.
+    """
+    for contract in contracts:
+        with connection.transaction():
+            exists = _existing(connection, contract.name)
+            if not exists:
+                connection.execute(raw_ddl(contract).encode())
+                continue
+            _compare(contract.name, exists, _expected(contract))
+            if contract.is_keyed:
+                changed = f"{contract.name}__changed"
+                _compare(changed, _existing(connection, changed), _CHANGED_COLUMNS)
+
+
+def row_key_sql(contract: Contract, alias: str) -> sql.Composable:
+    """The key of a row of the table `alias`, as an expression of type uuid.
+
+    Raises:
+        ContractError: the dataset has no key.
+    """
+    if not contract.is_keyed:
+        raise ContractError(f"{contract.name} has no primary key")
+    parts = [sql.SQL("{}::text").format(sql.Identifier(alias, name)) for name in contract.primary_key]
+    return sql.SQL("ops.row_key({})").format(sql.SQL(", ").join(parts))
+
+
+def remove_repeats_sql(contract: Contract) -> sql.Composable:
+    """Delete later copies of identical rows of one upload, among the lines that `RepeatFinder` suspects.
+
+    Parameters: `upload_id` and `lines` (an array of bigint). Cells are compared as text, so that rows are
+    copies only where every cell is.
+    """
+    cells = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(name)) for name in contract.columns)
+    return sql.SQL(
+        "delete from {table} t using ("
+        "  select _line, row_number() over (partition by {cells} order by _line) as copy"
+        "  from {table} where _upload_id = %(upload_id)s and _line = any(%(lines)s)"
+        ") repeat where t._upload_id = %(upload_id)s and t._line = repeat._line and repeat.copy > 1"
+    ).format(table=raw_table(contract), cells=cells)
+
+
+def _statements(contract: Contract) -> list[sql.Composable]:
+    table = raw_table(contract)
+    lines = [_column_sql(name, *column) for name, column in _expected(contract).items()]
+    statements: list[sql.Composable] = [
+        sql.SQL("create table {} (\n    {}\n);").format(table, sql.SQL(",\n    ").join(lines)),
+        # The only index: rows of one upload lie together, so a few pages find them.
+        sql.SQL("create index {} on {} using brin (_upload_id) with (pages_per_range = 32);").format(
+            sql.Identifier(f"{contract.name}__upload_id"), table
+        ),
+        _comment(sql.SQL("table {}").format(table), f"{contract.description.strip()} Grain: a loaded line."),
+    ]
+    texts = {field.name: field.description.strip() for field in contract.fields}
+    texts |= {name: text for name, (_, text) in _LOAD_COLUMNS.items()}
+    for name, text in texts.items():
+        statements.append(_comment(sql.SQL("column {}.{}").format(table, sql.Identifier(name)), text))
+    return statements + (_changed_statements(contract) if contract.is_keyed else [])
+
+
+def _changed_statements(contract: Contract) -> list[sql.Composable]:
+    table = changed_table(contract)
+    lines = [_column_sql(name, *column) for name, column in _CHANGED_COLUMNS.items()]
+    text = f"Keys of rows taken out of raw.{contract.name} that the marts still show."
+    return [
+        sql.SQL("create table {} (\n    {}\n);").format(table, sql.SQL(",\n    ").join(lines)),
+        _comment(sql.SQL("table {}").format(table), text),
+    ]
+
+
+def _column_sql(name: str, type_: str, required: bool) -> sql.Composable:
+    parts: list[sql.Composable] = [sql.Identifier(name), sql.SQL(type_)]
+    if required:
+        parts.append(sql.SQL("not null"))
+    if name == "_loaded_at":
+        parts.append(sql.SQL("default now()"))
+    return sql.SQL(" ").join(parts)
+
+
+def _comment(target: sql.Composable, text: str) -> sql.Composable:
+    return sql.SQL("comment on {} is {};").format(target, sql.Literal(text))
+
+
+def _expected(contract: Contract) -> dict[str, tuple[str, bool]]:
+    """Name, type and not-null of each column. Only the school is never empty: a file must keep the rest."""
+    columns = {field.name: (_SQL_TYPES[field.type], field.name == "school_id") for field in contract.fields}
+    return columns | {name: (type_, True) for name, (type_, _) in _LOAD_COLUMNS.items()}
+
+
+def _existing(connection: Connection, table: str) -> dict[str, tuple[str, bool]]:
+    name = sql.Identifier("raw", table).as_string(None)
+    rows = connection.execute(_EXISTING, (name,)).fetchall()
+    return {row["name"]: (row["type"], row["required"]) for row in rows}
+
+
+def _compare(table: str, found: dict[str, tuple[str, bool]], expected: dict[str, tuple[str, bool]]) -> None:
+    faults = [
+        f"{name}: is {_in_words(found.get(name))}, should be {_in_words(expected.get(name))}"
+        for name in {**expected, **found}
+        if found.get(name) != expected.get(name)
+    ]
+    if faults:
+        raise ContractError(
+            f"raw.{table} does not fit its contract ({'; '.join(faults)}). "
+            "Write a migration for the table, or restore the contract."
+        )
+
+
+def _in_words(column: tuple[str, bool] | None) -> str:
+    return "absent" if column is None else f"{column[0]}{' not null' if column[1] else ''}"
