@@ -37,7 +37,8 @@ create table ops.uploads (
     origin        text not null default 'api' check (origin in ('api', 'inbox', 'source', 'demo')),
     title         text,
     note          text,
-    parent_id     uuid references ops.uploads, -- this upload fixes rejected rows of that one
+    parent_id     uuid references ops.uploads, -- this upload fixes rejected rows of that one,
+    parent_version integer,                    -- namely of this version
     version       integer not null default 1,  -- the newest version
     live_version  integer,                     -- the version whose rows are in raw; null: none
     created_at    timestamptz not null,
@@ -89,12 +90,22 @@ create table ops.row_issues (
     line          bigint not null,
     column_name   text,                       -- null: the row as a whole
     rule          text not null,
-    severity      text not null check (severity in ('error', 'warning')),
-    foreign key (upload_id, version) references ops.upload_versions
+    severity      text not null check (severity in ('error', 'warning'))
+    -- no foreign key: checking it row by row would cost more than the rows
 );
 create index on ops.row_issues (upload_id, version, line);
 comment on table ops.row_issues is
     'Why rows were rejected (error) or loaded with a finding (warning). Cells are read again from the object.';
+
+create table ops.fixed_lines (
+    parent_id      uuid not null,
+    parent_version integer not null,
+    line           bigint not null,
+    upload_id      uuid not null,             -- the live fix that brought the line
+    primary key (parent_id, parent_version, line)
+);
+create index on ops.fixed_lines (upload_id);
+comment on table ops.fixed_lines is 'Rejected lines that a live fix has since brought; each at most once.';
 
 create table ops.loads (
     load_id       bigint generated always as identity primary key,
@@ -117,6 +128,7 @@ create table ops.events (
     upload_id     uuid not null,
     kind          text not null,
     occurred_at   timestamptz not null,
+    principal     text not null,
     body          jsonb not null
 );
 create index on ops.events (upload_id, event_id);
@@ -129,6 +141,7 @@ create table ops.inbox_objects (
     seen_at       timestamptz not null default now(),
     primary key (object_key, etag)
 );
+create index on ops.inbox_objects (upload_id) where upload_id is not null;
 
 create table ops.idempotency_keys (
     principal     text not null,

@@ -1,0 +1,219 @@
+"""What each event does to the database. The same code serves the API, discover and replay.
+
+Bodies, by kind:
+
+- `accepted`, `adopted` (found in the store's inbox), `fixed`: dataset, school_id, origin, title, note,
+  parent_id, parent_version (the last two for `fixed`), `object` (see `_insert_version`), and where they apply
+  `idempotency` (principal, key, fingerprint) and `inbox` (key, etag).
+- `replaced`: version, object, inbox. `amended`: title, note. `held`: version, reason. `approved`: version.
+- `withdrawn`: reason.
+
+All but the first three also hold `before`: the status of every version of the upload and of its fixes at that
+moment ({upload id: {version: status}}), from which replay knows what had been loaded by then.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from elt.errors import NotFound
+from elt.events import Event, EventKind, next_id
+from elt.removal import take_out
+from elt.warehouse import Connection
+
+_FIRST_KINDS = ("accepted", "adopted", "fixed")
+
+
+def new_event(
+    connection: Connection, kind: EventKind, upload_id: UUID, principal: str, body: dict[str, Any]
+) -> Event:
+    """Make an event that comes after all that the database knows, whatever the clock says.
+
+    The newest upload wins by time, so time must not run backwards when a clock is corrected.
+    """
+    last = connection.execute(
+        "select event_id, occurred_at from ops.events order by event_id desc limit 1"
+    ).fetchone()
+    now = datetime.now(UTC)
+    if last is not None:
+        now = max(now, last["occurred_at"] + timedelta(microseconds=1))
+    return Event(next_id(last["event_id"] if last else None), kind, upload_id, now, principal, body)
+
+
+def adopt_event(connection: Connection, event: Event) -> bool:
+    """Apply an event to the database, once.
+
+    Returns:
+        False if the database knew it already.
+
+    Raises:
+        NotFound: it is about an upload whose first event is not known yet.
+    """
+    with connection.transaction():
+        if not _remember(connection, event):
+            return False
+        if event.kind in _FIRST_KINDS:
+            _insert_upload(connection, event)
+        else:
+            _lock_upload(connection, event.upload_id)
+            _CHANGES[event.kind](connection, event)
+    return True
+
+
+def _remember(connection: Connection, event: Event) -> bool:
+    inserted = connection.execute(
+        """
+        insert into ops.events (event_id, upload_id, kind, occurred_at, principal, body)
+        values (%s, %s, %s, %s, %s, %s) on conflict do nothing
+        """,
+        (event.event_id, event.upload_id, event.kind, event.occurred_at, event.principal, Jsonb(event.body)),
+    )
+    return inserted.rowcount == 1
+
+
+def _lock_upload(connection: Connection, upload_id: UUID) -> None:
+    found = connection.execute("select from ops.uploads where upload_id = %s for update", (upload_id,))
+    if found.rowcount == 0:
+        raise NotFound(f"There is no upload {upload_id}.")
+
+
+def _insert_upload(connection: Connection, event: Event) -> None:
+    body = event.body
+    if body.get("parent_id"):
+        _lock_upload(connection, UUID(body["parent_id"]))
+    connection.execute(
+        """
+        insert into ops.uploads (upload_id, dataset, school_id, uploader, origin, title, note,
+                                 parent_id, parent_version, created_at)
+        values (%(upload_id)s, %(dataset)s, %(school_id)s, %(uploader)s, %(origin)s, %(title)s, %(note)s,
+                %(parent_id)s, %(parent_version)s, %(created_at)s)
+        """,
+        {
+            "upload_id": event.upload_id,
+            "dataset": body["dataset"],
+            "school_id": body["school_id"],
+            "uploader": event.principal,
+            "origin": body["origin"],
+            "title": body.get("title"),
+            "note": body.get("note"),
+            "parent_id": body.get("parent_id"),
+            "parent_version": body.get("parent_version"),
+            "created_at": body["object"]["received_at"],
+        },
+    )
+    _insert_version(connection, event, 1)
+    if idempotency := body.get("idempotency"):
+        connection.execute(
+            """
+            insert into ops.idempotency_keys (principal, key, fingerprint, upload_id)
+            values (%s, %s, %s, %s) on conflict do nothing
+            """,
+            (idempotency["principal"], idempotency["key"], idempotency["fingerprint"], event.upload_id),
+        )
+
+
+def _insert_version(connection: Connection, event: Event, version: int) -> None:
+    """`object`: key, filename, media_type, size_bytes, sha256, options, received_at, ranked_at."""
+    described = event.body["object"]
+    connection.execute(
+        """
+        insert into ops.upload_versions (upload_id, version, object_key, filename, media_type, size_bytes,
+                                         sha256, options, uploader, received_at, ranked_at)
+        values (%(upload_id)s, %(version)s, %(key)s, %(filename)s, %(media_type)s, %(size_bytes)s,
+                %(sha256)s, %(options)s, %(uploader)s, %(received_at)s, %(ranked_at)s)
+        """,
+        {
+            **described,
+            "options": Jsonb(described["options"]),
+            "upload_id": event.upload_id,
+            "version": version,
+            "uploader": event.principal,
+        },
+    )
+    if inbox := event.body.get("inbox"):
+        connection.execute(
+            """
+            insert into ops.inbox_objects (object_key, etag, upload_id) values (%s, %s, %s)
+            on conflict (object_key, etag) do update set upload_id = excluded.upload_id, reason = null
+            """,
+            (inbox["key"], inbox["etag"], event.upload_id),
+        )
+
+
+def _replace(connection: Connection, event: Event) -> None:
+    version = event.body["version"]
+    taken = connection.execute(
+        "select from ops.upload_versions where upload_id = %s and version = %s", (event.upload_id, version)
+    )
+    if taken.rowcount:
+        # The database went away before this replacement was acknowledged, and its sender tried again.
+        return
+    _insert_version(connection, event, version)
+    connection.execute(
+        "update ops.uploads set version = greatest(version, %s) where upload_id = %s",
+        (version, event.upload_id),
+    )
+
+
+def _amend(connection: Connection, event: Event) -> None:
+    connection.execute(
+        "update ops.uploads set title = %(title)s, note = %(note)s where upload_id = %(upload_id)s",
+        {"title": event.body["title"], "note": event.body["note"], "upload_id": event.upload_id},
+    )
+
+
+def _hold(_connection: Connection, _event: Event) -> None:
+    """Nothing: the loader sets the status, and finds the decision among the events should it load again."""
+
+
+def _approve(connection: Connection, event: Event) -> None:
+    connection.execute(
+        """
+        update ops.upload_versions
+        set approved_at = %(at)s, approved_by = %(by)s,
+            status = case status when 'held' then 'stored' else status end,
+            reason = case status when 'held' then null else reason end
+        where upload_id = %(upload_id)s and version = %(version)s and approved_at is null
+        """,
+        {
+            "at": event.occurred_at,
+            "by": event.principal,
+            "upload_id": event.upload_id,
+            "version": event.body["version"],
+        },
+    )
+
+
+def _withdraw(connection: Connection, event: Event) -> None:
+    take_out(
+        connection,
+        lock_with_fixes(connection, event.upload_id),
+        at=event.occurred_at,
+        by=event.principal,
+        reason=event.body.get("reason"),
+    )
+
+
+def lock_with_fixes(connection: Connection, upload_id: UUID) -> list[UUID]:
+    """Lock an upload and all its fixes, in the one order that everybody uses; returns their ids."""
+    rows = connection.execute(
+        """
+        select upload_id from ops.uploads where upload_id = %(id)s or parent_id = %(id)s
+        order by upload_id for update
+        """,
+        {"id": upload_id},
+    )
+    return [row["upload_id"] for row in rows]
+
+
+_CHANGES = {
+    "replaced": _replace,
+    "amended": _amend,
+    "held": _hold,
+    "approved": _approve,
+    "withdrawn": _withdraw,
+}

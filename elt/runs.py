@@ -1,0 +1,119 @@
+"""Lines about pipeline runs in `ops.runs`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+from uuid6 import uuid7
+
+from elt.errors import NotFound
+from elt.warehouse import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run of the pipeline. `stages` holds what each stage reported, by its name."""
+
+    run_id: UUID
+    trigger: str
+    airflow_run: str | None
+    status: str
+    started_at: datetime
+    finished_at: datetime | None
+    stages: dict[str, Any]
+    error: str | None
+
+
+def start_run(
+    connection: Connection, *, trigger: str, airflow_run: str | None = None, idle: bool = False
+) -> UUID:
+    """Open a line for a run; an idle one has nothing to do and is done at once.
+
+    Runs that were killed cannot close their own line: any that is still open after six hours is closed here.
+    """
+    run_id = UUID(int=uuid7().int)
+    with connection.transaction():
+        connection.execute(
+            """
+            update ops.runs set status = 'failed', finished_at = now(), error = 'The run was cut off.'
+            where status = 'running' and started_at < now() - interval '6 hours'
+            """
+        )
+        connection.execute(
+            """
+            insert into ops.runs (run_id, trigger, airflow_run, status, finished_at)
+            values (%(id)s, %(trigger)s, %(airflow_run)s, %(status)s, case when %(idle)s then now() end)
+            """,
+            {
+                "id": run_id,
+                "trigger": trigger,
+                "airflow_run": airflow_run,
+                "status": "succeeded" if idle else "running",
+                "idle": idle,
+            },
+        )
+    return run_id
+
+
+def record_stage(connection: Connection, run_id: UUID, stage: str, facts: dict[str, Any]) -> None:
+    """Keep what a stage reports. The load stage reports once per group of files: its counts add up."""
+    with connection.transaction():
+        row = connection.execute(
+            "select stages -> %s as known from ops.runs where run_id = %s for update", (stage, run_id)
+        ).fetchone()
+        if row is not None and row["known"] and stage == "load":
+            facts = {
+                name: row["known"].get(name, 0) + facts.get(name, 0) for name in {**row["known"], **facts}
+            }
+        connection.execute(
+            "update ops.runs set stages = stages || %s where run_id = %s", (Jsonb({stage: facts}), run_id)
+        )
+
+
+def finish_run(
+    connection: Connection,
+    run_id: UUID,
+    *,
+    status: Literal["succeeded", "failed"],
+    error: str | None = None,
+) -> None:
+    """Close a run's line. A failed run stays failed."""
+    connection.execute(
+        """
+        update ops.runs set status = %s, error = %s, finished_at = now()
+        where run_id = %s and status <> 'failed'
+        """,
+        (status, error, run_id),
+    )
+
+
+def get_run(connection: Connection, run_id: UUID) -> RunRecord:
+    """One run.
+
+    Raises:
+        NotFound: there is none.
+    """
+    row = connection.execute("select * from ops.runs where run_id = %s", (run_id,)).fetchone()
+    if row is None:
+        raise NotFound(f"There is no run {run_id}.")
+    return RunRecord(**row)
+
+
+def list_runs(
+    connection: Connection, *, status: str | None = None, after: UUID | None = None, limit: int = 50
+) -> list[RunRecord]:
+    """A page of runs, newest first; `after` is the last run of the page before."""
+    rows = connection.execute(
+        """
+        select * from ops.runs
+        where (%(status)s::text is null or status = %(status)s)
+          and (%(after)s::uuid is null or run_id < %(after)s)
+        order by run_id desc limit %(limit)s
+        """,
+        {"status": status, "after": after, "limit": limit},
+    )
+    return [RunRecord(**row) for row in rows]
