@@ -1,0 +1,165 @@
+"""The answer key: what the platform must find, worked out in plain Python from what was planted."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from typing import Any
+
+from demo.background import SURVEY_NO_EFFECT
+from demo.figures import compute_figures
+from demo.files import Table
+from demo.marks import NextTerm
+from demo.people import NO_EFFECT_FACTORS, NO_EFFECT_GUARDIAN_FACTORS, student_id
+from demo.roster import Roster
+from demo.signal import PASS_MARK
+
+NOTE = "Synthetic: every person, score and answer in these files is invented. Made by `laurel demo-school`."
+
+
+@dataclass(frozen=True, slots=True)
+class FileAnswer:
+    """What must become of one file. `read` = `accepted` + `rejected` + `repeated`.
+
+    `in_force` counts the accepted rows that no later row of the same key overrides.
+    """
+
+    dataset: str
+    read: int
+    accepted: int
+    rejected: int
+    repeated: int
+    warnings: int
+    in_force: int
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """One planted fault: where it stands, and which rule of the contract finds it."""
+
+    file: str
+    line: int
+    column: str
+    rule: str
+    severity: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class StudentAnswer:
+    """A student still at school in the hidden next term."""
+
+    school_id: str
+    student_id: str
+    expected_average: float
+    drawn_average: float
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerKey:
+    """All answers. `figures` holds, per mart, the values that its rows must show."""
+
+    seed: int
+    students: int
+    schools: list[str]
+    school_years: list[str]
+    today: date
+    files: dict[str, FileAnswer]
+    defects: list[Defect]
+    next_term: list[StudentAnswer]
+    figures: dict[str, Any]
+    pass_mark: float = PASS_MARK
+    note: str = NOTE
+    no_effect_factors: dict[str, list[str]] = field(
+        default_factory=lambda: {
+            "students": list(NO_EFFECT_FACTORS),
+            "guardians": list(NO_EFFECT_GUARDIAN_FACTORS),
+            "survey_responses": list(SURVEY_NO_EFFECT),
+            "student_performance": ["gender", "race_ethnicity"],
+        }
+    )
+
+    @property
+    def truly_at_risk(self) -> list[StudentAnswer]:
+        """Students whose expected average of the hidden term lies below the pass mark, lowest first."""
+        below = [student for student in self.next_term if student.expected_average < self.pass_mark]
+        return sorted(below, key=lambda student: student.expected_average)
+
+    @property
+    def base_rate(self) -> float:
+        """Share of the students at school in the hidden term who are truly at risk."""
+        return len(self.truly_at_risk) / len(self.next_term)
+
+    def to_json(self) -> str:
+        """The key as it stands in `answer_key.json`."""
+        content = asdict(self) | {
+            "today": self.today.isoformat(),
+            "truly_at_risk": [asdict(student) for student in self.truly_at_risk],
+            "base_rate": round(self.base_rate, 4),
+        }
+        return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+
+
+def build_answer_key(
+    tables: Sequence[Table],
+    roster: Roster,
+    next_term: NextTerm,
+    *,
+    seed: int,
+    students: int,
+    school_years: list[str],
+    today: date,
+) -> AnswerKey:
+    """Gather the answers from tables that have been written (so that lines are known)."""
+    return AnswerKey(
+        seed=seed,
+        students=students,
+        schools=list(roster.schools),
+        school_years=school_years,
+        today=today,
+        files={table.filename: _answer_file(table) for table in tables},
+        defects=[defect for table in tables for defect in _list_defects(table)],
+        next_term=_list_students(roster, next_term),
+        figures=compute_figures(tables),
+    )
+
+
+def _answer_file(table: Table) -> FileAnswer:
+    fates = Counter(row.fate for row in table.rows)
+    return FileAnswer(
+        dataset=table.dataset,
+        read=len(table.rows),
+        accepted=fates["accepted"],
+        rejected=fates["rejected"],
+        repeated=fates["repeated"],
+        warnings=sum(row.breakage is not None and row.breakage.severity == "warning" for row in table.rows),
+        in_force=sum(row.fate == "accepted" and not row.is_overridden for row in table.rows),
+    )
+
+
+def _list_defects(table: Table) -> list[Defect]:
+    return [
+        Defect(
+            table.filename, row.line, row.breakage.column, row.breakage.rule, row.breakage.severity,
+            row.breakage.kind,
+        )
+        for row in table.rows
+        if row.breakage
+    ]  # fmt: skip
+
+
+def _list_students(roster: Roster, next_term: NextTerm) -> list[StudentAnswer]:
+    return [
+        StudentAnswer(
+            roster.schools[roster.school[student]],
+            student_id(int(roster.number[student])),
+            round(float(expected), 3),
+            round(float(drawn), 3),
+        )
+        for student, expected, drawn in zip(
+            next_term.student, next_term.expected_average, next_term.drawn_average, strict=True
+        )
+    ]

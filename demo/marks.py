@@ -1,0 +1,197 @@
+"""Years of marks: who took what in which term, with which scores; and the term that is not handed in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from demo.files import Table
+from demo.people import student_id, teacher_id
+from demo.roster import STREAMS, SUBJECTS, Roster, Staff
+from demo.signal import (
+    PASS_MARK,
+    Floats,
+    Ints,
+    Latent,
+    Signal,
+    draw_latent,
+    draw_scores,
+    expected_next_average,
+    term_level,
+)
+from demo.vocabulary import CORE_FIVE, GRADES, TERMS
+
+HISTORY_HEADER = (
+    "Student ID", "Grade Level", "Subject", "Term", "Teacher ID", "Test Score", "Exam Score", "Total Score",
+    "Attendance", "Cumulative Score", "Average Attendance", "JAMB Score", "Passed Core Subjects",
+    "Cumulative Attendance Rate", "Academic Year", "School ID",
+)  # fmt: skip
+
+# Terms before the first one handed in, so that the first year is like the others.
+_BURN_IN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Courses:
+    """What each student takes in each year; one entry per student, year and subject."""
+
+    student: Ints
+    year: Ints
+    subject: Ints
+    teacher: Ints
+    offset: Floats  # liking of the subject plus the teacher's effect, in points
+
+    def __len__(self) -> int:
+        return len(self.student)
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Scores and attendance of courses × terms."""
+
+    courses: Courses
+    test: Ints
+    exam: Ints
+    attendance: Ints
+
+    @property
+    def total(self) -> Ints:
+        """Test plus exam."""
+        return self.test + self.exam
+
+    def student_means(self, students: int) -> Floats:
+        """Each student's mean total over all rows."""
+        return self._means(self.total, students)
+
+    def student_attendance(self, students: int) -> Floats:
+        """Each student's mean attendance over all rows."""
+        return self._means(self.attendance, students)
+
+    def _means(self, values: Ints, students: int) -> Floats:
+        owner = np.repeat(self.courses.student, values.shape[1])
+        rows = np.bincount(owner, minlength=students)
+        return np.bincount(owner, values.ravel(), minlength=students) / np.maximum(rows, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class NextTerm:
+    """The term after the last one handed in, for students who are still at school then."""
+
+    student: Ints
+    expected_average: Floats
+    drawn_average: Floats
+
+    @property
+    def at_risk(self) -> Ints:
+        """Students whose expected average lies below the pass mark."""
+        return self.student[self.expected_average < PASS_MARK]
+
+    @property
+    def below_pass_mark(self) -> Ints:
+        """Students whose drawn average lies below the pass mark."""
+        return self.student[self.drawn_average < PASS_MARK]
+
+
+def draw_marks(
+    rng: np.random.Generator, signal: Signal, roster: Roster, staff: Staff
+) -> tuple[Marks, NextTerm]:
+    """Draw everything that happened, and the hidden term after it."""
+    terms = roster.years * len(TERMS)
+    latent = draw_latent(rng, signal, roster.guardian_effect, _BURN_IN + terms + 1)
+    liking = rng.normal(0, signal.subject_deviation, (len(roster.school), len(SUBJECTS)))
+    courses = _list_courses(signal, roster, staff, liking, range(roster.years))
+    marks = _draw_courses(rng, signal, latent, courses, len(TERMS), courses.year * len(TERMS))
+    following = _list_courses(signal, roster, staff, liking, [roster.years])
+    hidden = _draw_courses(rng, signal, latent, following, 1, np.full(len(following), terms))
+    return marks, _next_term(signal, latent, hidden)
+
+
+def _list_courses(
+    signal: Signal, roster: Roster, staff: Staff, liking: Floats, years: range | list[int]
+) -> Courses:
+    position = {subject: index for index, subject in enumerate(SUBJECTS)}
+    entries = []
+    for year in years:
+        grades = roster.grade_in(year)
+        for student in np.flatnonzero((grades >= 0) & (grades < len(GRADES))):
+            grade, number = int(grades[student]), int(roster.number[student])
+            for subject in roster.subjects_in(student, grade):
+                teacher = staff.teacher_of(int(roster.school[student]), grade, subject, number)
+                entries.append((student, year, position[subject], teacher))
+    student, year, subjects, teacher = np.array(sorted(entries), dtype=np.int64).T
+    experience = staff.experience[teacher] - signal.experience_mean
+    offset = liking[student, subjects] + signal.experience_effect * experience
+    return Courses(student, year, subjects, teacher, offset)
+
+
+def _draw_courses(
+    rng: np.random.Generator, signal: Signal, latent: Latent, courses: Courses, terms: int, first: Ints
+) -> Marks:
+    """Draw `terms` terms of each course; `first` is each course's first term, counted without burn-in."""
+    shape = (len(courses), terms)
+    test, exam = np.empty(shape, dtype=np.int64), np.empty(shape, dtype=np.int64)
+    attendance = np.empty(shape, dtype=np.int64)
+    for column in range(terms):
+        term = first + column + _BURN_IN
+        level = term_level(signal, latent, courses.student, term)
+        strain = latent.strain[courses.student, term]
+        test[:, column], exam[:, column] = draw_scores(rng, signal, level, courses.offset, strain)
+        present = latent.attendance[courses.student, term]
+        present = present + rng.normal(0, signal.lesson_deviation, len(courses))
+        attendance[:, column] = np.clip(np.rint(present), 30, 100)
+    return Marks(courses, test, exam, attendance)
+
+
+def _next_term(signal: Signal, latent: Latent, hidden: Marks) -> NextTerm:
+    students, owner = np.unique(hidden.courses.student, return_inverse=True)
+    rows = np.bincount(owner)
+    offset = np.zeros(len(latent.ability))
+    offset[students] = np.bincount(owner, hidden.courses.offset) / rows
+    expected = expected_next_average(signal, latent, offset)[students]
+    return NextTerm(students, expected, np.bincount(owner, hidden.total[:, 0]) / rows)
+
+
+def build_history(
+    rng: np.random.Generator, roster: Roster, staff: Staff, marks: Marks, years: list[str]
+) -> Table:
+    """One row per student, year, subject and term, with the school's own yearly figures beside it."""
+    courses, total = marks.courses, marks.total
+    cumulative = np.round(total.mean(axis=1), 2)
+    average_attendance = np.round(marks.attendance.mean(axis=1), 2)
+    rate = marks.student_attendance(len(roster.school))
+    final = roster.grade_in(0)[courses.student] + courses.year == len(GRADES) - 1
+    jamb, passed = _final_results(rng, roster, marks, cumulative, final)
+    table = Table("academic_history", "academic_history.csv", HISTORY_HEADER)
+    for course in range(len(courses)):
+        student, teacher = int(courses.student[course]), int(courses.teacher[course])
+        grade = GRADES[roster.place[student] - (roster.years - 1 - courses.year[course])]
+        subject = SUBJECTS[courses.subject[course]]
+        tail = (
+            float(cumulative[course]), float(average_attendance[course]),
+            jamb[student] if final[course] else None, passed[student] if final[course] else None,
+            round(float(rate[student]), 4), years[courses.year[course]],
+            roster.schools[roster.school[student]],
+        )  # fmt: skip
+        for term, name in enumerate(TERMS):
+            table.add((
+                student_id(int(roster.number[student])), grade, subject, name,
+                teacher_id(int(staff.number[teacher])), marks.test[course, term], marks.exam[course, term],
+                total[course, term], marks.attendance[course, term], *tail,
+            ))  # fmt: skip
+    return table
+
+
+def _final_results(
+    rng: np.random.Generator, roster: Roster, marks: Marks, cumulative: Floats, final: np.ndarray
+) -> tuple[list[float], list[str]]:
+    """JAMB score and pass in the five core subjects, of use for students who reached SS3."""
+    courses = marks.courses
+    noise = rng.normal(0, 15, len(roster.school))
+    jamb = np.clip(np.rint(3.4 * marks.student_means(len(roster.school)) + noise), 100, 380)
+    passed = ["Yes"] * len(roster.school)
+    for course in np.flatnonzero(final & (cumulative < PASS_MARK)):
+        student = int(courses.student[course])
+        if SUBJECTS[courses.subject[course]] in CORE_FIVE[STREAMS[roster.stream[student]]]:
+            passed[student] = "No"
+    return [float(score) for score in jamb], passed

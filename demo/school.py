@@ -1,0 +1,105 @@
+"""The demo school: six CSV files with a planted signal, and the key with the true answers.
+
+Synthetic through and through: nobody in it exists. `docs/demo-school.md` describes files, formulas and key.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+
+from demo.answers import AnswerKey, build_answer_key
+from demo.background import build_performance, build_survey
+from demo.defects import correct_scores, repeat_rows, spoil_table
+from demo.files import Table
+from demo.marks import Marks, build_history, draw_marks
+from demo.people import build_guardians, build_students, build_teachers
+from demo.roster import Roster, Staff, draw_roster, draw_staff
+from demo.signal import Signal
+
+TODAY = date(2026, 11, 20)
+"""The day on which the default demo school was drawn up; ages and the last full school year follow."""
+
+_REPEATS = {"students": 3, "guardians": 2, "teachers": 1, "academic_history": 25}
+_CORRECTIONS = 6
+
+
+def write_demo_school(
+    directory: Path,
+    *,
+    seed: int = 7,
+    students: int = 600,
+    schools: int = 3,
+    years: int = 3,
+    today: date = TODAY,
+) -> AnswerKey:
+    """Write the demo school's files and `answer_key.json` into `directory`.
+
+    The same arguments give the same bytes. Existing files of these names are overwritten.
+
+    Args:
+        directory: made where it does not exist.
+        seed: of all that is drawn.
+        students: students in all, those who have left included; at least 60.
+        schools: number of schools; their students, guardians and teachers share the same numbers.
+        years: school years of history, of three terms each; at least 2.
+        today: the last school year handed in is the last one that ended before this day.
+
+    Raises:
+        ValueError: too few students or years.
+    """
+    if students < 60 or years < 2 or not 0 < schools <= students // 20:
+        raise ValueError("a demo school needs at least 60 students, 20 per school, and 2 years")
+    rng = np.random.default_rng(seed)
+    school_years = list_school_years(today, years)
+    roster = draw_roster(rng, students, schools, years)
+    staff = draw_staff(rng, roster)
+    marks, next_term = draw_marks(rng, Signal(), roster, staff)
+    tables = _build_tables(rng, roster, staff, marks, school_years, today)
+    _spoil(rng, tables)
+    directory.mkdir(parents=True, exist_ok=True)
+    for table in tables:
+        table.write(directory)
+    key = build_answer_key(
+        tables, roster, next_term, seed=seed, students=students, school_years=school_years, today=today
+    )
+    (directory / "answer_key.json").write_text(key.to_json(), encoding="utf-8")
+    return key
+
+
+def _build_tables(
+    rng: np.random.Generator,
+    roster: Roster,
+    staff: Staff,
+    marks: Marks,
+    school_years: list[str],
+    today: date,
+) -> list[Table]:
+    means = marks.student_means(len(roster.school))
+    attendance = marks.student_attendance(len(roster.school))
+    bio = build_students(rng, roster, means, int(school_years[-1][-4:]), today)
+    return [
+        bio,
+        build_teachers(rng, roster, staff, today),
+        build_guardians(rng, roster, means, bio, today),
+        build_history(rng, roster, staff, marks, school_years),
+        build_survey(rng, roster, means, attendance, bio),
+        build_performance(rng, roster),
+    ]
+
+
+def _spoil(rng: np.random.Generator, tables: list[Table]) -> None:
+    """Plant what the platform must find: broken rows, repeats, later corrections."""
+    for table in tables:
+        spoil_table(rng, table)
+        repeat_rows(rng, table, _REPEATS.get(table.dataset, 0))
+        if table.dataset == "academic_history":
+            correct_scores(rng, table, _CORRECTIONS)
+
+
+def list_school_years(today: date, years: int) -> list[str]:
+    """The last school years that ended (on 31 July) before a day, oldest first, as `2025/2026`."""
+    last = today.year if (today.month, today.day) > (7, 31) else today.year - 1
+    return [f"{year - 1}/{year}" for year in range(last - years + 1, last + 1)]
