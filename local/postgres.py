@@ -14,7 +14,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -24,8 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
 from elt.errors import ConfigurationError, DatabaseUnavailable, DiskFull
+from local.ports import find_free_port as find_free_port
 
 SUPERUSER = "postgres"
 DEFAULT_VERSION = 18
@@ -117,14 +118,6 @@ def find_account() -> Account | None:
     )
 
 
-def find_free_port() -> int:
-    """A port of the loopback address that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def prepare(root: Path, port: int, *, version: int = DEFAULT_VERSION) -> Cluster:
     """Make the cluster's folder, owned by its account, and see to it that the account reaches all it needs.
 
@@ -202,6 +195,20 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def create_owner_and_database(url: str, name: str, password: str, database: str) -> None:
+    """Make a role that is no superuser (it may create roles) and a database it owns; safe to repeat."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        role = sql.Identifier(name)
+        known = connection.execute("select 1 from pg_roles where rolname = %s", (name,)).fetchone()
+        verb = sql.SQL("alter role" if known else "create role")
+        connection.execute(
+            sql.SQL("{} {} login createrole password {}").format(verb, role, sql.Literal(password))
+        )
+        known = connection.execute("select 1 from pg_database where datname = %s", (database,)).fetchone()
+        if not known:
+            connection.execute(sql.SQL("create database {} owner {}").format(sql.Identifier(database), role))
 
 
 def wait_until_ready(

@@ -1,0 +1,69 @@
+"""Processes of this platform that lost their parent, found by the mark in their environment."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import psutil
+
+from local.environment import PLATFORM_MARK, SERVICE_MARK, Paths
+
+
+def find(where: Paths, service: str | None = None) -> list[psutil.Process]:
+    """Every process of this platform (of one service, if named), except ourselves and who started us."""
+    spared = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    found = {
+        process.pid: process
+        for process in psutil.process_iter()
+        if process.pid not in spared and _belongs(process, where, service)
+    }
+    if service in (None, "postgres"):
+        postmaster = find_postmaster(where.cluster_root)
+        if postmaster is not None and postmaster.pid not in spared:
+            found[postmaster.pid] = postmaster
+    return list(found.values())
+
+
+def end(processes: list[psutil.Process], *, patience_seconds: float = 10) -> None:
+    """Ask the processes to end, then kill those that have not."""
+    for process in processes:
+        _signal(process, kill=False)
+    _, alive = psutil.wait_procs(processes, timeout=patience_seconds)
+    for process in alive:
+        _signal(process, kill=True)
+    psutil.wait_procs(alive, timeout=5)
+
+
+def find_postmaster(cluster_root: Path) -> psutil.Process | None:
+    """The server that runs on this cluster, by its own pid file; None when that process is none."""
+    try:
+        pid = int((cluster_root / "data" / "postmaster.pid").read_text().splitlines()[0])
+        process = psutil.Process(pid)
+        is_server = process.name().startswith("postgres") and process.status() != psutil.STATUS_ZOMBIE
+    except (OSError, ValueError, IndexError, psutil.Error):
+        return None
+    return process if is_server else None
+
+
+def _belongs(process: psutil.Process, where: Paths, service: str | None) -> bool:
+    try:
+        environment = process.environ()
+    except (psutil.Error, OSError):  # not ours to read, so not ours
+        return False
+    if environment.get(PLATFORM_MARK) != str(where.home):
+        return False
+    return service is None or environment.get(SERVICE_MARK) == service
+
+
+def _signal(process: psutil.Process, *, kill: bool) -> None:
+    try:
+        if kill:
+            process.kill()
+        elif process.name().startswith("postgres"):
+            process.send_signal(signal.SIGINT)  # SIGTERM would wait until every client has gone
+        else:
+            process.terminate()
+    except psutil.NoSuchProcess:
+        pass

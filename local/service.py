@@ -1,0 +1,89 @@
+"""Become one service: `python -m local.service NAME`. Used by the supervisor and as a container's role.
+
+The process is replaced, so the supervisor's child is the service itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import psutil
+
+from elt.errors import LaurelError
+from elt.settings import Settings, load_settings
+from local import leftovers, postgres
+from local.environment import PLATFORM_MARK, SERVICE_MARK, Paths, paths, read_embedded, service_environment
+from local.services import AIRFLOW_API, POSTGRES, all_services
+
+
+def run(name: str) -> None:
+    """Replace this process by the service. What an earlier, killed one left behind is ended first.
+
+    Raises:
+        LaurelError: the configuration is incomplete.
+    """
+    where = paths()
+    settings = load_settings()
+    where.make()
+    if os.environ.get(PLATFORM_MARK):
+        leftovers.end(leftovers.find(where, name))
+    environment = {**service_environment(where, settings), SERVICE_MARK: name}
+    os.chdir(where.home)
+    if name == POSTGRES:
+        _become_postgres(where, environment)
+    if name == AIRFLOW_API:
+        _write_airflow_password(where, settings)
+    command = all_services()[name].command
+    os.execve(command[0], command, environment)  # noqa: S606
+
+
+def _become_postgres(where: Paths, environment: dict[str, str]) -> None:
+    cluster = postgres.prepare(where.cluster_root, read_embedded(where).port)
+    _forget_foreign_pid_file(cluster)
+    command = cluster.command()
+    os.chdir(cluster.root)
+    if cluster.account is not None:
+        os.setgroups([])
+        os.setgid(cluster.account.gid)
+        os.setuid(cluster.account.uid)
+    kept = {name: environment[name] for name in ("PATH", PLATFORM_MARK, SERVICE_MARK) if name in environment}
+    os.execve(command[0], command, kept)  # noqa: S606
+
+
+def _forget_foreign_pid_file(cluster: postgres.Cluster) -> None:
+    """After a crash of the machine the pid in the server's lock file may be another program's by now."""
+    lock = cluster.data / "postmaster.pid"
+    if not lock.exists() or leftovers.find_postmaster(cluster.root) is not None:
+        return
+    try:
+        recycled = psutil.pid_exists(int(lock.read_text().splitlines()[0]))
+    except (ValueError, IndexError):
+        return
+    if recycled:
+        lock.unlink()
+
+
+def _write_airflow_password(where: Paths, settings: Settings) -> None:
+    """Give Airflow's simple sign-in our password, which it would otherwise make up and print."""
+    if settings.airflow_password is None:
+        return
+    target = where.airflow_home / "passwords.json"
+    target.touch(mode=0o600)
+    target.write_text(json.dumps({settings.airflow_user: settings.airflow_password.get_secret_value()}))
+
+
+def main() -> None:
+    """Run the service that the command line names."""
+    names = list(all_services())
+    if len(sys.argv) != 2 or sys.argv[1] not in names:
+        sys.exit(f"usage: python -m local.service {'|'.join(names)}")
+    try:
+        run(sys.argv[1])
+    except LaurelError as error:
+        sys.exit(f"{error.title}: {error.detail}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""The services of the platform: how each is run, in which order, and how one sees that it is healthy."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import httpx
+
+from elt.errors import DatabaseUnavailable
+from elt.settings import Settings
+from elt.warehouse import connect
+from local.environment import Paths, is_embedded
+
+# In the order in which they start; they stop the other way round.
+POSTGRES = "postgres"
+AIRFLOW_API = "airflow-api-server"
+API = "api"
+SCHEDULER = "airflow-scheduler"
+DAG_PROCESSOR = "airflow-dag-processor"
+TRIGGERER = "airflow-triggerer"  # a role for containers; no task of ours waits in it
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One long-running process. `stop_seconds`: how long it may take to end before it is killed."""
+
+    name: str
+    command: list[str]
+    check: Callable[[Paths, Settings], str | None]
+    stop_signal: str = "TERM"
+    stop_seconds: int = 20
+
+
+def all_services() -> dict[str, Service]:
+    """Every role that can be run, by name."""
+    python = sys.executable
+    airflow = [python, "-m", "airflow"]
+    services = [
+        # Its command depends on where the cluster lies; the launcher makes it.
+        Service(POSTGRES, [], _check_postgres, stop_signal="INT", stop_seconds=60),
+        Service(AIRFLOW_API, [*airflow, "api-server"], _check_airflow_api),
+        Service(
+            API,
+            [python, "-m", "gunicorn", "--config", "python:backend.server", "backend.wsgi:app"],
+            _check_api,
+            stop_seconds=40,
+        ),
+        # The api-server reads the log files itself, so nobody needs to serve them on every interface.
+        Service(SCHEDULER, [*airflow, "scheduler", "--skip-serve-logs"], _airflow_job("scheduler")),
+        Service(DAG_PROCESSOR, [*airflow, "dag-processor"], _airflow_job("dag_processor")),
+        Service(TRIGGERER, [*airflow, "triggerer", "--skip-serve-logs"], _airflow_job("triggerer")),
+    ]
+    return {service.name: service for service in services}
+
+
+def platform_services() -> dict[str, Service]:
+    """The services that make up the platform here, in the order in which they start."""
+    services = all_services()
+    del services[TRIGGERER]
+    if not is_embedded():
+        del services[POSTGRES]
+    return services
+
+
+def local_url(settings: Settings, port: int) -> str:
+    """Where a service that listens on `LAUREL_HOST` is reached from this machine."""
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "localhost") else settings.host  # noqa: S104
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _check_postgres(_where: Paths, settings: Settings) -> str | None:
+    try:
+        connect(settings.database_url.get_secret_value(), application_name="laurel-health").close()
+    except DatabaseUnavailable as error:
+        return error.detail
+    return None
+
+
+def _check_api(_where: Paths, settings: Settings) -> str | None:
+    return _check_url(f"{local_url(settings, settings.port)}/readyz")
+
+
+def _check_airflow_api(_where: Paths, settings: Settings) -> str | None:
+    return _check_url(f"{local_url(settings, settings.airflow_port)}/execution/health")
+
+
+def _airflow_job(job: str) -> Callable[[Paths, Settings], str | None]:
+    """A check that asks the api-server for the job's heartbeat."""
+
+    def check(_where: Paths, settings: Settings) -> str | None:
+        try:
+            url = f"{local_url(settings, settings.airflow_port)}/api/v2/monitor/health"
+            state = httpx.get(url, timeout=10, trust_env=False).json()[job]
+        except (httpx.HTTPError, KeyError, json.JSONDecodeError):
+            return "unknown, because Airflow's API does not answer"
+        if state["status"] == "healthy":
+            return None
+        return f"no heartbeat since {state.get(f'latest_{job}_heartbeat') or 'the start'}"
+
+    return check
+
+
+def _check_url(url: str) -> str | None:
+    """None when the address answers with success, else why not."""
+    try:
+        answer = httpx.get(url, timeout=30, trust_env=False)
+    except httpx.HTTPError as error:
+        return f"no answer from {url} ({type(error).__name__})"
+    return None if answer.is_success else f"{url} answers {answer.status_code}"
