@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 from elt.settings import PROJECT_DIR, Settings
 from elt.warehouse import Connection, connect
-from local import postgres
+from local import ports, postgres
 
 if TYPE_CHECKING:
     from elt.store import Store
@@ -30,23 +30,29 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True)
 class PostgresServer:
-    """A running server; `url` gives the superuser's address of a database on it."""
+    """A running server. Tests work as their database's owner, who is no superuser, as on the platform."""
 
-    url: Callable[[str], str]
+    cluster: postgres.Cluster
+    superuser_password: str
+    owner_password: str
+
+    def url(self, database: str) -> str:
+        """The address of a database for its owner."""
+        return f"postgresql://laurel:{self.owner_password}@127.0.0.1:{self.cluster.port}/{database}"
 
     def execute(self, statement: sql.Composable) -> None:
         """Run one statement outside any transaction, as superuser, in the database `postgres`."""
-        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+        with psycopg.connect(self.cluster.url(self.superuser_password), autocommit=True) as connection:
             connection.execute(statement)
 
-    def create_database(self, name: str, template: str | None = None) -> str:
-        """Make a database, a copy of `template` if one is named; returns its address."""
-        statement = sql.SQL("create database {}").format(sql.Identifier(name))
-        if template is not None:
-            # Copying files is quickest where nothing is flushed to disk.
-            copy = sql.SQL(" template {} strategy file_copy").format(sql.Identifier(template))
-            statement = statement + copy
-        self.execute(statement)
+    def create_database(self, name: str, template: str = "template1") -> str:
+        """Make a database as a copy of another; returns its address."""
+        # Copying files is quickest where nothing is flushed to disk.
+        self.execute(
+            sql.SQL("create database {} owner laurel template {} strategy file_copy").format(
+                sql.Identifier(name), sql.Identifier(template)
+            )
+        )
         return self.url(name)
 
     def drop_database(self, name: str) -> None:
@@ -61,12 +67,14 @@ def postgres_server() -> Iterator[PostgresServer]:
     folder = Path(tempfile.mkdtemp(prefix="laurel-test-pg-"))
     folder.chmod(0o711)  # the server's account must pass when the tests run as root
     password = secrets.token_urlsafe(16)
-    cluster = postgres.prepare(folder / "postgres", postgres.find_free_port(), version=version)
+    cluster = postgres.prepare(folder / "postgres", ports.find_free_port(), version=version)
     try:
         postgres.initialise(cluster, password)
         process = postgres.start(cluster, password, log=folder / "log", settings=postgres.TEST_SETTINGS)
         try:
-            yield PostgresServer(lambda database: cluster.url(password, database))
+            server = PostgresServer(cluster, password, secrets.token_urlsafe(16))
+            postgres.create_owner_and_database(cluster.url(password), "laurel", server.owner_password, "elt")
+            yield server
         finally:
             postgres.stop(process)
     finally:
