@@ -42,4 +42,5 @@ def _student_terms(history: pd.DataFrame) -> list[dict[str, Any]]:
         .reset_index()
     )
     terms.columns = ["school_id", "student_id", "school_year", "term", *terms.columns[4:]]
-    return terms.to_dict("records")
+    records: list[dict[str, Any]] = terms.to_dict("records")
+    return records

@@ -15,7 +15,7 @@ import polars as pl
 from demo.vocabulary import GRADES, JUNIOR_SUBJECTS, TERMS
 
 COLUMNS = (
-    "School ID", "Academic Year", "Student ID", "Grade Level", "Subject", "Term", "Teacher ID", "Test Score",
+    "School ID", "Student ID", "Academic Year", "Grade Level", "Subject", "Term", "Teacher ID", "Test Score",
     "Exam Score", "Total Score", "Attendance", "Cumulative Score", "Average Attendance", "JAMB Score",
     "Passed Core Subjects", "Cumulative Attendance Rate",
 )  # fmt: skip
@@ -97,8 +97,8 @@ def _block(rng: np.random.Generator, start: int, stop: int, first_student: int) 
     school = student // _STUDENTS_PER_SCHOOL
     columns = {
         "School ID": _numbered("S", school, 3),
-        "Academic Year": _words([f"{y}/{y + 1}" for y in range(FIRST_YEAR, FIRST_YEAR + len(GRADES))], grade),
         "Student ID": _numbered("STU", student, 7),
+        "Academic Year": _words([f"{y}/{y + 1}" for y in range(FIRST_YEAR, FIRST_YEAR + len(GRADES))], grade),
         "Grade Level": _words(GRADES, grade),
         "Subject": _words(JUNIOR_SUBJECTS, subject),
         "Term": _words(TERMS, index % _SUBJECT_ROWS),

@@ -114,7 +114,7 @@ def _list_courses(
     entries = []
     for year in years:
         grades = roster.grade_in(year)
-        for student in np.flatnonzero((grades >= 0) & (grades < len(GRADES))):
+        for student in map(int, np.flatnonzero((grades >= 0) & (grades < len(GRADES)))):
             grade, number = int(grades[student]), int(roster.number[student])
             for subject in roster.subjects_in(student, grade):
                 teacher = staff.teacher_of(int(roster.school[student]), grade, subject, number)

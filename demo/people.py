@@ -158,7 +158,7 @@ def _family_names(rng: np.random.Generator, roster: Roster) -> list[str]:
 
 
 def _pick(rng: np.random.Generator, words: Sequence[str]) -> str:
-    return words[rng.integers(0, len(words))]
+    return words[int(rng.integers(0, len(words)))]
 
 
 def _birth_date(rng: np.random.Generator, year: int) -> date:

@@ -160,4 +160,4 @@ def deal_evenly(rng: np.random.Generator, outcome: Floats, levels: Sequence[str]
     for start in range(0, len(order), len(levels)):
         block = order[start : start + len(levels)]
         dealt[block] = rng.permutation(len(levels))[: len(block)]
-    return [levels[position] for position in dealt]
+    return [levels[int(position)] for position in dealt]

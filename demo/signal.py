@@ -53,7 +53,7 @@ class Latent:
     @property
     def next_term(self) -> int:
         """The column of the term that is drawn but not handed in."""
-        return self.drift.shape[1] - 1
+        return int(self.drift.shape[1]) - 1
 
 
 def draw_latent(rng: np.random.Generator, signal: Signal, guardian: Floats, terms: int) -> Latent:
