@@ -163,6 +163,12 @@ create table ops.runs (
     error         text
 );
 create index on ops.runs (run_id) where status = 'running';
+
+create table ops.alerts (
+    event         text primary key,
+    sent_at       timestamptz not null
+);
+comment on table ops.alerts is 'When people were last told of an event, so that the same one is told once an hour.';
 """
 
 MODEL = """

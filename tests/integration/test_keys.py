@@ -1,0 +1,131 @@
+"""API keys in the database and on the command line."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from click.testing import CliRunner
+
+from cli.main import cli
+from elt.errors import NotFound, UploadRejected
+from elt.keys import create_key, list_keys, revoke_key, verify_key
+from elt.settings import Settings
+from elt.warehouse import Connection, connect
+
+
+def test_a_key_identifies_who_calls(connection: Connection) -> None:
+    key_id, plaintext = create_key(connection, "Reading study", "researcher", "north", "cli:test")
+    caller = verify_key(connection, plaintext)
+    assert caller is not None
+    assert (caller.id, caller.role, caller.school_id, caller.name) == (
+        f"key:{key_id}",
+        "researcher",
+        "north",
+        "Reading study",
+    )
+
+
+def test_the_key_itself_is_not_stored(connection: Connection) -> None:
+    _, plaintext = create_key(connection, "x", "admin", None, "cli:test")
+    row = connection.execute("select row_to_json(k)::text as line, key_sha256 from ops.keys k").fetchone()
+    assert row is not None
+    assert plaintext[12:40] not in row["line"]
+    assert len(row["key_sha256"]) == 32
+
+
+def test_unknown_malformed_revoked_and_expired_keys_are_refused(connection: Connection) -> None:
+    key_id, revoked = create_key(connection, "a", "admin", None, "cli:test")
+    revoke_key(connection, key_id)
+    _, expired = create_key(connection, "b", "admin", None, "cli:test", datetime.now(UTC) + timedelta(days=1))
+    assert verify_key(connection, expired) is not None
+    connection.execute("update ops.keys set expires_at = now() where name = 'b'")
+    _, unknown = create_key(connection, "c", "admin", None, "cli:test")
+    connection.execute("delete from ops.keys where name = 'c'")
+    for text in (revoked, expired, unknown, unknown[:-1], "", "lrl_\0", "' or true --"):
+        assert verify_key(connection, text) is None
+
+
+def test_revoking_is_final_and_may_be_repeated(connection: Connection) -> None:
+    key_id, _ = create_key(connection, "a", "admin", None, "cli:test")
+    first = revoke_key(connection, key_id)
+    assert revoke_key(connection, key_id).revoked_at == first.revoked_at
+    with pytest.raises(NotFound, match="laurel keys list"):
+        revoke_key(connection, uuid4())
+
+
+def test_last_use_is_noted_at_most_once_a_minute(connection: Connection) -> None:
+    _, plaintext = create_key(connection, "a", "admin", None, "cli:test")
+    verify_key(connection, plaintext)
+    first = list_keys(connection)[0].last_used_at
+    assert first is not None
+    verify_key(connection, plaintext)
+    assert list_keys(connection)[0].last_used_at == first
+    connection.execute("update ops.keys set last_used_at = now() - interval '2 minutes'")
+    verify_key(connection, plaintext)
+    renewed = list_keys(connection)[0].last_used_at
+    assert renewed is not None
+    assert renewed > first - timedelta(minutes=1)
+
+
+def test_a_request_does_not_wait_for_another_that_notes_its_use(
+    connection: Connection, database_url: str
+) -> None:
+    _, plaintext = create_key(connection, "a", "admin", None, "cli:test")
+    with connect(database_url) as other, other.transaction():
+        other.execute("update ops.keys set last_used_at = null")
+        connection.execute("set lock_timeout = '2s'")
+        assert verify_key(connection, plaintext) is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "role", "days", "why"),
+    [
+        ("a", "root", 1, "role"),
+        (" ", "admin", 1, "name"),
+        ("x" * 201, "admin", 1, "name"),
+        ("a", "admin", -1, "expired"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    connection: Connection, name: str, role: str, days: int, why: str
+) -> None:
+    with pytest.raises(UploadRejected, match=why):
+        create_key(connection, name, role, None, "cli:test", datetime.now(UTC) + timedelta(days=days))
+    assert list_keys(connection) == []
+
+
+@pytest.fixture
+def run(settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("LAUREL_DATABASE_URL", settings.database_url.get_secret_value())
+    monkeypatch.setenv("LAUREL_SECRET_KEY", settings.secret_key.get_secret_value())
+
+    def call(*arguments: str, code: int = 0) -> str:
+        result = CliRunner().invoke(cli, ["keys", *arguments])
+        assert result.exit_code == code, result.output
+        return result.stdout
+
+    return call
+
+
+def test_the_command_makes_lists_and_revokes(run, connection: Connection) -> None:
+    made = json.loads(
+        run("create", "--role", "researcher", "--school", "north", "--expires-days", "30", "--json")
+    )
+    caller = verify_key(connection, made["key"])
+    assert caller is not None
+    assert caller.school_id == "north"
+    plain = run("create", "--role", "admin", "--name", "Backup job").strip()
+    assert verify_key(connection, plain) is not None
+    listed = json.loads(run("list", "--json"))
+    assert [(key["name"], key["role"], key["state"]) for key in listed] == [
+        ("Backup job", "admin", "active"),
+        ("researcher", "researcher", "active"),
+    ]
+    assert made["key"] not in json.dumps(listed)
+    assert "Revoked" in run("revoke", made["key_id"])
+    assert verify_key(connection, made["key"]) is None
+    assert "revoked" in run("list")
+    run("create", "--role", "root", code=2)
