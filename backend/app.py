@@ -1,0 +1,35 @@
+"""The application: API, its document, and (later) pages."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from backend.access import register_access
+from backend.docs import register_docs
+from backend.errors import register_errors
+from backend.headers import register_headers
+from backend.metrics import register_metrics
+from backend.routes.health import health
+from backend.services import Services
+from elt.settings import Settings, load_settings
+
+BASE = "/api/v1"
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Make the application. Database and store are first needed by the first request.
+
+    Raises:
+        ConfigurationError: no settings are given and the environment lacks some.
+    """
+    app = Flask("backend", static_folder=None)
+    app.extensions["laurel"] = Services(settings or load_settings())
+    app.url_map.strict_slashes = False
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    register_errors(app)
+    register_headers(app)
+    register_metrics(app)
+    register_access(app)
+    app.register_blueprint(health)
+    register_docs(app)
+    return app

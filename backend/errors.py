@@ -1,0 +1,148 @@
+"""Every error as `application/problem+json` (RFC 9457): one mapping from Laurel's errors to HTTP."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from flask import Flask, Response, g, request
+from pydantic import ValidationError
+from werkzeug.exceptions import HTTPException
+
+from elt.errors import (
+    Conflict,
+    DigestMismatch,
+    Issue,
+    LaurelError,
+    NotFound,
+    TooLarge,
+    TransientError,
+    TruncatedUpload,
+    UnknownDataset,
+    UploadRejected,
+)
+from elt.log import get_logger
+
+PROBLEM_TYPE = "application/problem+json"
+_MAX_ISSUES = 50
+
+_STATUS: dict[type[LaurelError], int] = {
+    UnknownDataset: 404,
+    DigestMismatch: 400,
+    TruncatedUpload: 400,
+    TooLarge: 413,
+    UploadRejected: 422,
+    NotFound: 404,
+    Conflict: 409,
+    TransientError: 503,
+    LaurelError: 500,
+}
+
+_log = get_logger(__name__)
+
+
+class InvalidRequest(LaurelError):
+    """The request itself is wrong: a parameter, a header, the JSON body. Nothing was done."""
+
+    title = "The request is not valid"
+
+    def __init__(self, detail: str, issues: list[Issue] | None = None, status: int = 422) -> None:
+        super().__init__(detail)
+        self.issues = issues or []
+        self.status = status
+
+    @classmethod
+    def of(cls, error: ValidationError, where: str) -> InvalidRequest:
+        """The findings of Pydantic as issues; what was sent is not repeated."""
+        issues = [
+            Issue(
+                rule=str(fault["type"]),
+                column=".".join(str(part) for part in fault["loc"]) or None,
+                hint=str(fault["msg"]),
+            )
+            for fault in error.errors(include_input=False, include_url=False, include_context=False)
+        ]
+        named = "; ".join(f"{issue.column or 'body'}: {issue.hint}" for issue in issues[:5])
+        return cls(f"{where}: {named}.", issues)
+
+
+def status_of(error: LaurelError) -> int:
+    """The HTTP status for an error: its class's own, else its nearest ancestor's."""
+    if isinstance(error, InvalidRequest):
+        return error.status
+    return next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
+
+
+def problem(
+    status: int,
+    title: str,
+    detail: str,
+    *,
+    kind: str = "about:blank",
+    issues: list[Issue] | None = None,
+    headers: dict[str, str] | None = None,
+    **extra: Any,
+) -> Response:
+    """A problem document as a response. `instance` names this one occurrence, as in the log."""
+    body: dict[str, Any] = {
+        "type": kind,
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": f"urn:uuid:{g.request_id}",
+        "issues": [issue.to_dict() for issue in (issues or [])[:_MAX_ISSUES]],
+        **extra,
+    }
+    response = Response(json.dumps(body, ensure_ascii=False), status=status, content_type=PROBLEM_TYPE)
+    response.headers.update(headers or {})
+    return response
+
+
+def problem_kind(error_class: type[LaurelError]) -> str:
+    """The stable name of a kind of problem: `UploadRejected` → `urn:laurel:problem:upload-rejected`."""
+    words = re.findall(r"[A-Z][a-z]+", error_class.__name__)
+    return "urn:laurel:problem:" + "-".join(word.lower() for word in words)
+
+
+def register_errors(app: Flask) -> None:
+    """Answer every error of the application with a problem document."""
+    app.register_error_handler(LaurelError, _of_laurel)
+    app.register_error_handler(HTTPException, _of_http)
+    app.register_error_handler(Exception, _of_bug)
+
+
+def _of_laurel(error: LaurelError) -> Response:
+    status = status_of(error)
+    if status == 500:
+        return _of_bug(error)
+    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, TransientError) else {}
+    if status == 503:
+        _log.warning("dependency_unavailable", error=type(error).__name__, detail=error.detail)
+    issues = error.issues if isinstance(error, UploadRejected | InvalidRequest) else []
+    return problem(
+        status, error.title, error.detail, kind=problem_kind(type(error)), issues=issues, headers=headers
+    )
+
+
+def _of_http(error: HTTPException) -> Response:
+    """Keep what the framework's error says in headers (Allow, WWW-Authenticate, Location)."""
+    kept = {name: value for name, value in error.get_headers() if name.lower() not in {"content-type", "content-length"}}
+    if error.code is None or error.code < 400:
+        response: Response = error.get_response()  # type: ignore[assignment]
+        return response
+    detail = error.description or error.name
+    if error.code == 404:
+        detail = f"There is nothing at {request.path}. The routes are listed at /apidocs/."
+    elif error.code == 405:
+        detail = f"{request.method} is not possible here; allowed: {kept.get('Allow', 'nothing')}."
+    return problem(error.code, error.name, detail, headers=kept)
+
+
+def _of_bug(error: Exception) -> Response:
+    _log.error("request_failed", error=type(error).__name__, exc_info=error)
+    return problem(
+        500,
+        "Something went wrong on our side",
+        f"The fault is logged. Tell the operators the id {g.request_id}, or try again later.",
+    )

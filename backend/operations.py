@@ -1,0 +1,129 @@
+"""What an operation takes and answers, declared beside its view with the models that validate it.
+
+The declaration does two things: it checks each request against the models before the view runs, and it is
+what `backend.openapi` makes the API document from. So the document cannot say anything else than the code.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask import Flask, Response, request
+from pydantic import BaseModel, ValidationError
+from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+
+from backend.errors import InvalidRequest
+
+JSON_TYPE = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One documented answer: a JSON model, other media types, or nothing (204)."""
+
+    description: str
+    model: type[BaseModel] | None = None
+    media: tuple[str, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What one view takes and answers. `problems` are the statuses beside those that every view can have."""
+
+    summary: str
+    answers: Mapping[int, Answer]
+    description: str = ""
+    query: type[BaseModel] | None = None
+    headers: type[BaseModel] | None = None
+    body: type[BaseModel] | None = None
+    form: type[BaseModel] | None = None
+    problems: tuple[int, ...] = ()
+
+
+def operation(
+    summary: str,
+    answers: Mapping[int, Answer],
+    *,
+    description: str = "",
+    query: type[BaseModel] | None = None,
+    headers: type[BaseModel] | None = None,
+    body: type[BaseModel] | None = None,
+    form: type[BaseModel] | None = None,
+    problems: tuple[int, ...] = (),
+) -> Callable[[Callable[..., Any]], Callable[..., Response]]:
+    """Declare a view. It is called with `query`, `headers` and `body` as instances of the given models.
+
+    `form` only documents (a file with fields, or the raw bytes): such bodies are streamed, so the view reads
+    them itself by `backend.bodies`. A view returns a model, a model and a status, those and headers, or a
+    finished response.
+    """
+    declared = Operation(summary, answers, description, query, headers, body, form, problems)
+
+    def wrap(view: Callable[..., Any]) -> Callable[..., Response]:
+        @functools.wraps(view)
+        def run(**arguments: Any) -> Response:
+            if query is not None:
+                arguments["query"] = _parse_query(query)
+            if headers is not None:
+                arguments["headers"] = _parse_headers(headers)
+            if body is not None:
+                arguments["body"] = _parse_body(body)
+            return _respond(view(**arguments))
+
+        run.laurel_operation = declared  # type: ignore[attr-defined]
+        return run
+
+    return wrap
+
+
+def operation_of(app: Flask, endpoint: str) -> Operation | None:
+    """What the view behind an endpoint declares; None if it is not part of the document."""
+    return getattr(app.view_functions[endpoint], "laurel_operation", None)
+
+
+def _parse_query(model: type[BaseModel]) -> BaseModel:
+    sent = request.args.to_dict(flat=False)
+    twice = [name for name, values in sent.items() if len(values) > 1]
+    if twice:
+        raise InvalidRequest(f"Given more than once: {', '.join(twice)}.")
+    try:
+        return model.model_validate_strings({name: values[0] for name, values in sent.items()})
+    except ValidationError as error:
+        raise InvalidRequest.of(error, "In the query") from None
+
+
+def _parse_headers(model: type[BaseModel]) -> BaseModel:
+    names = [info.alias or name for name, info in model.model_fields.items()]
+    sent = {name: request.headers[name] for name in names if name in request.headers}
+    try:
+        return model.model_validate_strings(sent, by_alias=True)
+    except ValidationError as error:
+        raise InvalidRequest.of(error, "In the headers") from None
+
+
+def _parse_body(model: type[BaseModel]) -> BaseModel:
+    if request.mimetype != JSON_TYPE:
+        raise UnsupportedMediaType(f"Send this as {JSON_TYPE}.")
+    request.max_content_length = 1024 * 1024
+    try:
+        return model.model_validate_json(request.get_data())
+    except ValidationError as error:
+        if any(fault["type"] == "json_invalid" for fault in error.errors()):
+            raise BadRequest("The body is not valid JSON.") from None
+        raise InvalidRequest.of(error, "In the body") from None
+
+
+def _respond(result: Any) -> Response:
+    if isinstance(result, Response):
+        return result
+    status, headers = 200, {}
+    if isinstance(result, tuple):
+        result, status, *rest = result
+        headers = rest[0] if rest else {}
+    if result is None:
+        return Response(status=status, headers=headers)
+    return Response(result.model_dump_json(by_alias=True), status=status, headers=headers, content_type=JSON_TYPE)

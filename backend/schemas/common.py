@@ -1,0 +1,64 @@
+"""Models that several resources share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+# Text that PostgreSQL can keep: it has no NUL.
+_NO_NUL = r"^[^\x00]*$"
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_NO_NUL)]
+Text = Annotated[str, StringConstraints(max_length=4000, pattern=_NO_NUL)]
+Uuid = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$",
+        min_length=36,
+        max_length=36,
+    ),
+]
+
+
+class Sent(BaseModel):
+    """What comes in; unknown names are refused, because they are mistyped ones."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Answered(BaseModel):
+    """What goes out."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class IssueModel(Answered):
+    """One thing that is wrong with a file or a request."""
+
+    line: int | None = Field(None, description="Physical line where the record starts; null: the file as a whole.")
+    column: str | None = Field(None, description="The contract's column; null: the row as a whole.")
+    rule: str = Field(description="The rule that is broken.")
+    found: str | None = Field(None, description="What stood there; never given for personal columns.")
+    hint: str = Field(description="What was expected, in words.")
+    severity: Literal["error", "warning"] = "error"
+
+
+class Problem(Answered):
+    """What went wrong (RFC 9457)."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(description="A stable name of the kind of problem.")
+    title: str = Field(description="The kind of problem in words.")
+    status: int
+    detail: str = Field(description="What happened here, and what to do.")
+    instance: str = Field(description="This one occurrence; the log knows it by the same id.")
+    issues: list[IssueModel] = Field(description="What is wrong with the file or request, the first 50.")
+
+
+class PageQuery(Sent):
+    """Where in a list to start, and how much of it."""
+
+    limit: int = Field(50, ge=1, le=200, description="How many at most.")
+    after: Uuid | None = Field(None, description="Continue behind this one: the `next` of the page before.")
+

@@ -1,0 +1,42 @@
+"""How gunicorn serves the API: `gunicorn --config python:backend.server backend.wsgi:app`.
+
+Threads, because an upload may take minutes: a thread that reads a long body holds no other request up and
+is not taken for a dead worker. The application is loaded in each worker (no preload), so that no database
+connection crosses a fork.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from typing import Any
+
+from elt.settings import load_settings
+
+_settings = load_settings()
+# The metrics library decides when it is imported whether processes share their counters, by this variable.
+_metrics_folder = tempfile.mkdtemp(prefix="laurel-metrics-")
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics_folder
+
+bind = f"{_settings.host}:{_settings.port}"
+worker_class = "gthread"
+workers = 2
+threads = 16
+timeout = 60
+graceful_timeout = 30
+keepalive = 15
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # a slow disk must not look like a dead worker
+control_socket_disable = True
+
+
+def child_exit(_server: Any, worker: Any) -> None:
+    """Fold the counters of a worker that ended into the common ones."""
+    from prometheus_client import multiprocess
+
+    multiprocess.mark_process_dead(worker.pid)
+
+
+def on_exit(_server: Any) -> None:
+    """Remove the counters' files."""
+    shutil.rmtree(_metrics_folder, ignore_errors=True)

@@ -1,0 +1,66 @@
+"""What a request may reach for: settings, database, object store. One instance per application."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from threading import Lock
+from typing import Any
+
+from flask import current_app
+from psycopg_pool import ConnectionPool
+
+from elt.settings import Settings
+from elt.store import Store, open_store
+from elt.warehouse import Connection, open_pool, pooled
+
+_POOL_SIZE = 12  # per process; a connection is held while a mart is streamed, never while a body is read
+
+
+@dataclass
+class Services:
+    """Opens database and store when they are first needed, so that the API starts without them."""
+
+    settings: Settings
+
+    def __post_init__(self) -> None:
+        self._lock = Lock()
+        self._opened: ConnectionPool[Any] | None = None
+
+    @cached_property
+    def store(self) -> Store:
+        """The object store."""
+        return open_store(self.settings.resolved_store_url)
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """Borrow a connection to the database.
+
+        Raises:
+            DatabaseUnavailable: none could be had.
+        """
+        with pooled(self._pool()) as connection:
+            yield connection
+
+    def _pool(self) -> ConnectionPool[Any]:
+        with self._lock:
+            if self._opened is None:
+                self._opened = open_pool(
+                    self.settings.database_url.get_secret_value(), max_size=_POOL_SIZE, application_name="laurel-api"
+                )
+            return self._opened
+
+    def close(self) -> None:
+        """Give the connections back; for tests."""
+        with self._lock:
+            if self._opened is not None:
+                self._opened.close()
+                self._opened = None
+
+
+def services() -> Services:
+    """The services of the application that handles this request."""
+    found: Services = current_app.extensions["laurel"]
+    return found
