@@ -1,0 +1,120 @@
+"""Look at this machine and the platform the way a person would who has been called for help."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+
+from elt.errors import LaurelError
+from elt.settings import Settings, load_settings
+from elt.store import open_store
+from elt.warehouse import connect
+from local import ports, preparation
+from local.platform import Platform
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. `advice` says what to do; empty when nothing needs doing."""
+
+    subject: str
+    is_ok: bool
+    found: str
+    advice: str = ""
+
+    def to_dict(self) -> dict[str, object]:
+        """The finding as plain JSON values."""
+        return asdict(self)
+
+
+def examine() -> list[Finding]:
+    """Look at everything; a check that cannot be made is a finding, not an error."""
+    platform = Platform(lambda _text: None)
+    findings = [_python(), _versions(), _disk(platform)]
+    try:
+        settings = platform.settings() if platform.is_running() else load_settings()
+    except LaurelError as error:
+        return [*findings, Finding("settings", False, error.detail, "./start.sh up writes what is missing.")]
+    findings.append(Finding("settings", True, f"home {settings.home}"))
+    findings += _services(platform) if platform.is_running() else _ports(settings)
+    findings.append(
+        _attempt("database", lambda: _database(settings), "./start.sh up, then look at logs/postgres.log.")
+    )
+    findings.append(
+        _attempt("store", lambda: _store(settings), "Check LAUREL_STORE_URL and the AWS_* variables.")
+    )
+    return findings
+
+
+def _python() -> Finding:
+    found = ".".join(map(str, sys.version_info[:3]))
+    fits = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    return Finding("python", fits, found, "" if fits else "Install Python 3.11 to 3.13.")
+
+
+def _versions() -> Finding:
+    packages = ("laurel", "apache-airflow-core", "dbt-core", "polars", "psycopg", "scikit-learn")
+    return Finding("versions", True, ", ".join(f"{name} {version(name)}" for name in packages))
+
+
+def _disk(platform: Platform) -> Finding:
+    folder = next(path for path in (platform.where.home, *platform.where.home.parents) if path.exists())
+    free_gb = shutil.disk_usage(folder).free / 1024**3
+    try:
+        preparation.require_room(folder)
+    except LaurelError as error:
+        return Finding("disk", False, f"{free_gb:.1f} GB free", error.detail)
+    return Finding("disk", True, f"{free_gb:.1f} GB free at {folder}")
+
+
+def _ports(settings: Settings) -> list[Finding]:
+    wanted = {
+        "api": (settings.port, "LAUREL_PORT"),
+        "airflow": (settings.airflow_port, "LAUREL_AIRFLOW_PORT"),
+    }
+    findings = [Finding("platform", False, "not running", "./start.sh up -d")]
+    for purpose, (port, variable) in wanted.items():
+        try:
+            ports.require_free(settings.host, port, variable, purpose)
+        except LaurelError as error:
+            findings.append(Finding(f"port {port}", False, "in use", error.detail))
+        else:
+            findings.append(Finding(f"port {port}", True, f"free, for {purpose}"))
+    return findings
+
+
+def _services(platform: Platform) -> list[Finding]:
+    return [
+        Finding(
+            state.name,
+            state.problem is None,
+            state.problem or "healthy",
+            f"Look at {platform.where.logs / state.name}.log" if state.problem else "",
+        )
+        for state in platform.status()
+    ]
+
+
+def _database(settings: Settings) -> str:
+    with connect(settings.database_url.get_secret_value(), application_name="laurel-doctor") as connection:
+        row = connection.execute(
+            "select current_setting('server_version') as version, to_regclass('ops.uploads') as uploads"
+        ).fetchone()
+    if row is None or row["uploads"] is None:
+        raise LaurelError("The tables are not there. Run laurel migrate.")
+    return f"PostgreSQL {row['version']}"
+
+
+def _store(settings: Settings) -> str:
+    open_store(settings.resolved_store_url).check()
+    return settings.resolved_store_url
+
+
+def _attempt(subject: str, check: Callable[[], str], advice: str) -> Finding:
+    try:
+        return Finding(subject, True, check())
+    except LaurelError as error:
+        return Finding(subject, False, error.detail, advice)
