@@ -87,6 +87,7 @@ def row_key_sql(contract: Contract, alias: str) -> sql.Composable:
 def remove_repeats_sql(contract: Contract) -> sql.Composable:
     """Delete later copies of identical rows of one upload, among the lines that `RepeatFinder` suspects.
 
+    For the transaction that wrote the rows: those of an older version have the same upload id and stay.
     Parameters: `upload_id` and `lines` (an array of bigint). Cells are compared as text, so that rows are
     copies only where every cell is.
     """
@@ -95,7 +96,9 @@ def remove_repeats_sql(contract: Contract) -> sql.Composable:
         "delete from {table} t using ("
         "  select _line, row_number() over (partition by {cells} order by _line) as copy"
         "  from {table} where _upload_id = %(upload_id)s and _line = any(%(lines)s)"
-        ") repeat where t._upload_id = %(upload_id)s and t._line = repeat._line and repeat.copy > 1"
+        "  and _loaded_at = now()"
+        ") repeat where t._upload_id = %(upload_id)s and t._loaded_at = now() "
+        "  and t._line = repeat._line and repeat.copy > 1"
     ).format(table=raw_table(contract), cells=cells)
 
 
