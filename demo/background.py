@@ -8,7 +8,7 @@ import numpy as np
 
 from demo.files import Table
 from demo.roster import STREAMS, Roster, deal_evenly
-from demo.signal import PASS_MARK, Floats
+from demo.signal import PASS_MARK, Floats, Ints
 from demo.vocabulary import INCOMES, LEVELS, LGAS, OCCUPATIONS, STATES, ZONES
 
 _SURVEY_HEADER = (
@@ -54,10 +54,11 @@ _FREE_ANSWERS: dict[str, tuple[str, ...]] = {
     "Access to Practice Exams": _YES_NO,
 }  # fmt: skip
 SURVEY_NO_EFFECT = tuple(
-    sorted(re.sub(r"[^a-z0-9]+", "_", question.lower()).strip("_") for question in _FREE_ANSWERS)
+    sorted(re.sub(r"[^a-z0-9]+", "_", title.lower()).strip("_") for title in ("Gender", *_FREE_ANSWERS))
 )
 _STREAM_WORDS = {"Art": "Arts", "Commercial": "Commerce", "Pure Science": "Science", "Engineering": "Science"}
 _SURVEYED_SHARE = 0.7
+_NO_GAP = 0.5
 
 _PERFORMANCE_HEADER = (
     "gender", "race/ethnicity", "parental level of education", "lunch", "test preparation course",
@@ -78,8 +79,9 @@ def build_survey(
     """What some of the students answered. Study habits and attendance go with results, the rest does not."""
     chosen = np.sort(rng.permutation(len(means))[: round(len(means) * _SURVEYED_SHARE)])
     mean = means[chosen]
-    credit = mean + rng.normal(0, 5, len(chosen)) >= PASS_MARK + 5
-    jamb = np.clip(np.rint(3.4 * mean + rng.normal(0, 15, len(chosen))), 100, 380).astype(int)
+    gender = students.position("Gender")
+    is_female = np.array([students.rows[student].cells[gender] == "Female" for student in chosen])
+    credit, jamb = _draw_results(rng, mean, is_female)
     habit = np.searchsorted((52, 60), mean + rng.normal(0, 8, len(chosen)))
     rate = np.clip(np.rint((attendance[chosen] - 50) / 5 + rng.normal(0, 0.7, len(chosen))), 1, 10)
     free = {
@@ -105,6 +107,22 @@ def build_survey(
         }
         table.add([answers[question] for question in _SURVEY_HEADER])
     return table
+
+
+def _draw_results(rng: np.random.Generator, mean: Floats, is_female: np.ndarray) -> tuple[np.ndarray, Ints]:
+    """Credit pass and past JAMB score; drawn again while chance gives gender an effect on either."""
+    while True:
+        credit = mean + rng.normal(0, 5, len(mean)) >= PASS_MARK + 5
+        jamb = np.clip(np.rint(3.4 * mean + rng.normal(0, 15, len(mean))), 100, 380).astype(np.int64)
+        if all(_standardised_gap(result, is_female) < _NO_GAP for result in (credit.astype(float), jamb)):
+            return credit, jamb
+
+
+def _standardised_gap(result: Floats | Ints, is_female: np.ndarray) -> float:
+    """Distance of the two means, in standard errors."""
+    one, other = result[is_female], result[~is_female]
+    error = np.sqrt(one.var() / len(one) + other.var() / len(other))
+    return float(abs(one.mean() - other.mean()) / error)
 
 
 def build_performance(rng: np.random.Generator, roster: Roster) -> Table:
