@@ -20,6 +20,7 @@ from dotenv import dotenv_values
 from elt.errors import ConfigurationError
 from elt.settings import PROJECT_DIR, Settings, home_dir, load_settings
 from local.ports import find_free_port
+from local.postgres import SUPERUSER
 
 # Marks every process of one platform, so that `down` finds what a killed supervisor left behind.
 PLATFORM_MARK = "LAUREL_PLATFORM"
@@ -72,6 +73,10 @@ class Embedded:
 
     port: int
     superuser_password: str
+
+    def url(self) -> str:
+        """The superuser's address; for making databases and for looking whether the server is there."""
+        return f"postgresql://{SUPERUSER}:{self.superuser_password}@127.0.0.1:{self.port}/postgres"
 
 
 def paths() -> Paths:

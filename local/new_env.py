@@ -27,7 +27,7 @@ def main() -> None:
         sys.exit(f"{target} exists and is left as it is. Remove it first to get fresh secrets.")
     with os.fdopen(descriptor, "w", encoding="utf-8") as output:
         output.write(content)
-    print(f"Wrote {target} (mode 0600). Keep a copy where your other secrets are.")  # noqa: T201
+    print(f"Wrote {target} (mode 0600). Keep a copy where your other secrets are.")
 
 
 if __name__ == "__main__":

@@ -72,8 +72,7 @@ def make_cluster(where: Paths, say: Say) -> None:
 
 def make_databases(where: Paths) -> None:
     """Make the databases `elt` and `airflow`, each with an owner of its own; safe to repeat."""
-    embedded = read_embedded(where)
-    url = f"postgresql://postgres:{embedded.superuser_password}@127.0.0.1:{embedded.port}/postgres"
+    url = read_embedded(where).url()
     passwords = embedded_passwords(where)
     postgres.create_owner_and_database(url, "laurel", passwords["laurel"], "elt")
     postgres.create_owner_and_database(url, "airflow", passwords["airflow"], "airflow")

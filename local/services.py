@@ -12,7 +12,7 @@ import httpx
 from elt.errors import DatabaseUnavailable
 from elt.settings import Settings
 from elt.warehouse import connect
-from local.environment import Paths, is_embedded
+from local.environment import Paths, is_embedded, read_embedded
 
 # In the order in which they start; they stop the other way round.
 POSTGRES = "postgres"
@@ -71,9 +71,9 @@ def local_url(settings: Settings, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _check_postgres(_where: Paths, settings: Settings) -> str | None:
+def _check_postgres(where: Paths, _settings: Settings) -> str | None:
     try:
-        connect(settings.database_url.get_secret_value(), application_name="laurel-health").close()
+        connect(read_embedded(where).url(), application_name="laurel-health").close()
     except DatabaseUnavailable as error:
         return error.detail
     return None
