@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import psutil
@@ -30,10 +31,10 @@ def end(processes: list[psutil.Process], *, patience_seconds: float = 10) -> Non
     """Ask the processes to end, then kill those that have not."""
     for process in processes:
         _signal(process, kill=False)
-    _, alive = psutil.wait_procs(processes, timeout=patience_seconds)
+    alive = wait(processes, patience_seconds)
     for process in alive:
         _signal(process, kill=True)
-    psutil.wait_procs(alive, timeout=5)
+    wait(alive, 5)
 
 
 def find_postmaster(cluster_root: Path) -> psutil.Process | None:
@@ -55,6 +56,22 @@ def _belongs(process: psutil.Process, where: Paths, service: str | None) -> bool
     if environment.get(PLATFORM_MARK) != str(where.home):
         return False
     return service is None or environment.get(SERVICE_MARK) == service
+
+
+def wait(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Wait until the processes have ended; returns those that have not."""
+    deadline = time.monotonic() + seconds
+    while (alive := [process for process in processes if _is_alive(process)]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return alive
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    """A zombie has ended; in a container there may be no one who reaps it."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _signal(process: psutil.Process, *, kill: bool) -> None:

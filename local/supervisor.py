@@ -19,6 +19,7 @@ import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
 from elt.errors import ConfigurationError, LaurelError
+from local import leftovers
 from local.environment import Paths
 from local.services import Service
 
@@ -110,12 +111,9 @@ class Supervisor:
     def shut_down(self, timeout_seconds: float = 150) -> None:
         """Stop all services in the reverse of their order, then supervisord itself; wait until it is gone."""
         process = self._process()
-        try:
-            self._call("shutdown")
-        except (OSError, xmlrpc.client.Error):
-            return
+        self._call("shutdown")
         if process is not None:
-            psutil.wait_procs([process], timeout=timeout_seconds)
+            leftovers.wait([process], timeout_seconds)
 
     def _process(self) -> psutil.Process | None:
         try:
