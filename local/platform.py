@@ -88,7 +88,9 @@ class Platform:
         result = []
         for service in platform_services().values():
             known = states[service.name]
-            problem = service.check(self.where, settings) if known.pid else known.note or "not running"
+            problem = known.note or "not running"
+            if known.pid:
+                problem = service.check(self.where, settings, known.seconds)
             result.append(ServiceStatus(service.name, known.state, known.pid, known.seconds, problem))
         return result
 
@@ -152,13 +154,15 @@ class Platform:
         """
         started = time.monotonic()
         while True:
-            state = self._supervisor.states()[service.name].state
-            problem = service.check(self.where, settings) if state == "running" else f"it is {state}"
+            process = self._supervisor.states()[service.name]
+            problem: str | None = f"it is {process.state}"
+            if process.pid:
+                problem = service.check(self.where, settings, process.seconds)
             if problem is None:
                 return
             waited = time.monotonic() - started
-            ends = state in ("backoff", "exited") and waited > _HOPELESS_AFTER_SECONDS
-            if state == "fatal" or ends or waited > _HEALTHY_WITHIN_SECONDS:
+            ends = not process.pid and waited > _HOPELESS_AFTER_SECONDS
+            if process.state == "fatal" or ends or waited > _HEALTHY_WITHIN_SECONDS:
                 raise LaurelError(
                     f"{service.name} does not get healthy: {problem}. Its log is "
                     f"{self.where.logs / service.name}.log; ./start.sh status shows the rest, "

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import httpx
 
@@ -25,11 +26,14 @@ TRIGGERER = "airflow-triggerer"  # a role for containers; no task of ours waits 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One long-running process. `stop_seconds`: how long it may take to end before it is killed."""
+    """One long-running process. `stop_seconds`: how long it may take to end before it is killed.
+
+    `check` gets the seconds that the process has run, and answers None when it is healthy, else why not.
+    """
 
     name: str
     command: list[str]
-    check: Callable[[Paths, Settings], str | None]
+    check: Callable[[Paths, Settings, int], str | None]
     stop_signal: str = "TERM"
     stop_seconds: int = 20
 
@@ -71,7 +75,7 @@ def local_url(settings: Settings, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _check_postgres(where: Paths, _settings: Settings) -> str | None:
+def _check_postgres(where: Paths, _settings: Settings, _seconds: int) -> str | None:
     try:
         connect(read_embedded(where).url(), application_name="laurel-health").close()
     except DatabaseUnavailable as error:
@@ -79,26 +83,30 @@ def _check_postgres(where: Paths, _settings: Settings) -> str | None:
     return None
 
 
-def _check_api(_where: Paths, settings: Settings) -> str | None:
+def _check_api(_where: Paths, settings: Settings, _seconds: int) -> str | None:
     return _check_url(f"{local_url(settings, settings.port)}/readyz")
 
 
-def _check_airflow_api(_where: Paths, settings: Settings) -> str | None:
+def _check_airflow_api(_where: Paths, settings: Settings, _seconds: int) -> str | None:
     return _check_url(f"{local_url(settings, settings.airflow_port)}/execution/health")
 
 
-def _airflow_job(job: str) -> Callable[[Paths, Settings], str | None]:
-    """A check that asks the api-server for the job's heartbeat."""
+def _airflow_job(job: str) -> Callable[[Paths, Settings, int], str | None]:
+    """A check that asks the api-server for the job's heartbeat; one of an earlier process does not count."""
 
-    def check(_where: Paths, settings: Settings) -> str | None:
+    def check(_where: Paths, settings: Settings, seconds: int) -> str | None:
+        url = f"{local_url(settings, settings.airflow_port)}/api/v2/monitor/health"
         try:
-            url = f"{local_url(settings, settings.airflow_port)}/api/v2/monitor/health"
             state = httpx.get(url, timeout=10, trust_env=False).json()[job]
-        except (httpx.HTTPError, KeyError, json.JSONDecodeError):
+            heartbeat = datetime.fromisoformat(state[f"latest_{job}_heartbeat"])
+        except (httpx.HTTPError, json.JSONDecodeError, KeyError):
             return "unknown, because Airflow's API does not answer"
-        if state["status"] == "healthy":
-            return None
-        return f"no heartbeat since {state.get(f'latest_{job}_heartbeat') or 'the start'}"
+        except TypeError:
+            return "no heartbeat yet"
+        age = (datetime.now(UTC) - heartbeat).total_seconds()
+        if age > seconds + 1:
+            return "no heartbeat yet"
+        return None if state["status"] == "healthy" else f"no heartbeat for {age:.0f} s"
 
     return check
 
