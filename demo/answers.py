@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 from demo.background import SURVEY_NO_EFFECT
-from demo.figures import compute_figures
+from demo.figures import Figure, compute_figures
 from demo.files import Table
 from demo.marks import NextTerm
 from demo.people import NO_EFFECT_FACTORS, NO_EFFECT_GUARDIAN_FACTORS, student_id
@@ -60,7 +61,7 @@ class StudentAnswer:
 
 @dataclass(frozen=True, slots=True)
 class AnswerKey:
-    """All answers. `figures` holds, per mart, the values that its rows must show."""
+    """All answers. Each of `figures` is written to `answers/<mart>.csv`, its key columns first."""
 
     seed: int
     students: int
@@ -70,7 +71,7 @@ class AnswerKey:
     files: dict[str, FileAnswer]
     defects: list[Defect]
     next_term: list[StudentAnswer]
-    figures: dict[str, Any]
+    figures: list[Figure]
     pass_mark: float = PASS_MARK
     note: str = NOTE
     no_effect_factors: dict[str, list[str]] = field(
@@ -93,14 +94,32 @@ class AnswerKey:
         """Share of the students at school in the hidden term who are truly at risk."""
         return len(self.truly_at_risk) / len(self.next_term)
 
-    def to_json(self) -> str:
-        """The key as it stands in `answer_key.json`."""
-        content = asdict(self) | {
+    def write(self, directory: Path) -> None:
+        """Write `answer_key.json` and the folder `answers/`."""
+        (directory / "answers").mkdir(exist_ok=True)
+        for figure in self.figures:
+            columns = [*figure.key, *(name for name in figure.rows if name not in figure.key)]
+            path = directory / figure.filename
+            figure.rows.to_csv(path, columns=columns, index=False, lineterminator="\n")
+        (directory / "answer_key.json").write_text(
+            json.dumps(self._to_dict(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+        )
+
+    def _to_dict(self) -> dict[str, Any]:
+        plain = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "figures"}
+        return {
+            "note": self.note,
+            **plain,
             "today": self.today.isoformat(),
+            "files": {name: asdict(answer) for name, answer in self.files.items()},
+            "defects": [asdict(defect) for defect in self.defects],
+            "next_term": [asdict(student) for student in self.next_term],
             "truly_at_risk": [asdict(student) for student in self.truly_at_risk],
             "base_rate": round(self.base_rate, 4),
+            "figures": {
+                figure.mart: {"file": figure.filename, "key": list(figure.key)} for figure in self.figures
+            },
         }
-        return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
 
 
 def build_answer_key(

@@ -35,7 +35,7 @@ def write_demo_school(
     years: int = 3,
     today: date = TODAY,
 ) -> AnswerKey:
-    """Write the demo school's files and `answer_key.json` into `directory`.
+    """Write the demo school's files and its answer key (`answer_key.json`, `answers/`) into `directory`.
 
     The same arguments give the same bytes. Existing files of these names are overwritten.
 
@@ -65,7 +65,7 @@ def write_demo_school(
     key = build_answer_key(
         tables, roster, next_term, seed=seed, students=students, school_years=school_years, today=today
     )
-    (directory / "answer_key.json").write_text(key.to_json(), encoding="utf-8")
+    key.write(directory)
     return key
 
 

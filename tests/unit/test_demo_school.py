@@ -44,7 +44,8 @@ def iterate_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def digest(folder: Path) -> str:
-    content = b"".join(path.name.encode() + path.read_bytes() for path in sorted(folder.iterdir()))
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    content = b"".join(path.name.encode() + path.read_bytes() for path in files)
     return hashlib.sha256(content).hexdigest()
 
 
@@ -184,6 +185,34 @@ def test_messy_spots_are_there(school: tuple[Path, AnswerKey]) -> None:
     assert any(
         row["Extracurricular Activities"] == "None" for row in read_rows(school[0] / "students.csv").values()
     )
+
+
+def test_figures_follow_from_the_rows_in_force(school: tuple[Path, AnswerKey]) -> None:
+    folder, key = school
+    rejected = {d.line for d in key.defects if d.file == "academic_history.csv"}
+    newest: dict[tuple[str, ...], int] = {}
+    for line, row in iterate_rows(folder / "academic_history.csv"):
+        if line not in rejected:
+            place = ("School ID", "Student ID", "Academic Year", "Term", "Subject")
+            newest[tuple(row[name] for name in place)] = int(row["Total Score"])
+    totals: dict[tuple[str, ...], list[int]] = {}
+    for place, total in newest.items():
+        totals.setdefault(place[:4], []).append(total)
+    (terms,) = [figure for figure in key.figures if figure.mart == "mart_student_terms"]
+    shown = {
+        tuple(row[name] for name in terms.key): (row["subject_count"], row["average_score"])
+        for row in terms.rows.to_dict("records")
+    }
+    assert shown.keys() == totals.keys()
+    for place, scores in totals.items():
+        count, average = shown[place]
+        assert count == len(scores)
+        assert abs(float(average) - sum(scores) / count) <= 0.005 + 1e-9
+
+
+def test_corrected_scores_override_the_earlier_line(school: tuple[Path, AnswerKey]) -> None:
+    history = school[1].files["academic_history.csv"]
+    assert history.accepted - history.in_force == 6
 
 
 def test_truly_at_risk_are_those_expected_below_the_pass_mark(school: tuple[Path, AnswerKey]) -> None:
