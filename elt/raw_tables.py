@@ -8,7 +8,10 @@ that were taken out of a keyed dataset and that the marts still show.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from uuid import UUID
 
+import numpy as np
+from numpy.typing import NDArray
 from psycopg import sql
 
 from elt.contracts import Contract, FieldType
@@ -84,21 +87,35 @@ def row_key_sql(contract: Contract, alias: str) -> sql.Composable:
     return sql.SQL("ops.row_key({})").format(sql.SQL(", ").join(parts))
 
 
-def remove_repeats_sql(contract: Contract) -> sql.Composable:
+def remove_repeats(
+    connection: Connection, contract: Contract, upload_id: UUID, suspects: Iterable[NDArray[np.int64]]
+) -> int:
     """Delete later copies of identical rows of one upload, among the lines that `RepeatFinder` suspects.
 
-    For the transaction that wrote the rows: those of an older version have the same upload id and stay.
-    Parameters: `upload_id` and `lines` (an array of bigint). Cells are compared as text, so that rows are
-    copies only where every cell is.
+    Runs in the caller's transaction. The first of identical rows stays. Cells are compared as text, so that
+    rows are copies only where every cell is. Returns the number of rows removed.
     """
+    connection.execute("create temporary table suspected_repeats (line bigint) on commit drop")
+    with connection.cursor() as cursor, cursor.copy("copy suspected_repeats from stdin") as copy:
+        found = 0
+        for lines in suspects:
+            copy.write("".join(f"{line}\n" for line in lines.tolist()))
+            found += lines.size
+    removed = 0
+    if found:
+        removed = connection.execute(_remove_repeats_sql(contract), {"upload_id": upload_id}).rowcount
+    connection.execute("drop table suspected_repeats")
+    return removed
+
+
+def _remove_repeats_sql(contract: Contract) -> sql.Composable:
     cells = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(name)) for name in contract.columns)
     return sql.SQL(
-        "delete from {table} t using ("
-        "  select _line, row_number() over (partition by {cells} order by _line) as copy"
-        "  from {table} where _upload_id = %(upload_id)s and _line = any(%(lines)s)"
-        "  and _loaded_at = now()"
-        ") repeat where t._upload_id = %(upload_id)s and t._loaded_at = now() "
-        "  and t._line = repeat._line and repeat.copy > 1"
+        "delete from {table} where ctid in ("
+        " select place from ("
+        "  select ctid as place, row_number() over (partition by {cells} order by _line) as copy"
+        "  from {table} where _upload_id = %(upload_id)s and _line in (select line from suspected_repeats)"
+        " ) rows where copy > 1)"
     ).format(table=raw_table(contract), cells=cells)
 
 

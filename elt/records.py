@@ -265,8 +265,7 @@ class _Lines:
 
 
 def _find(text: bytes, byte: int) -> Positions:
-    found: Positions = np.flatnonzero(np.frombuffer(text, np.uint8) == byte)
-    return found
+    return np.flatnonzero(np.frombuffer(text, np.uint8) == byte).astype(np.int64, copy=False)
 
 
 def _outside(positions: Positions, quotes: Positions) -> Positions:

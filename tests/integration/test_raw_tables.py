@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import uuid
 
+import numpy as np
 import pytest
 from psycopg import sql
 
 from elt.contracts import get_contract, load_contracts
 from elt.errors import ContractError
-from elt.raw_tables import create_raw_tables, remove_repeats_sql, row_key_sql
+from elt.raw_tables import create_raw_tables, remove_repeats, row_key_sql
 from elt.warehouse import Connection
 
 
@@ -82,8 +83,9 @@ def test_only_later_copies_of_identical_rows_of_the_same_upload_are_removed(conn
     insert(connection, mine, 4, **same)
     insert(connection, mine, 5, **same)
     insert(connection, other, 4, **same)
-    statement = remove_repeats_sql(get_contract("academic_history"))
-    removed = connection.execute(statement, {"upload_id": mine, "lines": [2, 3, 4]}).rowcount
+    suspects = [np.array([2, 3]), np.array([4])]
+    with connection.transaction():
+        removed = remove_repeats(connection, get_contract("academic_history"), mine, suspects)
     rows = connection.execute("select _upload_id, _line from raw.academic_history").fetchall()
     assert removed == 1
     assert {(row["_upload_id"], row["_line"]) for row in rows} == {
@@ -92,3 +94,12 @@ def test_only_later_copies_of_identical_rows_of_the_same_upload_are_removed(conn
         (mine, 5),
         (other, 4),
     }
+
+
+def test_identical_rows_on_one_line_leave_one(connection: Connection) -> None:
+    upload = uuid.uuid4()
+    for _ in range(3):
+        insert(connection, upload, 2, student_id="A")
+    with connection.transaction():
+        removed = remove_repeats(connection, get_contract("academic_history"), upload, [np.array([2, 2, 2])])
+    assert removed == 2
