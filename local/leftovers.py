@@ -69,9 +69,10 @@ def wait(processes: list[psutil.Process], seconds: float) -> list[psutil.Process
 def _is_alive(process: psutil.Process) -> bool:
     """A zombie has ended; in a container there may be no one who reaps it."""
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        is_zombie: bool = process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+    return not is_zombie
 
 
 def _signal(process: psutil.Process, *, kill: bool) -> None:

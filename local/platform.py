@@ -83,12 +83,14 @@ class Platform:
         """Every service, in the order in which they start."""
         states = self._supervisor.states()
         if not states:
-            return [ServiceStatus(name, "stopped", 0, 0, "not running") for name in platform_services()]
+            orphans = self.where.run.is_dir() and leftovers.find(self.where)
+            problem = "the supervisor has ended; ./start.sh up starts all again" if orphans else "not running"
+            return [ServiceStatus(name, "stopped", 0, 0, problem) for name in platform_services()]
         settings = self.settings()
         result = []
         for service in platform_services().values():
             known = states[service.name]
-            problem = known.note or "not running"
+            problem: str | None = known.note or "not running"
             if known.pid:
                 problem = service.check(self.where, settings, known.seconds)
             result.append(ServiceStatus(service.name, known.state, known.pid, known.seconds, problem))

@@ -58,7 +58,7 @@ class Supervisor:
         log = self._where.logs / "supervisord.log"
         with log.open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "supervisor.supervisord", "--nodaemon", "-c", str(self._config)],
+                [sys.executable, "-m", "local.supervise", "--nodaemon", "-c", str(self._config)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
