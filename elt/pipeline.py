@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 from uuid import UUID
 
-from elt import ledger
+from elt import ledger, runs
 from elt.discover import discover
 from elt.loader import load_version
 from elt.log import get_logger
@@ -73,7 +73,7 @@ def begin(settings: Settings, *, trigger: str, airflow_run: str | None = None) -
     pending = discover(settings, open_store(settings.resolved_store_url))
     with connect(settings.database_url.get_secret_value()) as connection:
         unbuilt = ledger.count_unbuilt_loads(connection)
-        run_id = ledger.start_run(
+        run_id = runs.start_run(
             connection, trigger=trigger, airflow_run=airflow_run, idle=not pending and not unbuilt
         )
     references = [f"{item.upload_id}:{item.version}" for item in pending]
@@ -117,7 +117,7 @@ def publish(settings: Settings, run_id: UUID, changed_marts: Sequence[str]) -> l
     published = publish_marts(settings, store, changed_marts=list(changed_marts))
     _record(settings, run_id, "publish", {"marts": list(published)})
     with connect(settings.database_url.get_secret_value()) as connection:
-        ledger.finish_run(connection, run_id, status="succeeded")
+        runs.finish_run(connection, run_id, status="succeeded")
         waiting = ledger.next_waiting_upload(connection)
     if waiting is not None:
         # Arrived after discover had looked: an event is a hint that may have been spent on this very run.
@@ -130,7 +130,7 @@ def fail(settings: Settings, run_id: UUID | None, stage: str, error: str) -> Non
     log.error("run_failed", run_id=str(run_id) if run_id else None, stage=stage, error=error)
     if run_id is not None:
         with connect(settings.database_url.get_secret_value()) as connection:
-            ledger.finish_run(connection, run_id, status="failed", error=f"{stage}: {error}")
+            runs.finish_run(connection, run_id, status="failed", error=f"{stage}: {error}")
     alert(settings, "run_failed", f"{stage}: {error}")
 
 
@@ -183,7 +183,7 @@ def _share_out(references: list[str]) -> list[list[str]]:
 
 def _record(settings: Settings, run_id: UUID, stage: str, facts: dict[str, Any]) -> None:
     with connect(settings.database_url.get_secret_value()) as connection:
-        ledger.record_stage(connection, run_id, stage, facts)
+        runs.record_stage(connection, run_id, stage, facts)
 
 
 def _first_line(error: Exception) -> str:
