@@ -108,7 +108,7 @@ def remove_repeats(
     return removed
 
 
-def _remove_repeats_sql(contract: Contract) -> sql.Composable:
+def _remove_repeats_sql(contract: Contract) -> sql.Composed:
     cells = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(name)) for name in contract.columns)
     return sql.SQL(
         "delete from {table} where ctid in ("

@@ -265,12 +265,14 @@ class _Lines:
 
 
 def _find(text: bytes, byte: int) -> Positions:
-    return np.flatnonzero(np.frombuffer(text, np.uint8) == byte).astype(np.int64, copy=False)
+    found: Positions = np.flatnonzero(np.frombuffer(text, np.uint8) == byte).astype(np.int64, copy=False)
+    return found
 
 
 def _outside(positions: Positions, quotes: Positions) -> Positions:
     """Those positions that do not lie within quotes."""
-    return positions[np.searchsorted(quotes, positions) % 2 == 0]
+    outside: Positions = positions[np.searchsorted(quotes, positions) % 2 == 0]
+    return outside
 
 
 def _join_spans(block: bytes, starts: Positions, ends: Positions, wanted: NDArray[np.bool_]) -> bytes:

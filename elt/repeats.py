@@ -32,8 +32,7 @@ class RepeatFinder:
     part, each read back from all runs.
     """
 
-    def __init__(self, columns: list[str], *, rows_in_memory: int = ROWS_IN_MEMORY) -> None:
-        self._columns = columns
+    def __init__(self, *, rows_in_memory: int = ROWS_IN_MEMORY) -> None:
         self._rows_in_memory = rows_in_memory
         self._pending: list[Rows] = []
         self._runs: list[Lines] = []  # per run, the row of the file at which each part starts
@@ -49,9 +48,9 @@ class RepeatFinder:
             self._spill.close()
 
     def add(self, accepted: pl.DataFrame) -> None:
-        """Take accepted rows with their `_line`."""
+        """Take accepted rows; all columns but `_line` count."""
         rows = np.empty(accepted.height, _ROW)
-        rows["hash"] = accepted.select(self._columns).hash_rows().to_numpy()
+        rows["hash"] = accepted.drop("_line").hash_rows().to_numpy()
         rows["line"] = accepted["_line"].to_numpy()
         self._pending.append(rows)
         if sum(each.size for each in self._pending) >= self._rows_in_memory:

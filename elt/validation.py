@@ -37,9 +37,10 @@ class CheckedBlock:
     read: int
     rejected: int
 
-    def copy_csv(self) -> bytes:
-        """The accepted rows for `COPY … (format csv)`: null is nothing, an empty text is `""`."""
-        return self.accepted.write_csv(include_header=False, quote_style="necessary").encode()
+
+def to_copy_csv(frame: pl.DataFrame) -> bytes:
+    """Rows for `COPY … (format csv)`: null is nothing, an empty text is `""`."""
+    return frame.write_csv(include_header=False, quote_style="necessary").encode()
 
 
 def validate(
@@ -109,7 +110,7 @@ class _Plan:
         self._checks += [check_of_rule(rule) for rule in contract.rules]
         if moves_lines:
             no_line = pl.col("_line").is_null() | (pl.col("_line") < 1)
-            self._checks.append(Check("type", "line", "error", no_line, no_line))
+            self._checks.append(Check("line", None, "error", no_line, no_line))
         self._flags = [check.suspected.any().alias(str(index)) for index, check in enumerate(self._checks)]
 
     def check(self, block: Block) -> CheckedBlock:
