@@ -39,11 +39,11 @@ class FileAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Defect:
-    """One planted fault: where it stands, and which rule of the contract finds it."""
+    """One planted fault: where it stands, and which rule finds it. No `column`: a rule across the row."""
 
     file: str
     line: int
-    column: str
+    column: str | None
     rule: str
     severity: str
     kind: str

@@ -16,11 +16,11 @@ _SIMPLE: dict[str, tuple[Breakage, ...]] = {
         Breakage("unknown class", "grade_level", "enum", {"Grade Level": "JSS7"}),
         Breakage("bad address", "email", "pattern", {"Email": "not given"}),
         Breakage(
-            "graduates before admission", "graduation_date", "graduation_after_admission",
+            "graduates before admission", None, "graduation_after_admission",
             {"Graduation Date": "2009-07-31"}, "warning",
         ),
         Breakage(
-            "graduates before admission", "graduation_date", "graduation_after_admission",
+            "graduates before admission", None, "graduation_after_admission",
             {"Graduation Date": "2008-07-31"}, "warning",
         ),
     ),
@@ -32,8 +32,8 @@ _SIMPLE: dict[str, tuple[Breakage, ...]] = {
         Breakage("other date order", "date_of_birth", "type", {"Date of Birth": "31/12/1980"}),
     ),
     "teachers": (
-        Breakage("more years of work than of life", "years_of_experience", "experience_below_age",
-                 {"Years of Experience": "71", "Age": "34"}),
+        Breakage("more years of work than of life", None, "experience_below_age",
+                 {"Years of Experience": "18", "Age": "17"}, "warning"),
         Breakage("salary in words", "salary", "type", {"Salary ₦": "on request"}),
     ),
     "survey_responses": (
@@ -52,7 +52,7 @@ _SIMPLE: dict[str, tuple[Breakage, ...]] = {
 _HISTORY: tuple[Breakage, ...] = (
     Breakage("out of range", "attendance", "maximum", {"Attendance": "130"}),
     Breakage("late text in a number", "test_score", "type", {"Test Score": "absent"}),
-    Breakage("total is not test + exam", "total_score", "total_is_test_plus_exam", {"Total Score": "100"}),
+    Breakage("total is not test + exam", None, "total_is_test_plus_exam", {"Total Score": "4"}),
     Breakage("missing id", "student_id", "required", {"Student ID": ""}),
     Breakage("unknown term", "term", "enum", {"Term": "Fourth Term"}),
     Breakage("unknown class", "grade_level", "enum", {"Grade Level": "JSS4"}),

@@ -17,11 +17,12 @@ class Breakage:
     """One way to spoil a row: which cells are written, and what the contract says about it.
 
     `kind` says in plain words what is wrong. `column` is the contract's name of the column the finding is
-    about, `rule` and `severity` are the contract's. An error quarantines the row, a warning does not.
+    about, None where it is about the row as a whole; `rule` and `severity` are the contract's. An error
+    quarantines the row, a warning does not.
     """
 
     kind: str
-    column: str
+    column: str | None
     rule: str
     cells: Mapping[str, str]
     severity: Literal["error", "warning"] = "error"
