@@ -106,7 +106,7 @@ def _authenticate() -> Principal:
             caller = verify_key(connection, sent.token)
     if caller is None:
         raise Unauthorized(
-            "Send a valid API key: `Authorization: Bearer <key>`. An admin makes one with `laurel keys create`.",
+            "Send a valid API key: `Authorization: Bearer <key>`. `laurel keys create` makes one.",
             www_authenticate=WWWAuthenticate("bearer", {"realm": "laurel"}),
         )
     return caller

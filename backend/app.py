@@ -10,10 +10,17 @@ from backend.errors import register_errors
 from backend.headers import register_headers
 from backend.metrics import register_metrics
 from backend.routes.health import health
+from backend.routes.keys import keys
+from backend.routes.models import models
+from backend.routes.runs import runs
+from backend.routes.upload_files import upload_files
+from backend.routes.uploads import uploads
 from backend.services import Services
 from elt.settings import Settings, load_settings
 
 BASE = "/api/v1"
+
+_RESOURCES = (uploads, upload_files, runs, models, keys)
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -31,5 +38,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     register_metrics(app)
     register_access(app)
     app.register_blueprint(health)
+    for resource in _RESOURCES:
+        app.register_blueprint(resource, url_prefix=BASE)
     register_docs(app)
     return app

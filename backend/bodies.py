@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flask import request
-from gunicorn.http.errors import ParseException
+from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
 from werkzeug.exceptions import UnsupportedMediaType
 
 from backend.digests import Announced, read_announced
@@ -36,9 +36,9 @@ class Submission:
     expected_sha256: str | None = None
     received: int = 0
     _fields: Callable[[], dict[str, str]] = dict
-    _source: Iterator[bytes] = iter(())
+    _source: Iterator[bytes] = field(default_factory=lambda: iter(()))
     _limit: int = 0
-    _content_hashes: tuple[Any, Any] | None = field(default=None)
+    _content_hashes: tuple[Any, Any] | None = None
     _content_sha256: str | None = None
 
     @property
@@ -66,7 +66,9 @@ class Submission:
         if self._content_hashes is not None:
             found = [each.hexdigest() for each in self._content_hashes]
             if self._content_sha256 not in found:  # people also announce the file's digest with a form
-                raise DigestMismatch(f"Content-Digest is that of neither the form ({found[0]}) nor its file ({found[1]}).")
+                raise DigestMismatch(
+                    f"Content-Digest is that of neither the form ({found[0]}) nor its file ({found[1]})."
+                )
 
 
 def open_submission(max_bytes: int) -> Submission:
@@ -152,4 +154,6 @@ def _with_checked_head(source: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _too_large(limit: int) -> str:
-    return f"The limit is {limit} bytes ({limit / 1024**2:.0f} MB). Split the file, or ask an admin to raise it."
+    return (
+        f"The limit is {limit} bytes ({limit / 1024**2:.0f} MB). Split the file, or ask an admin to raise it."
+    )

@@ -42,7 +42,7 @@ _STATUS: dict[type[LaurelError], int] = {
 _log = get_logger(__name__)
 
 
-class InvalidRequest(LaurelError):
+class InvalidRequest(LaurelError):  # noqa: N818 - named like its relatives
     """The request itself is wrong: a parameter, a header, the JSON body. Nothing was done."""
 
     title = "The request is not valid"
@@ -127,7 +127,11 @@ def _of_laurel(error: LaurelError) -> Response:
 
 def _of_http(error: HTTPException) -> Response:
     """Keep what the framework's error says in headers (Allow, WWW-Authenticate, Location)."""
-    kept = {name: value for name, value in error.get_headers() if name.lower() not in {"content-type", "content-length"}}
+    kept = {
+        name: value
+        for name, value in error.get_headers()
+        if name.lower() not in {"content-type", "content-length"}
+    }
     if error.code is None or error.code < 400:
         response: Response = error.get_response()  # type: ignore[assignment]
         return response

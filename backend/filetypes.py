@@ -6,16 +6,26 @@ from elt.errors import Issue, UploadRejected
 
 HEAD_BYTES = 512
 
-_SPREADSHEET = "Open it in the spreadsheet program, choose “Save as” or “Export”, then “CSV UTF-8”, and send that file."
+_SPREADSHEET = (
+    "Open it in the spreadsheet program, choose “Save as” or “Export”, then “CSV UTF-8”, and send that file."
+)
 _PACKED = "Unpack it and send the CSV file inside."
 _NOT_A_TABLE = "Send a CSV file: a header line, then one line per row."
 
 # first bytes → what such a file is, what to do
 _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
-    (b"PK\x03\x04", "an Excel or OpenDocument workbook, or a zip archive", f"{_SPREADSHEET} If it is an archive, unpack it first."),
+    (
+        b"PK\x03\x04",
+        "an Excel or OpenDocument workbook, or a zip archive",
+        f"{_SPREADSHEET} If it is an archive, unpack it first.",
+    ),
     (b"PK\x05\x06", "an empty zip archive", _PACKED),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel or Word file", _SPREADSHEET),
-    (b"%PDF-", "a PDF", "A PDF holds no table that can be read safely. Export the table it was made from as CSV UTF-8."),
+    (
+        b"%PDF-",
+        "a PDF",
+        "A PDF holds no table that can be read safely. Export the table it was made from as CSV UTF-8.",
+    ),
     (b"\x89PNG\r\n\x1a\n", "a PNG image", _NOT_A_TABLE),
     (b"\xff\xd8\xff", "a JPEG image", _NOT_A_TABLE),
     (b"GIF87a", "a GIF image", _NOT_A_TABLE),
@@ -48,7 +58,11 @@ def check_head(head: bytes) -> None:
     if head.lstrip().lower().startswith(_MARKUP):
         _refuse("file_type", "The file is a web page or XML, not a CSV.", _NOT_A_TABLE)
     if not head.strip(b"\x00"):
-        _refuse("file_type", "The file is filled with zero bytes, as after a failed copy.", "Export or copy it again.")
+        _refuse(
+            "file_type",
+            "The file is filled with zero bytes, as after a failed copy.",
+            "Export or copy it again.",
+        )
 
 
 def _refuse(rule: str, finding: str, advice: str) -> None:

@@ -1,4 +1,4 @@
-"""A form (`multipart/form-data`) read as a stream: small fields in any order and one file, never kept whole."""
+"""A form (`multipart/form-data`) read as a stream: small fields in any order and one file, never whole."""
 
 from __future__ import annotations
 

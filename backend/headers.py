@@ -13,8 +13,14 @@ from elt.log import get_logger
 _NOTHING_ELSE = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _API_POLICY = f"{_NOTHING_ELSE}; sandbox"
 # Swagger UI draws its icons from data: addresses; scripts and styles are files of our own.
-_DOCS_POLICY = (
-    f"{_NOTHING_ELSE}; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'"
+_DOCS_POLICY = "; ".join(
+    (
+        _NOTHING_ELSE,
+        "script-src 'self'",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data:",
+        "connect-src 'self'",
+    )
 )
 _COMMON = {
     "X-Content-Type-Options": "nosniff",

@@ -78,7 +78,7 @@ def render(services: Services) -> bytes:
     registry: CollectorRegistry = REGISTRY
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         registry = CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry)
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     figures = CollectorRegistry(auto_describe=False)
     figures.register(_DatabaseFigures(services))
     return generate_latest(registry) + generate_latest(figures)
@@ -101,7 +101,9 @@ class _DatabaseFigures(Collector):
 
 def _read_figures(connection: Connection) -> Iterator[Metric]:
     found = connection.execute(_FIGURES).fetchone() or {}
-    uploads = GaugeMetricFamily("laurel_uploads", "Uploads by status of their newest version.", labels=["status"])
+    uploads = GaugeMetricFamily(
+        "laurel_uploads", "Uploads by status of their newest version.", labels=["status"]
+    )
     for status, count in found["uploads"].items():
         uploads.add_metric([status], count)
     rows = CounterMetricFamily("laurel_rows", "Rows of all versions by outcome.", labels=["outcome"])

@@ -72,7 +72,8 @@ def build_document(app: Flask) -> dict[str, Any]:
         "components": {
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "An API key."}},
             "responses": {
-                f"Problem{status}": models.resolve(_problem_response(status, problem_ref)) for status in _PROBLEMS
+                f"Problem{status}": models.resolve(_problem_response(status, problem_ref))
+                for status in _PROBLEMS
             },
             "schemas": models.definitions(),
         },
@@ -116,9 +117,13 @@ class _Models:
 def _describe(app: Flask, rule: Rule, method: str, declared: Operation, models: _Models) -> dict[str, Any]:
     described: dict[str, Any] = {
         "tags": [rule.endpoint.split(".")[0]],
-        "operationId": rule.endpoint.split(".")[-1] if len(rule.methods or ()) <= 3 else f"{method}_{rule.endpoint}",
+        "operationId": rule.endpoint.split(".")[-1]
+        if len(rule.methods or ()) <= 3
+        else f"{method}_{rule.endpoint}",
         "summary": declared.summary,
-        "parameters": _path_parameters(rule) + _query_parameters(declared.query) + _header_parameters(declared.headers),
+        "parameters": _path_parameters(rule)
+        + _query_parameters(declared.query or declared.form)
+        + _header_parameters(declared.headers),
         "responses": _responses(app, rule, declared, models),
     }
     if declared.description:
@@ -253,7 +258,10 @@ def _response(answer: Answer, models: _Models) -> dict[str, Any]:
 
 
 def _problem_response(status: int, reference: dict[str, Any]) -> dict[str, Any]:
-    described: dict[str, Any] = {"description": _PROBLEMS[status], "content": {PROBLEM_TYPE: {"schema": reference}}}
+    described: dict[str, Any] = {
+        "description": _PROBLEMS[status],
+        "content": {PROBLEM_TYPE: {"schema": reference}},
+    }
     if status in _PROBLEM_HEADERS:
         described["headers"] = _headers(_PROBLEM_HEADERS[status])
     return described
@@ -261,5 +269,6 @@ def _problem_response(status: int, reference: dict[str, Any]) -> dict[str, Any]:
 
 def _headers(described: Any) -> dict[str, Any]:
     return {
-        name: {"description": text, "required": True, "schema": {"type": "string"}} for name, text in described.items()
+        name: {"description": text, "required": True, "schema": {"type": "string"}}
+        for name, text in described.items()
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from flask import Flask, Response, request
 from pydantic import BaseModel, ValidationError
@@ -18,6 +18,8 @@ from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 from backend.errors import InvalidRequest
 
 JSON_TYPE = "application/json"
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +59,9 @@ def operation(
 ) -> Callable[[Callable[..., Any]], Callable[..., Response]]:
     """Declare a view. It is called with `query`, `headers` and `body` as instances of the given models.
 
-    `form` only documents (a file with fields, or the raw bytes): such bodies are streamed, so the view reads
-    them itself by `backend.bodies`. A view returns a model, a model and a status, those and headers, or a
-    finished response.
+    `form` names what may be said about a file, in the query or in the fields of a form. Such bodies are
+    streamed, so the view reads them itself (`backend.bodies`) and calls `parse_fields`. A view returns a
+    model, a model and a status, those and headers, or a finished response.
     """
     declared = Operation(summary, answers, description, query, headers, body, form, problems)
 
@@ -85,15 +87,31 @@ def operation_of(app: Flask, endpoint: str) -> Operation | None:
     return getattr(app.view_functions[endpoint], "laurel_operation", None)
 
 
+def parse_fields(model: type[Model], fields: Mapping[str, str]) -> Model:
+    """What is said about a file: the query's parameters and the form's fields, of which the latter win.
+
+    Raises:
+        InvalidRequest: something is missing, unknown or wrong.
+    """
+    try:
+        return model.model_validate_strings({**_query_values(), **fields})
+    except ValidationError as error:
+        raise InvalidRequest.of(error, "In what is said about the file") from None
+
+
 def _parse_query(model: type[BaseModel]) -> BaseModel:
+    try:
+        return model.model_validate_strings(_query_values())
+    except ValidationError as error:
+        raise InvalidRequest.of(error, "In the query") from None
+
+
+def _query_values() -> dict[str, str]:
     sent = request.args.to_dict(flat=False)
     twice = [name for name, values in sent.items() if len(values) > 1]
     if twice:
         raise InvalidRequest(f"Given more than once: {', '.join(twice)}.")
-    try:
-        return model.model_validate_strings({name: values[0] for name, values in sent.items()})
-    except ValidationError as error:
-        raise InvalidRequest.of(error, "In the query") from None
+    return {name: values[0] for name, values in sent.items()}
 
 
 def _parse_headers(model: type[BaseModel]) -> BaseModel:
@@ -120,10 +138,12 @@ def _parse_body(model: type[BaseModel]) -> BaseModel:
 def _respond(result: Any) -> Response:
     if isinstance(result, Response):
         return result
-    status, headers = 200, {}
+    status, headers = 200, dict[str, str]()
     if isinstance(result, tuple):
         result, status, *rest = result
         headers = rest[0] if rest else {}
     if result is None:
         return Response(status=status, headers=headers)
-    return Response(result.model_dump_json(by_alias=True), status=status, headers=headers, content_type=JSON_TYPE)
+    return Response(
+        result.model_dump_json(by_alias=True), status=status, headers=headers, content_type=JSON_TYPE
+    )

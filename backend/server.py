@@ -26,7 +26,8 @@ threads = 16
 timeout = 60
 graceful_timeout = 30
 keepalive = 15
-worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # a slow disk must not look like a dead worker
+# A slow disk must not look like a dead worker.
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
 control_socket_disable = True
 
 
@@ -34,7 +35,7 @@ def child_exit(_server: Any, worker: Any) -> None:
     """Fold the counters of a worker that ended into the common ones."""
     from prometheus_client import multiprocess
 
-    multiprocess.mark_process_dead(worker.pid)
+    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
 
 
 def on_exit(_server: Any) -> None:

@@ -48,7 +48,9 @@ class Services:
         with self._lock:
             if self._opened is None:
                 self._opened = open_pool(
-                    self.settings.database_url.get_secret_value(), max_size=_POOL_SIZE, application_name="laurel-api"
+                    self.settings.database_url.get_secret_value(),
+                    max_size=_POOL_SIZE,
+                    application_name="laurel-api",
                 )
             return self._opened
 

@@ -27,14 +27,22 @@ def check_health() -> Health:
 
 @health.get("/readyz")
 @allow("health:read")
-@operation("Can files be handed in now", {200: Answer("Database and store answer.", Readiness)}, problems=(503,))
+@operation(
+    "Can files be handed in now", {200: Answer("Database and store answer.", Readiness)}, problems=(503,)
+)
 def check_readiness() -> Readiness | Response:
     """Asks database and store."""
-    faults = {name: detail for name, detail in (("database", _database_fault()), ("store", _store_fault())) if detail}
+    faults = {
+        name: detail
+        for name, detail in (("database", _database_fault()), ("store", _store_fault()))
+        if detail
+    }
     if not faults:
         return Readiness(checks={"database": "ok", "store": "ok"})
-    detail = " ".join(f"{name}: {text}" for name, text in faults.items())
-    return problem(503, "Not ready", detail, kind="urn:laurel:problem:not-ready", headers={"Retry-After": "5"})
+    detail = " ".join(faults.values())
+    return problem(
+        503, "Not ready", detail, kind="urn:laurel:problem:not-ready", headers={"Retry-After": "5"}
+    )
 
 
 @health.get("/metrics")
@@ -42,7 +50,7 @@ def check_readiness() -> Readiness | Response:
 @operation(
     "Metrics for Prometheus",
     {200: Answer("Metrics in Prometheus' text format.", media=("text/plain",))},
-    description="Without a key only from the machine itself and not through a proxy; else with an admin's key.",
+    description="Without a key only from the machine itself, not through a proxy; else with an admin's key.",
 )
 def read_metrics() -> Response:
     """Counters of all processes, and figures read from the database now."""

@@ -35,10 +35,12 @@ class Answered(BaseModel):
 class IssueModel(Answered):
     """One thing that is wrong with a file or a request."""
 
-    line: int | None = Field(None, description="Physical line where the record starts; null: the file as a whole.")
-    column: str | None = Field(None, description="The contract's column; null: the row as a whole.")
+    line: int | None = Field(
+        default=None, description="Physical line where the record starts; null: the file as a whole."
+    )
+    column: str | None = Field(default=None, description="The contract's column; null: the row as a whole.")
     rule: str = Field(description="The rule that is broken.")
-    found: str | None = Field(None, description="What stood there; never given for personal columns.")
+    found: str | None = Field(default=None, description="What stood there; never given for personal columns.")
     hint: str = Field(description="What was expected, in words.")
     severity: Literal["error", "warning"] = "error"
 
@@ -59,6 +61,7 @@ class Problem(Answered):
 class PageQuery(Sent):
     """Where in a list to start, and how much of it."""
 
-    limit: int = Field(50, ge=1, le=200, description="How many at most.")
-    after: Uuid | None = Field(None, description="Continue behind this one: the `next` of the page before.")
-
+    limit: int = Field(default=50, ge=1, le=200, description="How many at most.")
+    after: Uuid | None = Field(
+        default=None, description="Continue behind this one: the `next` of the page before."
+    )

@@ -36,9 +36,11 @@ DateFormat = Literal[
 class ReadFields(Sent):
     """How to read a file; what is left out is found, and the file refused where it is not clear."""
 
-    encoding: Encoding | None = Field(None, description="The file's encoding.")
-    delimiter: Delimiter | None = Field(None, description="What separates its cells.")
-    date_format: DateFormat | None = Field(None, description="How its dates are written; default: YYYY-MM-DD.")
+    encoding: Encoding | None = Field(default=None, description="The file's encoding.")
+    delimiter: Delimiter | None = Field(default=None, description="What separates its cells.")
+    date_format: DateFormat | None = Field(
+        default=None, description="How its dates are written; default: YYYY-MM-DD."
+    )
 
     def read_options(self) -> ReadOptions:
         """In the reader's words."""
@@ -50,15 +52,19 @@ class ProposeFields(ReadFields):
     """What a proposal needs beside a sample file."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")] | None = Field(
-        None, description="Name of the new dataset, in snake_case; default: from the file's name."
+        default=None, description="Name of the new dataset, in snake_case; default: from the file's name."
     )
-    filename: Name | None = Field(None, description="The file's name, where the body is the file itself.")
+    filename: Name | None = Field(
+        default=None, description="The file's name, where the body is the file itself."
+    )
 
 
 class CheckQuery(ReadFields):
     """The parameters of a dry run."""
 
-    filename: Name | None = Field(None, description="The file's name, where the body is the file itself.")
+    filename: Name | None = Field(
+        default=None, description="The file's name, where the body is the file itself."
+    )
 
 
 class DatasetSummary(Answered):

@@ -16,7 +16,7 @@ RunStatus = Literal["running", "succeeded", "failed"]
 class RunListQuery(PageQuery):
     """Which runs."""
 
-    status: RunStatus | None = Field(None, description="Only in this status.")
+    status: RunStatus | None = Field(default=None, description="Only in this status.")
 
 
 class Run(Answered):

@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints
 
 from backend.schemas.common import Answered, IssueModel, Name, PageQuery, Sent, Text, Uuid
 from backend.schemas.datasets import DatasetName, ReadFields
+from elt.errors import Issue
 from elt.ledger import Counts, UploadRecord, VersionRecord
 
 Status = Literal["stored", "loading", "loaded", "rejected", "held", "withdrawn", "failed"]
@@ -18,11 +19,14 @@ Status = Literal["stored", "loading", "loaded", "rejected", "held", "withdrawn",
 class UploadFields(ReadFields):
     """What may be said about a file beside its dataset."""
 
-    school_id: Name | None = Field(None, description="School of rows that name none; default: the main school.")
-    title: Text | None = Field(None, description="A short name for people.")
-    note: Text | None = Field(None, description="Anything worth knowing about the file.")
+    school_id: Name | None = Field(
+        default=None, description="School of rows that name none; default: the main school."
+    )
+    title: Text | None = Field(default=None, description="A short name for people.")
+    note: Text | None = Field(default=None, description="Anything worth knowing about the file.")
     fixes: Uuid | None = Field(
-        None, description="The upload whose rejected rows this file corrects. Its own rank and lines are kept."
+        None,
+        description="The upload whose rejected rows this file corrects. Its own rank and lines are kept.",
     )
 
 
@@ -30,7 +34,9 @@ class UploadQuery(UploadFields):
     """The parameters of a new upload. A field of the same name in a form wins over one in the query."""
 
     dataset: DatasetName = Field(description="What the file holds. In a form it may be a field instead.")
-    filename: Name | None = Field(None, description="The file's name, where the body is the file itself.")
+    filename: Name | None = Field(
+        default=None, description="The file's name, where the body is the file itself."
+    )
 
 
 class UploadHeaders(Sent):
@@ -46,27 +52,33 @@ class UploadHeaders(Sent):
 class ReplaceQuery(ReadFields):
     """The parameters of a new version."""
 
-    filename: Name | None = Field(None, description="The file's name, where the body is the file itself.")
+    filename: Name | None = Field(
+        default=None, description="The file's name, where the body is the file itself."
+    )
 
 
 class UploadListQuery(PageQuery):
     """Which uploads."""
 
-    dataset: DatasetName | None = Field(None, description="Only of this dataset.")
-    status: Status | None = Field(None, description="Only in this status.")
+    dataset: DatasetName | None = Field(default=None, description="Only of this dataset.")
+    status: Status | None = Field(default=None, description="Only in this status.")
 
 
 class IssuesQuery(Sent):
     """Where in the issues to start."""
 
-    limit: int = Field(50, ge=1, le=1000, description="How many at most.")
-    after: int | None = Field(None, ge=0, le=2**53, description="Continue behind these: the `next` of the page before.")
+    limit: int = Field(default=50, ge=1, le=1000, description="How many at most.")
+    after: int | None = Field(
+        default=None, ge=0, le=2**53, description="Continue behind these: the `next` of the page before."
+    )
 
 
 class ContentQuery(Sent):
     """Which version."""
 
-    version: int | None = Field(None, ge=1, le=2**31 - 1, description="A version's number; default: the newest.")
+    version: int | None = Field(
+        default=None, ge=1, le=2**31 - 1, description="A version's number; default: the newest."
+    )
 
 
 class UploadChange(Sent):
@@ -80,11 +92,13 @@ class CountsModel(Answered):
     """Rows of a version; null until it has been read. `read` = `accepted` + `rejected` + `repeated`."""
 
     read: int | None = None
-    accepted: int | None = Field(None, description="Passed all rules.")
-    rejected: int | None = Field(None, description="Broke a rule and are not loaded.")
-    repeated: int | None = Field(None, description="Are exact repeats of another row of the file.")
-    loaded: int | None = Field(None, description="Are in the warehouse now.")
-    warnings: int | None = Field(None, description="Findings about rows that are loaded all the same.")
+    accepted: int | None = Field(default=None, description="Passed all rules.")
+    rejected: int | None = Field(default=None, description="Broke a rule and are not loaded.")
+    repeated: int | None = Field(default=None, description="Are exact repeats of another row of the file.")
+    loaded: int | None = Field(default=None, description="Are in the warehouse now.")
+    warnings: int | None = Field(
+        default=None, description="Findings about rows that are loaded all the same."
+    )
 
 
 class VersionModel(Answered):
@@ -118,9 +132,11 @@ class Upload(Answered):
     id: UUID
     dataset: str
     status: Status
-    reason: str | None = Field(None, description="Why it is rejected, held or failed.")
-    counts: CountsModel = CountsModel()
-    remaining_rejects: int | None = Field(None, description="Rejected rows that no fix has brought since.")
+    reason: str | None = Field(default=None, description="Why it is rejected, held or failed.")
+    counts: CountsModel = Field(default_factory=CountsModel)
+    remaining_rejects: int | None = Field(
+        default=None, description="Rejected rows that no fix has brought since."
+    )
     title: str | None = None
     note: str | None = None
     filename: str
@@ -130,12 +146,14 @@ class Upload(Answered):
     school_id: str
     uploader: str
     origin: str = "api"
-    parent_id: UUID | None = Field(None, description="The upload whose rejected rows this one corrects.")
-    fixes: list[UUID] = Field([], description="Uploads that correct rejected rows of this one.")
-    version: int = Field(1, description="The newest version.")
-    live_version: int | None = Field(None, description="The version whose rows are in the warehouse.")
-    versions: list[VersionModel] = []
-    runs: list[UUID] = Field([], description="Runs that loaded it or built it into the marts.")
+    parent_id: UUID | None = Field(
+        default=None, description="The upload whose rejected rows this one corrects."
+    )
+    fixes: list[UUID] = Field(default=[], description="Uploads that correct rejected rows of this one.")
+    version: int = Field(default=1, description="The newest version.")
+    live_version: int | None = Field(default=None, description="The version whose rows are in the warehouse.")
+    versions: list[VersionModel] = Field(default=[])
+    runs: list[UUID] = Field(default=[], description="Runs that loaded it or built it into the marts.")
     created_at: datetime
     received_at: datetime
     loading_at: datetime | None = None
@@ -151,9 +169,22 @@ class Upload(Answered):
 class UploadDetail(Upload):
     """An upload with the first of its issues."""
 
-    detected: dict[str, Any] | None = Field(None, description="How the file was read: encoding, delimiter, header.")
-    issues: list[IssueModel] = Field([], description="The first 50: about the file, then about rows.")
-    more_issues: str | None = Field(None, description="Where the other issues are.")
+    detected: dict[str, Any] | None = Field(
+        default=None, description="How the file was read: encoding, delimiter, header."
+    )
+    issues: list[IssueModel] = Field(default=[], description="The first 50: about the file, then about rows.")
+    more_issues: str | None = Field(default=None, description="Where the other issues are.")
+
+    @classmethod
+    def with_issues(cls, record: UploadRecord, rows: list[Issue], total: str | None) -> UploadDetail:
+        """From the ledger and the first findings about rows; `total` is where the others are."""
+        about_file = [IssueModel.model_validate(issue) for issue in record.current.issues]
+        return cls(
+            **_upload_fields(record),
+            detected=record.current.detected,
+            issues=about_file + [IssueModel.model_validate(issue) for issue in rows],
+            more_issues=total,
+        )
 
 
 class UploadPage(Answered):
@@ -164,7 +195,7 @@ class UploadPage(Answered):
 
 
 class IssuePage(Answered):
-    """A page of issues, in the order of lines."""
+    """A page of findings about rows, in the order of lines."""
 
     items: list[IssueModel]
     next: int | None = Field(description="Give it as `after` to get the next page; null: this is the last.")

@@ -1,0 +1,249 @@
+"""Uploads: hand in a file, follow it, replace it, withdraw it."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from flask import Blueprint, url_for
+from uuid6 import uuid7
+from werkzeug.exceptions import Forbidden
+
+from backend.access import allow, may, principal
+from backend.operations import Answer, operation
+from backend.own import find_own
+from backend.receiving import Arrival, survived
+from backend.schemas.uploads import (
+    ReplaceQuery,
+    Upload,
+    UploadChange,
+    UploadDetail,
+    UploadHeaders,
+    UploadListQuery,
+    UploadPage,
+    UploadQuery,
+)
+from backend.services import services
+from elt.errors import Conflict, DatabaseUnavailable
+from elt.events import Event
+from elt.ledger import get_upload, list_uploads
+from elt.lifecycle import (
+    NewUpload,
+    accept_upload,
+    amend_upload,
+    approve_upload,
+    check_request,
+    replace_upload,
+    withdraw_upload,
+)
+from elt.notify import announce_upload
+from elt.rejects import row_issues
+
+uploads = Blueprint("uploads", __name__)
+
+_SHOWN_ISSUES = 50
+_LOCATION = {"Location": "The upload's address."}
+
+
+@uploads.post("/uploads")
+@allow("uploads:create")
+@operation(
+    "Hand in a file",
+    {
+        201: Answer("The file is stored and will be loaded. It is safe now.", Upload, headers=_LOCATION),
+        200: Answer("These bytes were handed in before; this is that upload.", Upload, headers=_LOCATION),
+    },
+    description=(
+        "As a form with a part named `file` (every parameter may be a field of the form), or with the file "
+        "as the whole body and parameters in the address: `?dataset=students&filename=students.csv`. The file "
+        "is streamed. `Content-Digest: sha-256=:…:` (RFC 9530) or `X-Content-SHA256` in "
+        "hexadecimal are checked where they are sent. Send `Idempotency-Key` to repeat a request safely."
+    ),
+    headers=UploadHeaders,
+    form=UploadQuery,
+    problems=(404, 409),
+)
+def create_upload(headers: UploadHeaders) -> tuple[Upload, int, dict[str, str]]:
+    """Store the bytes, then record them; from then on the upload exists, whatever goes away."""
+    arrival = Arrival(UploadQuery)
+    if arrival.said is not None:  # refuse early what can be refused without the bytes
+        with services().connection() as connection:
+            check_request(connection, _request(arrival, arrival.said), principal())
+    upload_id = UUID(int=uuid7().int)
+    stored, said = arrival.store(upload_id, 1)
+    try:
+        with services().connection() as connection:
+            accepted = accept_upload(
+                connection,
+                services().store,
+                upload_id,
+                _request(arrival, said),
+                stored,
+                principal(),
+                idempotency_key=headers.idempotency_key,
+            )
+            answer = Upload.of(get_upload(connection, accepted.upload_id))
+        status = 201 if accepted.created else 200
+    except DatabaseUnavailable as error:
+        answer, status = _from_event(survived(error, upload_id, stored)), 201
+    if status == 201:
+        announce_upload(services().settings, answer.id)
+    return answer, status, {"Location": url_for("uploads.show_upload", upload_id=answer.id)}
+
+
+@uploads.get("/uploads")
+@allow("uploads:read")
+@operation("List uploads", {200: Answer("A page, newest first.", UploadPage)}, query=UploadListQuery)
+def show_uploads(query: UploadListQuery) -> UploadPage:
+    """Own ones; all for admins."""
+    with services().connection() as connection:
+        found = list_uploads(
+            connection,
+            uploader=None if may("uploads:any") else principal().id,
+            dataset=query.dataset,
+            status=query.status,
+            after=UUID(query.after) if query.after else None,
+            limit=query.limit + 1,
+        )
+    page = found[: query.limit]
+    following = str(page[-1].upload_id) if len(found) > query.limit else None
+    return UploadPage(items=[Upload.of(record) for record in page], next=following)
+
+
+@uploads.get("/uploads/<uuid:upload_id>")
+@allow("uploads:read")
+@operation("Show an upload", {200: Answer("The upload with the first of its issues.", UploadDetail)})
+def show_upload(upload_id: UUID) -> UploadDetail:
+    """Status, counts, versions, and what is wrong with it."""
+    with services().connection() as connection:
+        record = find_own(connection, upload_id)
+        rows = row_issues(connection, services().store, upload_id, limit=_SHOWN_ISSUES + 1)
+    others = f"{url_for('upload_files.show_issues', upload_id=upload_id)}?after={_SHOWN_ISSUES}"
+    return UploadDetail.with_issues(
+        record, rows[:_SHOWN_ISSUES], others if len(rows) > _SHOWN_ISSUES else None
+    )
+
+
+@uploads.put("/uploads/<uuid:upload_id>")
+@allow("uploads:replace")
+@operation(
+    "Replace an upload's file",
+    {200: Answer("The new version is stored; the old one stays live until it has loaded.", Upload)},
+    description="Takes the file as a form or as the whole body, like a new upload.",
+    form=ReplaceQuery,
+    problems=(409,),
+)
+def replace(upload_id: UUID) -> Upload:
+    """Make the bytes the upload's new version."""
+    with services().connection() as connection:
+        before = find_own(connection, upload_id)
+    if before.withdrawn_at is not None:
+        raise Conflict(f"Upload {upload_id} is withdrawn.")
+    arrival = Arrival(ReplaceQuery)
+    stored, said = arrival.store(upload_id, before.version + 1)
+    try:
+        with services().connection() as connection:
+            replace_upload(
+                connection,
+                services().store,
+                upload_id,
+                stored,
+                arrival.filename,
+                arrival.media_type,
+                said.read_options(),
+                principal(),
+            )
+            answer = Upload.of(get_upload(connection, upload_id))
+    except DatabaseUnavailable as error:
+        survived(error, upload_id, stored)
+        answer = Upload.of(before).model_copy(
+            update={"status": "stored", "version": before.version + 1, "sha256": stored.sha256}
+        )
+    announce_upload(services().settings, upload_id)
+    return answer
+
+
+@uploads.patch("/uploads/<uuid:upload_id>")
+@allow("uploads:amend")
+@operation("Change title and note", {200: Answer("The upload.", Upload)}, body=UploadChange)
+def amend(upload_id: UUID, body: UploadChange) -> Upload:
+    """What is left out stays as it is."""
+    with services().connection() as connection:
+        record = find_own(connection, upload_id)
+        title = body.title if "title" in body.model_fields_set else record.title
+        note = body.note if "note" in body.model_fields_set else record.note
+        amend_upload(connection, services().store, upload_id, principal(), title, note)
+        return Upload.of(get_upload(connection, upload_id))
+
+
+@uploads.delete("/uploads/<uuid:upload_id>")
+@allow("uploads:withdraw")
+@operation(
+    "Withdraw an upload",
+    {200: Answer("It is withdrawn; rows it had overridden show again after the next run.", Upload)},
+    description="Its rows and those of its fixes leave the warehouse. The file itself is kept.",
+    problems=(409,),
+)
+def withdraw(upload_id: UUID) -> Upload:
+    """Take the upload's rows out."""
+    with services().connection() as connection:
+        find_own(connection, upload_id)
+        withdraw_upload(connection, services().store, upload_id, principal())
+        answer = Upload.of(get_upload(connection, upload_id))
+    announce_upload(services().settings, upload_id)
+    return answer
+
+
+@uploads.post("/uploads/<uuid:upload_id>/approve")
+@allow("uploads:approve")
+@operation(
+    "Release a held upload",
+    {200: Answer("It will be loaded.", Upload)},
+    description="An upload that would change much of a cohort waits for a second person.",
+    problems=(409,),
+)
+def approve(upload_id: UUID) -> Upload:
+    """By someone else than who handed it in."""
+    with services().connection() as connection:
+        find_own(connection, upload_id)
+        approve_upload(connection, services().store, upload_id, principal())
+        answer = Upload.of(get_upload(connection, upload_id))
+    announce_upload(services().settings, upload_id)
+    return answer
+
+
+def _request(arrival: Arrival[UploadQuery], said: UploadQuery) -> NewUpload:
+    bound_to = principal().school_id
+    if bound_to is not None and said.school_id not in (None, bound_to):
+        raise Forbidden(f"Your key hands in for the school {bound_to} only.")
+    return NewUpload(
+        dataset=said.dataset,
+        filename=arrival.filename,
+        media_type=arrival.media_type,
+        school_id=said.school_id or bound_to or services().settings.default_school_id,
+        title=said.title,
+        note=said.note,
+        fixes=UUID(said.fixes) if said.fixes else None,
+        options=said.read_options(),
+    )
+
+
+def _from_event(event: Event) -> Upload:
+    """The upload as its event tells it, while the database cannot."""
+    body = event.body
+    described = body["object"]
+    return Upload(
+        id=event.upload_id,
+        dataset=body["dataset"],
+        status="stored",
+        title=body.get("title"),
+        note=body.get("note"),
+        filename=described["filename"],
+        media_type=described["media_type"],
+        size_bytes=described["size_bytes"],
+        sha256=described["sha256"],
+        school_id=body["school_id"],
+        uploader=event.principal,
+        parent_id=body.get("parent_id"),
+        created_at=described["received_at"],
+        received_at=described["received_at"],
+    )

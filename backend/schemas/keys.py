@@ -1,0 +1,55 @@
+"""Models of API keys."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, Field
+
+from backend.schemas.common import Answered, Name, Sent
+from elt.lifecycle import Role
+
+
+class NewKey(Sent):
+    """A key to be made."""
+
+    name: Name = Field(description="Who or what uses the key.")
+    role: Role = Field(description="What the key may do.")
+    school_id: Name | None = Field(default=None, description="Limit the key to one school; default: any.")
+    expires_in_days: int | None = Field(
+        default=None, ge=1, le=3650, description="Days until it expires; default: never."
+    )
+
+
+class KeyMade(Answered):
+    """A new key."""
+
+    id: UUID
+    key: str = Field(description="The key itself. It is shown this once.")
+    role: Role
+    school_id: str | None
+    expires_at: AwareDatetime | None
+
+
+class Key(Answered):
+    """What is known about a key; never the key itself."""
+
+    id: UUID = Field(validation_alias="key_id")
+    name: str
+    role: Role
+    school_id: str | None
+    prefix: str = Field(description="Its first characters, to tell it from others.")
+    state: Literal["active", "expired", "revoked"]
+    created_at: datetime
+    created_by: str
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+
+class KeyList(Answered):
+    """All keys, newest first."""
+
+    items: list[Key]

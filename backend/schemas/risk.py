@@ -1,0 +1,82 @@
+"""Models of the worklist and of the model that makes it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import ConfigDict, Field
+
+from backend.schemas.common import Answered, Name, Sent
+
+
+class RiskQuery(Sent):
+    """Which students."""
+
+    school_id: Name | None = Field(default=None, description="Only of this school.")
+    only_at_risk: bool = Field(default=True, description="Only those who are at risk.")
+    limit: int = Field(default=50, ge=1, le=1000, description="How many at most.")
+    after: int | None = Field(
+        default=None,
+        ge=0,
+        le=2**31 - 1,
+        description="Continue behind this many: the `next` of the page before.",
+    )
+
+
+class StudentAtRisk(Answered):
+    """A line of the worklist, with the columns of `mart_student_risk`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    school_id: str
+    student_id: str
+
+
+class RiskPage(Answered):
+    """A page of the worklist, the most urgent first."""
+
+    items: list[StudentAtRisk]
+    next: int | None = Field(description="Give it as `after` to get the next page; null: this is the last.")
+
+
+class ModelVersion(Answered):
+    """A trained version and what the gate said about it."""
+
+    model_id: UUID
+    target: str
+    version: int
+    algorithm: str
+    created_at: datetime
+    code_version: str
+    is_published: bool = Field(description="Whether it passed; if no version has, the plain rule is shown.")
+    data_window: dict[str, Any]
+    features: Any
+    metrics: dict[str, Any]
+    gate: Any = Field(description="Each condition, what was found, and whether it passed.")
+
+
+class ModelSummary(Answered):
+    """A target and its newest version."""
+
+    name: str = Field(description="The target that is predicted.")
+    versions: int
+    published_version: int | None = Field(
+        description="The version whose predictions are shown; null: the rule's."
+    )
+    newest: ModelVersion
+
+
+class ModelList(Answered):
+    """All targets."""
+
+    items: list[ModelSummary]
+
+
+class ModelDetail(Answered):
+    """A target with all its versions, newest first."""
+
+    name: str
+    published_version: int | None
+    versions: list[ModelVersion]
