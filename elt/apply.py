@@ -53,18 +53,23 @@ def adopt_event(connection: Connection, event: Event) -> bool:
     Raises:
         NotFound: it is about an upload whose first event is not known yet.
     """
+    is_first = event.kind in _FIRST_KINDS
+    belongs_to = event.body.get("parent_id") if is_first else event.upload_id
     with connection.transaction():
+        if belongs_to:
+            # Before the event is noted: the request that made it may be about to do the same, in this order.
+            _lock_upload(connection, UUID(str(belongs_to)))
         if not _remember(connection, event):
             return False
-        if event.kind in _FIRST_KINDS:
+        if is_first:
             _insert_upload(connection, event)
         else:
-            _lock_upload(connection, event.upload_id)
             _CHANGES[event.kind](connection, event)
     return True
 
 
 def _remember(connection: Connection, event: Event) -> bool:
+    """Note the event; False if it was noted before."""
     inserted = connection.execute(
         """
         insert into ops.events (event_id, upload_id, kind, occurred_at, principal, body)
@@ -83,8 +88,6 @@ def _lock_upload(connection: Connection, upload_id: UUID) -> None:
 
 def _insert_upload(connection: Connection, event: Event) -> None:
     body = event.body
-    if body.get("parent_id"):
-        _lock_upload(connection, UUID(body["parent_id"]))
     connection.execute(
         """
         insert into ops.uploads (upload_id, dataset, school_id, uploader, origin, title, note,

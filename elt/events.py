@@ -107,7 +107,7 @@ def read_event(store: Store, key: str) -> Event:
 
 
 def list_event_keys(store: Store, since: datetime | None = None) -> Iterator[tuple[UUID, str]]:
-    """Ids and keys of the events from the day of `since` on, oldest first; objects of other names are left out."""
+    """Ids and keys of the events from the day of `since` on, oldest first. Other objects are left out."""
     after = None if since is None else f"{PREFIX}{since:%Y-%m-%d}"
     for item in store.list(PREFIX, after=after):
         name = item.key.rpartition("/")[2]

@@ -15,7 +15,7 @@ from elt.warehouse import Connection
 __all__ = [
     "Counts", "RunRecord", "UploadRecord", "VersionRecord", "count_brought_lines", "count_unbuilt_loads",
     "finish_run", "get_run", "get_upload", "get_version", "list_runs", "list_uploads", "next_waiting_upload",
-    "record_stage", "row_issues", "start_run",
+    "record_stage", "start_run",
 ]  # fmt: skip
 
 
@@ -219,7 +219,7 @@ def _version(row: dict[str, Any]) -> VersionRecord:
 def _grouped(connection: Connection, query: str, ids: list[UUID]) -> dict[UUID, list[UUID]]:
     parameters: Any = {"ids": ids} if "%(ids)s" in query else (ids,)
     found: dict[UUID, list[UUID]] = {}
-    for row in connection.execute(query, parameters):  # type: ignore[call-overload]
+    for row in connection.execute(query, parameters):
         found.setdefault(row["id"], []).append(row["item"])
     return found
 

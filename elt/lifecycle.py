@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
@@ -24,13 +24,13 @@ from elt.errors import Conflict, LaurelError, NotFound, TransientError
 from elt.events import EventKind, id_time, write_event
 from elt.reader import ReadOptions
 from elt.same_bytes import SAME_BYTES_STATUSES, find_same, is_overridden
-from elt.store import Store, StoredObject
+from elt.store import ObjectInfo, Store, StoredObject
 from elt.warehouse import Connection
 
 __all__ = [
     "Accepted", "NewUpload", "Principal", "accept_upload", "adopt_event", "amend_upload", "approve_upload",
-    "check_request", "find_idempotent", "new_object_key", "replace_upload", "request_fingerprint",
-    "withdraw_upload",
+    "check_request", "find_idempotent", "hold_upload", "new_object_key", "replace_upload",
+    "request_fingerprint", "withdraw_upload",
 ]  # fmt: skip
 
 Role = Literal["researcher", "teacher", "analyst", "admin"]
@@ -132,11 +132,13 @@ def accept_upload(
     principal: Principal,
     *,
     idempotency_key: str | None = None,
+    inbox: ObjectInfo | None = None,
 ) -> Accepted:
     """Accept bytes that are whole in the store.
 
     The same bytes again from the same uploader, for the same dataset, school, options and parent, are the
-    first upload, unless it is withdrawn, rejected, failed or overridden by a later one.
+    first upload, unless it is withdrawn, rejected, failed or overridden by a later one. `inbox` is the object
+    that the bytes were copied from, for files that came by other means.
 
     Raises:
         UnknownDataset, NotFound, Conflict: as `check_request`; also for an `Idempotency-Key` used otherwise.
@@ -162,7 +164,8 @@ def accept_upload(
             body["idempotency"] = {
                 "principal": principal.id, "key": idempotency_key, "fingerprint": fingerprint,
             }  # fmt: skip
-        kind: EventKind = "fixed" if request.fixes else "accepted"
+        kind: EventKind = "fixed" if request.fixes else "adopted" if inbox else "accepted"
+        body |= _inbox_facts(inbox)
         rank = body.pop("ranked_at", None)
         _record(connection, store, kind, upload_id, principal, body, _Bytes(request, stored, rank))
     return Accepted(upload_id, created=True)
@@ -177,6 +180,8 @@ def replace_upload(
     media_type: str | None,
     options: ReadOptions,
     principal: Principal,
+    *,
+    inbox: ObjectInfo | None = None,
 ) -> int:
     """Make the bytes the upload's new version; the old one stays live until the new one has loaded.
 
@@ -196,7 +201,7 @@ def replace_upload(
         request = NewUpload(upload["dataset"], filename, upload["school_id"], media_type, options=options)
         version = int(upload["version"]) + 1
         rank = _rank_of_parent(connection, upload)
-        body = {"version": version, "before": _statuses(connection, upload_id)}
+        body = {"version": version, "before": _statuses(connection, upload_id), **_inbox_facts(inbox)}
         _record(connection, store, "replaced", upload_id, principal, body, _Bytes(request, stored, rank))
     return version
 
@@ -259,6 +264,12 @@ def withdraw_upload(
         _record(connection, store, "withdrawn", upload_id, principal, body)
 
 
+def hold_upload(connection: Connection, store: Store, upload_id: UUID, version: int, reason: str) -> None:
+    """Note that the loader holds a version; called in the load's transaction."""
+    body = {"version": version, "reason": reason}
+    _record(connection, store, "held", upload_id, SYSTEM, body)
+
+
 @dataclass(frozen=True, slots=True)
 class _Bytes:
     """What an event says about an object. `rank` None: the time of the event."""
@@ -286,7 +297,7 @@ def _record(
             "size_bytes": content.stored.size,
             "sha256": content.stored.sha256,
             "options": content.request.options.to_dict(),
-            "received_at": datetime.now(UTC).isoformat(),
+            "received_at": event.occurred_at.isoformat(),
             "ranked_at": (content.rank or event.occurred_at).isoformat(),
         }
     write_event(store, event)
@@ -313,13 +324,18 @@ def _describe(connection: Connection, request: NewUpload, principal: Principal) 
     return body
 
 
+def _inbox_facts(inbox: ObjectInfo | None) -> dict[str, Any]:
+    return {"inbox": {"key": inbox.key, "etag": inbox.etag}} if inbox else {}
+
+
 def _find_parent(connection: Connection, request: NewUpload, principal: Principal) -> dict[str, Any]:
     """The upload that a fix belongs to: never itself a fix. Its newest version is what is being fixed."""
     named = _own_upload(connection, request.fixes, principal)
     root_id = named["parent_id"] or named["upload_id"]
     root = connection.execute(
         """
-        select u.*, v.ranked_at, v.status from ops.uploads u join ops.upload_versions v using (upload_id, version)
+        select u.*, v.ranked_at, v.status
+        from ops.uploads u join ops.upload_versions v using (upload_id, version)
         where upload_id = %s for update of u
         """,
         (root_id,),

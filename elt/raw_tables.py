@@ -92,7 +92,8 @@ def remove_repeats(
 ) -> int:
     """Delete later copies of identical rows of one upload, among the lines that `RepeatFinder` suspects.
 
-    Runs in the caller's transaction. The first of identical rows stays. Cells are compared as text, so that
+    Runs in the transaction that wrote the rows: those of an older version have the same upload id and are
+    left alone. The first of identical rows stays. Cells are compared as text, so that
     rows are copies only where every cell is. Returns the number of rows removed.
     """
     connection.execute("create temporary table suspected_repeats (line bigint) on commit drop")
@@ -114,7 +115,8 @@ def _remove_repeats_sql(contract: Contract) -> sql.Composed:
         "delete from {table} where ctid in ("
         " select place from ("
         "  select ctid as place, row_number() over (partition by {cells} order by _line) as copy"
-        "  from {table} where _upload_id = %(upload_id)s and _line in (select line from suspected_repeats)"
+        "  from {table} where _upload_id = %(upload_id)s and _loaded_at = now()"
+        "  and _line in (select line from suspected_repeats)"
         " ) rows where copy > 1)"
     ).format(table=raw_table(contract), cells=cells)
 

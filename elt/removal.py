@@ -46,7 +46,7 @@ def remove_rows(
     """
     table = raw_table(contract)
     older = sql.SQL(" and old._loaded_at <> now()") if only_older else sql.SQL("")
-    delete = sql.SQL("delete from {table} old where old._upload_id = %(upload_id)s").format(table=table) + older
+    delete = sql.SQL("delete from {} old where old._upload_id = %(upload_id)s").format(table) + older
     if not contract.is_keyed:
         return connection.execute(delete, {"upload_id": upload_id}).rowcount
     statement = sql.SQL(

@@ -1,0 +1,237 @@
+"""Whether an upload would remove or change so much that a second person should look at it first.
+
+Looked at inside the load's transaction, after its rows were copied. A first load changes nothing, and an
+identical file changes nothing, so neither is ever held.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from psycopg import sql
+
+from elt.contracts import Contract
+from elt.raw_tables import raw_table, row_key_sql
+from elt.warehouse import Connection
+
+# Below this share of the staging table, looking up each key costs less than reading the table.
+_LOOKUP_SHARE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class HoldPolicy:
+    """More than `share` of at least `minimum_rows` existing rows may not change unseen."""
+
+    share: float
+    minimum_rows: int
+
+    def is_exceeded(self, touched: int, existing: int) -> bool:
+        """Whether so many of the existing rows are too many."""
+        return existing >= self.minimum_rows and touched > self.share * existing
+
+
+def find_impact(
+    connection: Connection, contract: Contract, upload_id: UUID, *, replaces: bool, policy: HoldPolicy
+) -> str | None:
+    """Why the rows just copied should wait for a second person, with counts; None if they need not.
+
+    `replaces` says that the upload has an older version in raw.
+    """
+    if replaces and (reason := _replacement_impact(connection, contract, upload_id, policy)):
+        return reason
+    if contract.is_keyed:
+        return _override_impact(connection, contract, upload_id, policy)
+    return None
+
+
+def _replacement_impact(
+    connection: Connection, contract: Contract, upload_id: UUID, policy: HoldPolicy
+) -> str | None:
+    """Compare the new version with the old one: rows by key, or whole rows where there is no key."""
+    query = _KEYED_REPLACEMENT if contract.is_keyed else _KEYLESS_REPLACEMENT
+    row = _one(connection, query, contract, {"upload_id": upload_id})
+    touched, existing = row["removed"] + row["changed"], row["existing"]
+    if not policy.is_exceeded(touched, existing):
+        return None
+    if not contract.is_keyed:
+        return _held(f"would remove or change {touched} of the {existing} rows of the version before", policy)
+    return _held(
+        f"would remove {row['removed']} and change {row['changed']} of the {existing} rows of the version "
+        "before",
+        policy,
+    )
+
+
+def _override_impact(
+    connection: Connection, contract: Contract, upload_id: UUID, policy: HoldPolicy
+) -> str | None:
+    """Compare the new rows with the rows of other uploads that they would override, school by school."""
+    comparable = _comparable_columns(connection, contract)
+    if comparable is None:
+        return None
+    _choose_plan(connection, contract, upload_id)
+    changes = connection.execute(
+        _compose(_OVERRIDDEN, contract, columns=comparable), {"upload_id": upload_id}
+    ).fetchall()
+    for change in changes:
+        cohort = _count_cohort(connection, contract, change["school_id"], change["changed"], policy)
+        if not policy.is_exceeded(change["changed"], cohort):
+            continue
+        # Staging shapes some values. What counts is whether the files differ, so look at their rows.
+        parameters = {"upload_id": upload_id, "school_id": change["school_id"]}
+        changed = _one(connection, _OVERRIDDEN_IN_RAW, contract, parameters)["changed"]
+        if policy.is_exceeded(changed, cohort):
+            return _held(
+                f"would change {changed} of the {cohort} existing rows of school {change['school_id']}",
+                policy,
+            )
+    return None
+
+
+def _held(what: str, policy: HoldPolicy) -> str:
+    return f"It {what}, more than {policy.share:.0%}. A second person must approve it."
+
+
+def _comparable_columns(connection: Connection, contract: Contract) -> list[str] | None:
+    """The contract's columns that staging holds in the type of raw; None if staging has not been built."""
+    rows = connection.execute(
+        """
+        select staged.column_name, staged.data_type = loaded.data_type as same
+        from information_schema.columns staged
+        left join information_schema.columns loaded
+          on loaded.table_schema = 'raw' and loaded.table_name = %(dataset)s
+         and loaded.column_name = staged.column_name
+        where staged.table_schema = 'staging' and staged.table_name = 'stg_' || %(dataset)s
+        """,
+        {"dataset": contract.name},
+    ).fetchall()
+    found = {row["column_name"]: row["same"] for row in rows}
+    if not {"row_key", "school_id", "_upload_id", "_line"} <= set(found):
+        return None
+    return [name for name in contract.columns if found.get(name)]
+
+
+def _choose_plan(connection: Connection, contract: Contract, upload_id: UUID) -> None:
+    """Look keys up one by one where the upload is small beside the table: its cost must not grow with it.
+
+    The planner knows nothing yet about rows that this transaction wrote.
+    """
+    row = _one(connection, _SIZES, contract, {"upload_id": upload_id})
+    is_small = row["new"] < _LOOKUP_SHARE * max(row["staged"], 0)
+    choice = "off" if is_small else "on"
+    for setting in ("enable_hashjoin", "enable_mergejoin"):
+        connection.execute("select set_config(%s, %s, true)", (setting, choice))
+
+
+def _count_cohort(
+    connection: Connection, contract: Contract, school_id: str, changed: int, policy: HoldPolicy
+) -> int:
+    """Rows of the school, counted only as far as it matters: beyond that the share cannot be exceeded."""
+    enough = max(policy.minimum_rows, math.floor(changed / policy.share) + 1)
+    return int(_one(connection, _COHORT, contract, {"school_id": school_id, "enough": enough})["cohort"])
+
+
+def _one(
+    connection: Connection, query: str, contract: Contract, parameters: dict[str, Any]
+) -> dict[str, Any]:
+    row = connection.execute(_compose(query, contract), parameters).fetchone()
+    assert row is not None  # noqa: S101 - an aggregate always has one row
+    return row
+
+
+def _compose(query: str, contract: Contract, columns: list[str] | None = None) -> sql.Composed:
+    """Fill in tables, the row key, the parts that queries share, and the compared columns of each alias."""
+
+    def cells(alias: str) -> sql.Composable:
+        names = columns if columns is not None else contract.columns
+        return sql.SQL(", ").join(sql.Identifier(alias, name) for name in names)
+
+    staging = sql.Identifier("staging", f"stg_{contract.name}")
+    tables = {
+        "raw": raw_table(contract),
+        "staging": staging,
+        "key": row_key_sql(contract, "r") if contract.is_keyed else sql.SQL("null"),
+    }
+    return sql.SQL(query).format(
+        **tables,
+        new_rows=sql.SQL(_NEW_ROWS).format(**tables),
+        overrides=sql.SQL(_OVERRIDES).format(**tables),
+        regclass=sql.Literal(staging.as_string(None)),
+        r=cells("r"), old=cells("old"), new=cells("new"), staged=cells("s"),
+    )  # fmt: skip
+
+
+# Of rows with the same key in one file the last line counts.
+_NEW_ROWS = """
+    select distinct on (row_key) * from (
+        select {key} as row_key, r.* from {raw} r where r._upload_id = %(upload_id)s and r._loaded_at = now()
+    ) keyed order by row_key, _line desc
+"""
+
+_KEYED_REPLACEMENT = """
+    with new as ({new_rows}),
+    old as (
+        select distinct on (row_key) * from (
+            select {key} as row_key, r.* from {raw} r
+            where r._upload_id = %(upload_id)s and r._loaded_at <> now()
+        ) keyed order by row_key, _line desc
+    )
+    select count(*) as existing,
+           count(*) filter (where new.row_key is null) as removed,
+           count(*) filter (where new.row_key is not null and ({old}) is distinct from ({new})) as changed
+    from old left join new using (row_key)
+"""
+
+_KEYLESS_REPLACEMENT = """
+    select (select count(*) from {raw} r where r._upload_id = %(upload_id)s and r._loaded_at <> now())
+               as existing,
+           count(*) as removed, 0 as changed
+    from (
+        select {r} from {raw} r where r._upload_id = %(upload_id)s and r._loaded_at <> now()
+        except all
+        select {r} from {raw} r where r._upload_id = %(upload_id)s and r._loaded_at = now()
+    ) gone
+"""
+
+# Rows of later uploads win over these, so they change nothing there.
+_OVERRIDES = """
+    from new
+    join {staging} s on s.row_key = new.row_key
+    join ops.uploads u on u.upload_id = s._upload_id
+    join ops.upload_versions v on v.upload_id = u.upload_id and v.version = u.live_version
+    cross join lateral (
+        select max(ranked_at) as ranked_at from ops.upload_versions
+        where upload_id = %(upload_id)s and status = 'loading'
+    ) mine
+"""
+
+_OVERRIDDEN = """
+    with new as ({new_rows})
+    select new.school_id, count(*) as changed
+    {overrides}
+    where s._upload_id <> %(upload_id)s and v.ranked_at < mine.ranked_at
+      and ({staged}) is distinct from ({new})
+    group by new.school_id order by changed desc
+"""
+
+_OVERRIDDEN_IN_RAW = """
+    with new as ({new_rows})
+    select count(*) as changed
+    {overrides}
+    join {raw} r on r._upload_id = s._upload_id and r._line = s._line
+    where s._upload_id <> %(upload_id)s and v.ranked_at < mine.ranked_at
+      and new.school_id = %(school_id)s and ({r}) is distinct from ({new})
+"""
+
+_SIZES = """
+    select (select count(*) from {raw} r where r._upload_id = %(upload_id)s and r._loaded_at = now()) as new,
+           (select reltuples from pg_class where oid = to_regclass({regclass})) as staged
+"""
+
+_COHORT = """
+    select count(*) as cohort
+    from (select from {staging} s where s.school_id = %(school_id)s limit %(enough)s) counted
+"""

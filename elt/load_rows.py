@@ -1,0 +1,248 @@
+"""From an object's bytes to rows in raw: read, check and copy, in pieces of about a megabyte.
+
+Reading and checking run in a thread of their own beside the COPY. The bytes are hashed on the way, and what
+does not hash to what was accepted is never committed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO
+from uuid import UUID
+
+import polars as pl
+from psycopg import sql
+
+from elt.ahead import work_ahead
+from elt.contracts import Contract, HeaderMatch, match_header
+from elt.errors import Issue, StoreUnavailable, UploadRejected
+from elt.raw_tables import raw_table, remove_repeats
+from elt.reader import Block, Detected, ReadOptions, read_blocks
+from elt.repeats import RepeatFinder
+from elt.store import Store
+from elt.validation import CheckedBlock, validate
+from elt.warehouse import Connection
+
+_DEPTH = 3  # pieces ready before they are copied; more only costs memory
+_SPOOL_BYTES = 4 << 20
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What to load: an object, what is known of its bytes, and how to read them."""
+
+    object_key: str
+    size: int
+    sha256: str
+    options: ReadOptions
+    contract: Contract
+    upload_id: UUID
+    version: int
+    school_id: str
+    open_lines: pl.Series | None = None
+    """For a fix: the lines that its rows may stand for. None for other uploads."""
+
+    @property
+    def is_fix(self) -> bool:
+        """Whether the file corrects rejected rows of another."""
+        return self.open_lines is not None
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was found. `is_counted` is False for a file that could not be read to its end.
+
+    `brought` are the parent's lines that the accepted rows of a fix stand for.
+    """
+
+    read: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    repeated: int = 0
+    warnings: int = 0
+    detected: Detected | None = None
+    issues: list[Issue] = field(default_factory=list)
+    is_counted: bool = True
+    brought: list[int] | None = None
+
+
+class IssueSpool:
+    """Findings about rows, kept aside until the rows are in: a connection copies into one table at a time."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 - closed on exit
+        self._is_empty = True
+
+    def __enter__(self) -> IssueSpool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, rows: bytes) -> None:
+        """Keep some rows of CSV."""
+        if rows:
+            self._is_empty = False
+            self._file.write(rows)
+
+    def copy_to(self, connection: Connection) -> None:
+        """Write all that was kept to ops.row_issues."""
+        if self._is_empty:
+            return
+        self._file.seek(0)
+        statement = (
+            "copy ops.row_issues (line, column_name, rule, severity, upload_id, version) "
+            "from stdin (format csv)"
+        )
+        with connection.cursor() as cursor, cursor.copy(statement) as copy:
+            while chunk := self._file.read(_CHUNK):
+                copy.write(chunk)
+
+
+def copy_rows(connection: Connection, store: Store, source: Source, tally: Tally, spool: IssueSpool) -> None:
+    """Copy the rows that keep the contract into raw; fills `tally` and `spool`.
+
+    Raises:
+        UploadRejected: the file cannot be read, or lacks a required column.
+        StoreUnavailable: the bytes are not those that were accepted.
+    """
+    with store.open(source.object_key) as stream:
+        verified = VerifiedStream(stream, source)
+        tally.detected, blocks = read_blocks(verified, source.options)
+        match = match_header(source.contract, tally.detected.header)
+        tally.issues += match.issues
+        if match.is_rejected:
+            tally.is_counted = False
+            faults = [issue.hint for issue in match.issues if issue.severity == "error"]
+            raise UploadRejected(f"The header does not fit: {'; '.join(faults)}.")
+        with RepeatFinder() as repeats:
+            pieces = _pieces(verified, blocks, match, source, tally, repeats)
+            with (
+                work_ahead(pieces, depth=_DEPTH) as ready,
+                connection.cursor() as cursor,
+                cursor.copy(_copy_statement(source.contract)) as copy,
+            ):
+                for rows, issues in ready:
+                    copy.write(rows)
+                    spool.add(issues)
+            tally.repeated = remove_repeats(connection, source.contract, source.upload_id, repeats.suspects())
+            tally.accepted -= tally.repeated
+    tally.issues += tally.detected.issues
+
+
+def _pieces(
+    verified: VerifiedStream,
+    blocks: Iterator[Block],
+    match: HeaderMatch,
+    source: Source,
+    tally: Tally,
+    repeats: RepeatFinder,
+) -> Iterator[tuple[bytes, bytes]]:
+    """Rows and issues as CSV, block by block. Runs in the thread that works ahead."""
+    position = match.line_position if source.is_fix else None
+    if position is not None and source.open_lines is not None:
+        tally.brought = []
+        blocks = only_open_lines(blocks, position, source.open_lines)
+    checked_blocks = validate(
+        blocks, source.contract, match, school_id=source.school_id, keep_lines=source.is_fix
+    )
+    for checked in checked_blocks:
+        if source.contract.is_keyed:
+            repeats.add(checked.accepted)
+        _count(tally, checked)
+        rows = checked.accepted.with_columns(pl.lit(str(source.upload_id)).alias("_upload_id"))
+        yield to_copy_csv(rows), _issue_rows(checked, source)
+    verified.require_whole()
+
+
+def only_open_lines(blocks: Iterator[Block], position: int, open_lines: pl.Series) -> Iterator[Block]:
+    """Turn rows of a fix into faults where no rejected line waits for them, or another row took it."""
+    used = pl.Series([], dtype=pl.Int64)
+    for block in blocks:
+        line = pl.col(f"c{position}").cast(pl.Int64, strict=False)
+        table = block.frame.with_columns(line.alias("_named"))
+        is_open = (
+            pl.col("_named").is_in(open_lines.implode())
+            & ~pl.col("_named").is_in(used.implode())
+            & pl.col("_named").is_first_distinct()
+        ).fill_null(False)
+        kept = table.filter(is_open)
+        used = used.append(kept["_named"])
+        refused = table.filter(~is_open).select(line=pl.col("_line"), rule=pl.lit("line"))
+        faults = pl.concat([block.faults, refused]).sort("line")
+        yield Block(kept.drop("_named"), faults, block.date_format)
+
+
+def _count(tally: Tally, checked: CheckedBlock) -> None:
+    tally.read += checked.read
+    tally.rejected += checked.rejected
+    tally.accepted += checked.accepted.height
+    if checked.issues.height:
+        tally.warnings += int((checked.issues["severity"] == "warning").sum())
+    if tally.brought is not None:
+        tally.brought += checked.accepted["_line"].to_list()
+
+
+def _issue_rows(checked: CheckedBlock, source: Source) -> bytes:
+    if not checked.issues.height:
+        return b""
+    return to_copy_csv(
+        checked.issues.select(
+            "line", "column_name", "rule", "severity",
+            upload_id=pl.lit(str(source.upload_id)), version=pl.lit(source.version),
+        )
+    )  # fmt: skip
+
+
+def _copy_statement(contract: Contract) -> sql.Composed:
+    names = [*contract.columns, "_line", "_upload_id"]
+    return sql.SQL("copy {} ({}) from stdin (format csv)").format(
+        raw_table(contract), sql.SQL(", ").join(map(sql.Identifier, names))
+    )
+
+
+def to_copy_csv(frame: pl.DataFrame) -> bytes:
+    """Rows as PostgreSQL's CSV, in which an unquoted empty cell is null and `""` an empty text."""
+    buffer = io.BytesIO()
+    frame.write_csv(buffer, include_header=False, quote_style="necessary")
+    return buffer.getvalue()
+
+
+class VerifiedStream:
+    """A stream that hashes what it gives."""
+
+    def __init__(self, stream: BinaryIO, source: Source) -> None:
+        self._stream = stream
+        self._source = source
+        self._digest = hashlib.sha256()
+        self._size = 0
+
+    def read(self, size: int, /) -> bytes:
+        """Up to `size` bytes."""
+        content = self._stream.read(size)
+        self._digest.update(content)
+        self._size += len(content)
+        return content
+
+    def require_whole(self) -> None:
+        """Read to the end and compare.
+
+        Raises:
+            StoreUnavailable: these are not the bytes that were accepted.
+        """
+        while self.read(_CHUNK):
+            pass
+        if (self._size, self._digest.hexdigest()) != (self._source.size, self._source.sha256):
+            raise DamagedObjectError(
+                f"The object {self._source.object_key} gave {self._size} bytes that do not have the digest "
+                "under which they were accepted. Check the store."
+            )
+
+
+class DamagedObjectError(StoreUnavailable):
+    """One object cannot be read as it was written, while the store answers."""

@@ -1,0 +1,319 @@
+"""Loading one version of an upload: one transaction writes its rows, its findings and the ledger line.
+
+Whoever kills the loader at whatever point leaves either all of a load or nothing; the claim on the upload
+goes with the session, and `elt.discover` finds the version again.
+"""
+
+from __future__ import annotations
+
+import traceback
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import polars as pl
+import psycopg
+
+from elt.claims import claim_family
+from elt.contracts import get_contract
+from elt.errors import (
+    DatabaseUnavailable,
+    DiskFull,
+    LaurelError,
+    LoadError,
+    NotFound,
+    TransientError,
+    UploadRejected,
+)
+from elt.impact import HoldPolicy, find_impact
+from elt.ledger import Counts, count_brought_lines, get_version
+from elt.lifecycle import hold_upload
+from elt.load_outcome import Decision, OvertakenError, decide, record_load, record_refusal
+from elt.load_rows import DamagedObjectError, IssueSpool, Source, Tally, copy_rows
+from elt.log import get_logger
+from elt.notify import alert
+from elt.raw_tables import raw_table
+from elt.reader import ReadOptions
+from elt.rejects import rejects_csv
+from elt.settings import Settings
+from elt.store import Store
+from elt.warehouse import Connection, connect
+
+__all__ = ["LoadOutcome", "load_version", "rejects_csv"]
+
+ATTEMPTS_BEFORE_ALERT = 3
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOutcome:
+    """What became of a version. `stored` and `loading`: it waits, or somebody else is at it."""
+
+    status: str
+    counts: Counts
+    reason: str | None = None
+
+
+def load_version(
+    settings: Settings,
+    store: Store,
+    upload_id: UUID,
+    version: int,
+    *,
+    run_id: UUID | None = None,
+    check_impact: bool = True,
+) -> LoadOutcome:
+    """Load a version, unless it is loaded or another loader is at it.
+
+    Older versions of the upload and, for fixes, what was handed in before them are loaded first, so that the
+    same files always end the same. A bad file is `rejected`, an error of ours `failed`; neither is raised.
+    An object that cannot be read as it was written leaves the version `stored`, with the reason.
+
+    Args:
+        check_impact: hold what would change too much; replay knows from the events what was held.
+
+    Raises:
+        NotFound: there is no such version.
+        TransientError: store or database went away; the version waits for the next run.
+    """
+    url = settings.database_url.get_secret_value()
+    with connect(url, application_name="laurel-loader") as connection:
+        root_id = _root_of(connection, upload_id, version)
+        with claim_family(connection, root_id) as is_mine:
+            if is_mine:
+                for each_id, each_version in _due(connection, root_id, upload_id, version):
+                    _Load(
+                        settings, store, connection, root_id, each_id, each_version, run_id, check_impact
+                    ).run()
+        return _outcome(connection, upload_id, version)
+
+
+def _root_of(connection: Connection, upload_id: UUID, version: int) -> UUID:
+    row = connection.execute(
+        """
+        select coalesce(u.parent_id, u.upload_id) as root_id
+        from ops.uploads u join ops.upload_versions v using (upload_id)
+        where v.upload_id = %s and v.version = %s
+        """,
+        (upload_id, version),
+    ).fetchone()
+    if row is None:
+        raise NotFound(f"There is no version {version} of upload {upload_id}.")
+    root_id: UUID = row["root_id"]
+    return root_id
+
+
+def _due(connection: Connection, root_id: UUID, upload_id: UUID, version: int) -> list[tuple[UUID, int]]:
+    """What waits in the upload's family up to the given version, in the order it was received."""
+    rows = connection.execute(
+        """
+        select v.upload_id, v.version
+        from ops.uploads u join ops.upload_versions v using (upload_id)
+        where coalesce(u.parent_id, u.upload_id) = %(root_id)s and v.status in ('stored', 'loading')
+          and v.received_at <= (select received_at from ops.upload_versions
+                                where upload_id = %(upload_id)s and version = %(version)s)
+        order by v.received_at, v.upload_id, v.version
+        """,
+        {"root_id": root_id, "upload_id": upload_id, "version": version},
+    ).fetchall()
+    return [(row["upload_id"], row["version"]) for row in rows]
+
+
+def _outcome(connection: Connection, upload_id: UUID, version: int) -> LoadOutcome:
+    record = get_version(connection, upload_id, version)
+    return LoadOutcome(record.status, record.counts, record.reason)
+
+
+@dataclass(slots=True)
+class _Load:
+    """The load of one version by the session that has claimed its family."""
+
+    settings: Settings
+    store: Store
+    connection: Connection
+    root_id: UUID
+    upload_id: UUID
+    version: int
+    run_id: UUID | None
+    check_impact: bool
+
+    def run(self) -> None:
+        """Load, and leave an outcome whatever happens."""
+        described = self._begin()
+        if described is None:
+            return
+        bound = log.bind(upload_id=str(self.upload_id), version=self.version)
+        try:
+            with self.connection.transaction():
+                decision = self._load(described)
+            bound.info("version_decided", status=decision.status, dataset=described["dataset"])
+        except OvertakenError:
+            bound.info("load_overtaken")
+        except (DamagedObjectError, NotFound) as error:
+            self._put_back(error.detail, described["attempts"])
+        except TransientError as error:
+            self._put_back(error.detail, described["attempts"])
+            raise
+        except psycopg.OperationalError as error:
+            transient = _in_our_words(error)
+            self._put_back(transient.detail, described["attempts"])
+            raise transient from error
+        except Exception as error:
+            # The outermost boundary of a file: one that we cannot load must not keep others waiting.
+            self._fail(_describe(error))
+        else:
+            if decision.status == "loaded":
+                self._summarise(described["dataset"])
+
+    def _begin(self) -> dict[str, Any] | None:
+        """Show that the version is being loaded; None if it no longer waits."""
+        return self.connection.execute(
+            """
+            update ops.upload_versions v
+            set status = 'loading', loading_at = now(), attempts = attempts + 1, run_id = %(run_id)s
+            from ops.uploads u
+            where v.upload_id = %(upload_id)s and v.version = %(version)s and u.upload_id = v.upload_id
+              and v.status in ('stored', 'loading')
+            returning u.*, v.*
+            """,
+            {"upload_id": self.upload_id, "version": self.version, "run_id": self.run_id},
+        ).fetchone()
+
+    def _load(self, described: dict[str, Any]) -> Decision:
+        source, tally = self._source(described), Tally()
+        with IssueSpool() as spool:
+            try:
+                with self.connection.transaction() as rows_only:
+                    copy_rows(self.connection, self.store, source, tally, spool)
+                    decision = self._decide(source, tally, described)
+                    if decision.status != "loaded":
+                        raise psycopg.Rollback(rows_only)
+            except UploadRejected as error:
+                decision = Decision("rejected", error.detail)
+                tally.issues += error.issues
+                tally.is_counted = tally.is_counted and tally.read == 0
+            self._keep_issues(spool, tally)
+        if decision.status == "loaded":
+            record_load(self.connection, source, tally, self.root_id)
+        else:
+            record_refusal(self.connection, source, tally, self.root_id, decision)
+        if decision.status == "held" and not self._was_held():
+            hold_upload(self.connection, self.store, self.upload_id, self.version, decision.reason or "")
+        return decision
+
+    def _source(self, described: dict[str, Any]) -> Source:
+        return Source(
+            object_key=described["object_key"],
+            size=described["size_bytes"],
+            sha256=described["sha256"],
+            options=ReadOptions.from_dict(described["options"]),
+            contract=get_contract(described["dataset"]),
+            upload_id=self.upload_id,
+            version=self.version,
+            school_id=described["school_id"],
+            open_lines=self._open_lines(described) if described["parent_id"] else None,
+        )
+
+    def _open_lines(self, described: dict[str, Any]) -> pl.Series:
+        """The parent's rejected lines that no other fix has brought."""
+        rows = self.connection.execute(
+            """
+            select distinct i.line from ops.row_issues i
+            where i.upload_id = %(parent)s and i.version = %(version)s and i.severity = 'error'
+              and not exists (
+                  select from ops.fixed_lines f
+                  where f.parent_id = i.upload_id and f.parent_version = i.version and f.line = i.line
+                    and f.upload_id <> %(fix)s)
+            """,
+            {"parent": described["parent_id"], "version": described["parent_version"], "fix": self.upload_id},
+        )
+        return pl.Series([row["line"] for row in rows], dtype=pl.Int64)
+
+    def _decide(self, source: Source, tally: Tally, described: dict[str, Any]) -> Decision:
+        brought = count_brought_lines(self.connection, self.upload_id, self.version)
+        decision = decide(source.contract, tally, brought=brought, is_fix=source.is_fix)
+        if decision.status != "loaded" or source.is_fix or described["approved_at"]:
+            return decision
+        if reason := self._was_held():
+            return Decision("held", reason)
+        if not self.check_impact:
+            return decision
+        policy = HoldPolicy(self.settings.hold_share, self.settings.hold_minimum_rows)
+        reason = find_impact(
+            self.connection, source.contract, self.upload_id,
+            replaces=described["live_version"] is not None, policy=policy,
+        )  # fmt: skip
+        return Decision("held", reason) if reason else decision
+
+    def _was_held(self) -> str | None:
+        """The reason for which this version was held before: what was decided once stands."""
+        row = self.connection.execute(
+            """
+            select body ->> 'reason' as reason from ops.events
+            where upload_id = %s and kind = 'held' and (body ->> 'version')::integer = %s
+            """,
+            (self.upload_id, self.version),
+        ).fetchone()
+        return row["reason"] if row else None
+
+    def _keep_issues(self, spool: IssueSpool, tally: Tally) -> None:
+        """Replace what an earlier reading of this version found."""
+        self.connection.execute(
+            "delete from ops.row_issues where upload_id = %s and version = %s", (self.upload_id, self.version)
+        )
+        if tally.is_counted:
+            spool.copy_to(self.connection)
+
+    def _put_back(self, reason: str, attempts: int) -> None:
+        """Let the version wait for the next run. Where the database is away it is found by its lost claim."""
+        log.warning("load_postponed", upload_id=str(self.upload_id), version=self.version, reason=reason)
+        with suppress(psycopg.Error, DatabaseUnavailable):
+            self._set_status("stored", reason)
+        if attempts >= ATTEMPTS_BEFORE_ALERT:
+            alert(self.settings, "load_waiting", f"Upload {self.upload_id}, attempt {attempts}: {reason}")
+
+    def _fail(self, reason: str) -> None:
+        log.error("load_failed", upload_id=str(self.upload_id), version=self.version, reason=reason)
+        self._set_status("failed", reason)
+        alert(self.settings, "load_failed", f"Upload {self.upload_id}: {reason}")
+
+    def _set_status(self, status: str, reason: str) -> None:
+        """On a connection of its own: the load's may be the one that broke."""
+        url = self.settings.database_url.get_secret_value()
+        with connect(url, application_name="laurel-loader") as connection:
+            connection.execute(
+                """
+                update ops.upload_versions set status = %s, reason = %s
+                where upload_id = %s and version = %s and status = 'loading'
+                """,
+                (status, reason, self.upload_id, self.version),
+            )
+
+    def _summarise(self, dataset: str) -> None:
+        """Bring the index of upload ids up to date, or each later look-up would read the new rows as well."""
+        index = f'{raw_table(get_contract(dataset)).as_string(None)[:-1]}__upload_id"'
+        with suppress(psycopg.Error), self.connection.transaction():
+            # A vacuum holds the same lock and does the same; there is no need to wait for it.
+            self.connection.execute("set local lock_timeout = '1s'")
+            self.connection.execute("select brin_summarize_new_values(%s::regclass)", (index,))
+
+
+def _in_our_words(error: psycopg.OperationalError) -> TransientError:
+    if isinstance(error, psycopg.errors.DiskFull):
+        return DiskFull("PostgreSQL has no room left for the rows. Free some space.")
+    return DatabaseUnavailable(f"PostgreSQL went away during the load ({_describe(error)}).")
+
+
+def _describe(error: Exception) -> str:
+    """What went wrong, without the text of others' errors: it may hold cells of the file."""
+    if isinstance(error, LoadError):
+        return error.detail
+    if isinstance(error, psycopg.Error):
+        parts = [type(error).__name__, error.sqlstate, error.diag.constraint_name, error.diag.column_name]
+        return f"PostgreSQL: {', '.join(part for part in parts if part)}"
+    title = error.title if isinstance(error, LaurelError) else type(error).__name__
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" at {frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else ""
+    return f"{title}{where}"
