@@ -82,6 +82,13 @@ class AnswerKey:
             "student_performance": ["gender", "race_ethnicity"],
         }
     )
+    effect_factors: dict[str, list[str]] = field(
+        default_factory=lambda: {
+            "guardians": ["engagement_in_school_activities"],
+            "survey_responses": ["study_habits"],
+            "student_performance": ["lunch", "test_preparation_course"],
+        }
+    )
 
     @property
     def truly_at_risk(self) -> list[StudentAnswer]:

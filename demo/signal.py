@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 PASS_MARK = 50.0
-GUARDIAN_EFFECT = {"High": 2.0, "Medium": 0.0, "Low": -2.0}
+GUARDIAN_EFFECT = {"High": 3.0, "Medium": 0.0, "Low": -3.0}
 
 
 @dataclass(frozen=True, slots=True)

@@ -273,7 +273,7 @@ def test_guardian_engagement_has_its_documented_effect(tmp_path: Path) -> None:
         student = (row["School ID"], row["Student ID"])
         if student in means:
             by_level.setdefault(row["Engagement in School Activities"], []).append(means[student])
-    assert 2.5 < np.mean(by_level["High"]) - np.mean(by_level["Low"]) < 5.5
+    assert 4.5 < np.mean(by_level["High"]) - np.mean(by_level["Low"]) < 7.5
 
 
 def mean_scores(folder: Path) -> dict[tuple[str, str], float]:
