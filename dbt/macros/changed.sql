@@ -1,0 +1,171 @@
+{#
+How a run costs what changed.
+
+Loads and withdrawals leave a line in ops.loads. elt/transform.py stamps the unbuilt lines with its run and
+starts dbt. Staging turns them into lists of changed students, teachers and guardians (stg_<dataset>__changed);
+every table below rebuilds exactly the keys on its list: delete them, insert them again, in one transaction.
+The lists stay until the whole build has succeeded, so a build killed anywhere is simply done again.
+#}
+
+{# Condition on a line of ops.loads: this build brings it into the marts. #}
+{% macro is_building(loads) -%}
+    {{ loads }}.built_at is null and {{ loads }}.build_run_id is not null
+{%- endmacro %}
+
+
+{# A row's key, as the loader writes it into raw.<dataset>__changed: primary-key columns, contract order. #}
+{% macro row_key(columns, alias) -%}
+    ops.row_key({% for column in columns %}{{ alias }}.{{ column }}::text{{ ', ' if not loop.last }}{% endfor %})
+{%- endmacro %}
+
+
+{# In a run that builds what changed: a condition that keeps the rows on the list. Else: true. #}
+{% macro on_list(list, columns=['school_id', 'student_id']) -%}
+    {%- if is_incremental() -%}
+        ({{ columns | join(', ') }}) in (select {{ columns | join(', ') }} from {{ list }})
+    {%- else -%}
+        true
+    {%- endif -%}
+{%- endmacro %}
+
+
+{#
+The incremental strategy `changed_keys`. What to rebuild stands in the model's meta:
+
+- changed_list: the model that lists the keys to rebuild, and
+- changed_columns: the columns of that key (default: school_id, student_id);
+- totals: where a totals table sums over this one: {spec: its specification, log: the model that takes the
+  difference}. The difference is written in the same transaction as the rows, so it is counted once however
+  often a build is killed;
+- without changed_list: everything is rebuilt.
+#}
+{% macro get_incremental_changed_keys_sql(arg_dict) %}
+    {%- set target_table = arg_dict['target_relation'] -%}
+    {%- set new_rows = arg_dict['temp_relation'] -%}
+    {%- set columns = arg_dict['dest_columns'] | map(attribute='quoted') | join(', ') -%}
+    {%- set meta = config.get('meta', {}) -%}
+    {%- set key = meta.get('changed_columns', ['school_id', 'student_id']) -%}
+    {%- set totals = meta.get('totals') -%}
+
+    {% if totals %}
+    insert into {{ ref(totals['log']) }} ({{ totals_columns(totals['spec']) }})
+    {{ totals_select(totals['spec'], target_table, -1, ref(meta['changed_list']), key) }};
+    insert into {{ ref(totals['log']) }} ({{ totals_columns(totals['spec']) }})
+    {{ totals_select(totals['spec'], new_rows, 1) }};
+    {% endif %}
+
+    {% if meta.get('changed_list') %}
+    delete from {{ target_table }} as old_rows
+    using {{ ref(meta['changed_list']) }} as changed
+    where {% for column in key %}{{ ' and ' if not loop.first }}old_rows.{{ column }} = changed.{{ column }}{% endfor %};
+    {% else %}
+    delete from {{ target_table }};
+    {% endif %}
+
+    insert into {{ target_table }} ({{ columns }}) select {{ columns }} from {{ new_rows }};
+    {{ analyze_where_grown(target_table, new_rows) }}
+{% endmacro %}
+
+
+{#
+The incremental strategy `newest_rows` of keyed staging tables: replaces the rows whose winner is new, deletes
+those that were taken out of raw, and puts whoever is concerned on the table's list.
+
+meta: entity (columns of the list), list (the list's model), removed (the source with removed keys), watch
+(columns that matter to what is built from the list; default: any new winner matters).
+#}
+{% macro get_incremental_newest_rows_sql(arg_dict) %}
+    {%- set target_table = arg_dict['target_relation'] -%}
+    {%- set new_rows = arg_dict['temp_relation'] -%}
+    {%- set columns = arg_dict['dest_columns'] | map(attribute='quoted') | join(', ') -%}
+    {%- set meta = config.get('meta', {}) -%}
+    {%- set list = ref(meta['list']) -%}
+    {%- set doomed = new_rows.identifier ~ '_doomed' -%}
+
+    create temporary table {{ doomed }} on commit drop as
+    select row_key from {{ new_rows }}
+    union
+    select removed.row_key
+    from {{ source('raw_changes', meta['removed']) }} as removed
+    inner join {{ source('ops', 'loads') }} as loads on loads.load_id = removed.load_id
+    where {{ is_building('loads') }};
+    analyze {{ doomed }};
+    analyze {{ new_rows }};
+
+    insert into {{ list }} ({{ meta['entity'] | join(', ') }})
+    select distinct
+        {% for column in meta['entity'] %}coalesce(new_rows.{{ column }}, old_rows.{{ column }}){{ ', ' if not loop.last }}{% endfor %}
+    from {{ new_rows }} as new_rows
+    full join (
+        select old_rows.* from {{ target_table }} as old_rows
+        inner join {{ doomed }} as doomed on doomed.row_key = old_rows.row_key
+    ) as old_rows on old_rows.row_key = new_rows.row_key
+    {% if meta.get('watch') %}
+    where
+        ({% for column in meta['watch'] %}new_rows.{{ column }}{{ ', ' if not loop.last }}{% endfor %}) is distinct from
+        ({% for column in meta['watch'] %}old_rows.{{ column }}{{ ', ' if not loop.last }}{% endfor %})
+        or (new_rows.row_key is null) <> (old_rows.row_key is null)
+    {% endif %}
+    on conflict do nothing;
+    analyze {{ list }};
+
+    delete from {{ target_table }} as old_rows
+    using {{ doomed }} as doomed
+    where doomed.row_key = old_rows.row_key;
+
+    insert into {{ target_table }} ({{ columns }}) select {{ columns }} from {{ new_rows }};
+    {{ analyze_where_grown(target_table, new_rows) }}
+{% endmacro %}
+
+
+{#
+Fresh statistics where a tenth or more of the table is new: autovacuum would come too late for the next
+model, and the planner would walk through the whole table for a handful of keys.
+#}
+{% macro analyze_where_grown(target_table, new_rows) -%}
+    do $do$
+    begin
+        if (select count(*) from {{ new_rows }}) * 10 > (
+            select coalesce(max(reltuples), 0) from pg_class where oid = '{{ target_table }}'::regclass
+        ) then
+            analyze {{ target_table }};
+        end if;
+    end
+    $do$;
+{%- endmacro %}
+
+
+{# Full: everything from scratch, or a test command of its own. Else tests look at changed keys only. #}
+{% macro is_whole_run() -%}
+    {{ return(flags.FULL_REFRESH or flags.WHICH == 'test') }}
+{%- endmacro %}
+
+
+{#
+A test with `where: on_list stg_academic_history__changed` looks, in an ordinary run, only at the rows whose
+student is on that list; in a whole run at all rows. Any other `where` means what it says.
+#}
+{% macro postgres__get_where_subquery(relation) -%}
+    {%- set where = config.get('where', '') or '' -%}
+    {%- if where.startswith('on_list ') -%}
+        {%- if is_whole_run() -%}
+            {% do return(relation) %}
+        {%- endif -%}
+        {%- set list = where[8:].split('.') -%}
+        {%- set filtered -%}
+            (
+                select * from {{ relation }}
+                where (school_id, student_id) in (select school_id, student_id from {{ list[0] }}.{{ list[1] }})
+            ) as dbt_subquery
+        {%- endset -%}
+        {% do return(filtered) %}
+    {%- endif -%}
+    {% do return(default__get_where_subquery(relation)) %}
+{%- endmacro %}
+
+
+{# Comments change only with the code; writing them again in every run costs three statements a model. #}
+{% macro postgres__persist_docs(relation, model, for_relation, for_columns) -%}
+    {% if is_incremental() %}{% do return('') %}{% endif %}
+    {{ return(default__persist_docs(relation, model, for_relation, for_columns)) }}
+{%- endmacro %}

@@ -1,0 +1,6 @@
+{# The datasets that fill models here. A test compares them with the staging models. #}
+{% macro datasets() -%}
+    {{ return([
+        'students', 'teachers', 'guardians', 'academic_history', 'survey_responses', 'student_performance'
+    ]) }}
+{%- endmacro %}

@@ -1,0 +1,23 @@
+select
+    row_key,
+    school_id,
+    parent_id as guardian_id,
+    student_id,
+    lasrra_id,
+    title,
+    first_name,
+    last_name,
+    first_name || ' ' || last_name as full_name,
+    gender,
+    state_of_origin,
+    age,
+    date_of_birth,
+    email,
+    phone_number,
+    home_address,
+    occupation,
+    financial_status,
+    education_level,
+    engagement_in_school_activities as engagement,
+    lga_of_residence
+from {{ ref('stg_guardians') }}

@@ -1,0 +1,32 @@
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='changed_keys',
+        indexes=[{'columns': ['school_id', 'student_id'], 'unique': true}],
+    )
+}}
+
+{% if is_incremental() %}
+-- Students of a teacher whose experience changed are found by walking through the facts: an index for it would
+-- cost every load, and teachers' files come once a year. Where no teacher changed, nothing is walked through.
+select school_id, student_id from {{ ref('stg_academic_history__changed') }}
+union
+select school_id, student_id from {{ ref('stg_students__changed') }}
+union
+select school_id, student_id from {{ ref('stg_guardians__changed') }}
+union
+select school_id, student_id from {{ ref('fct_assessments') }}
+where
+    (select count(*) from {{ ref('stg_teachers__changed') }}) > 0
+    and (school_id, teacher_id) in (select school_id, teacher_id from {{ ref('stg_teachers__changed') }})
+{% else %}
+-- From scratch, whoever depends on this list is built whole.
+select
+    null::text as school_id,
+    null::text as student_id
+where false
+-- depends_on: {{ ref('stg_academic_history__changed') }} {{ ref('stg_students__changed') }}
+-- depends_on: {{ ref('stg_guardians__changed') }} {{ ref('stg_teachers__changed') }}
+-- depends_on: {{ ref('stg_students') }} {{ ref('stg_guardians') }} {{ ref('stg_teachers') }}
+-- depends_on: {{ ref('fct_assessments') }}
+{% endif %}

@@ -1,0 +1,139 @@
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='changed_keys',
+        meta={'changed_list': 'int_changed_students'},
+        indexes=[{'columns': ['school_id', 'student_id', 'school_year', 'term'], 'unique': true}],
+    )
+}}
+
+-- What was known about a student at the end of each term. Windows end at the current row, so that nothing of a
+-- later term gets in; only the columns next_… look ahead, and they are labels.
+with terms as (
+    select * from {{ ref('int_student_terms') }}
+    where {{ on_list(ref('int_changed_students')) }}
+),
+
+students as (
+    select * from {{ ref('dim_students') }}
+    where {{ on_list(ref('int_changed_students')) }}
+),
+
+guardians as (
+    select * from {{ ref('int_student_guardians') }}
+    where {{ on_list(ref('int_changed_students')) }}
+),
+
+teachers as (
+    select
+        assessments.school_id,
+        assessments.student_id,
+        assessments.school_year,
+        assessments.term,
+        round(avg(teachers.years_of_experience), 2) as teacher_experience_mean
+    from {{ ref('fct_assessments') }} as assessments
+    inner join {{ ref('dim_teachers') }} as teachers
+        on teachers.school_id = assessments.school_id and teachers.teacher_id = assessments.teacher_id
+    where {{ on_list(ref('int_changed_students'), ['assessments.school_id', 'assessments.student_id']) }}
+    group by assessments.school_id, assessments.student_id, assessments.school_year, assessments.term
+),
+
+grades as (
+    select grade_level, grade_order from {{ ref('grade_levels') }}
+),
+
+term_results as (
+    select lag_days from {{ ref('known_after') }} where fact = 'term_results'
+),
+
+numbered as (
+    select
+        terms.*,
+        grades.grade_order,
+        {{ start_year('terms.school_year') }} * 3 + terms.term_order as calendar_position
+    from terms
+    inner join grades on grades.grade_level = terms.grade_level
+),
+
+followed as (
+    select
+        numbered.*,
+        avg(average_score) over before as prior_average,
+        avg(average_score) over so_far as average_to_date,
+        stddev_samp(average_score) over so_far as average_deviation,
+        avg(attendance_pct) over before as prior_attendance,
+        avg(attendance_pct) over so_far as attendance_to_date,
+        stddev_samp(attendance_pct) over so_far as attendance_deviation,
+        sum(failure_count) over so_far as failures_to_date,
+        sum(subject_count) over so_far as subjects_to_date,
+        lead(calendar_position) over by_time - calendar_position = 1 as is_next_term_recorded,
+        lead(as_of_date) over by_time as next_as_of_date,
+        lead(average_score) over by_time as next_term_average,
+        lead(failure_count) over by_time as next_term_failure_count
+    from numbered
+    window
+        by_time as (partition by school_id, student_id order by term_number),
+        so_far as (
+            partition by school_id, student_id order by term_number
+            rows between unbounded preceding and current row
+        ),
+        before as (
+            partition by school_id, student_id order by term_number
+            rows between unbounded preceding and 1 preceding
+        )
+)
+
+select
+    followed.school_id,
+    followed.student_id,
+    followed.school_year,
+    followed.term,
+    followed.as_of_date,
+    followed.as_of_date + term_results.lag_days as known_at,
+    followed.term_order,
+    followed.term_number as terms_seen,
+    followed.grade_level,
+    followed.grade_order,
+    followed.subject_count,
+    followed.average_score as term_average,
+    followed.lowest_score,
+    followed.score_deviation,
+    followed.score_change,
+    followed.score_slope,
+    round(followed.prior_average, 2) as prior_average,
+    round(followed.average_to_date, 2) as average_to_date,
+    round(followed.average_deviation, 2) as average_deviation,
+    followed.attendance_pct as term_attendance,
+    followed.attendance_change,
+    round(followed.prior_attendance, 2) as prior_attendance,
+    round(followed.attendance_to_date, 2) as attendance_to_date,
+    round(followed.attendance_deviation, 2) as attendance_deviation,
+    followed.is_chronically_absent,
+    followed.failure_count,
+    round(followed.failure_count::numeric / followed.subject_count, 4) as failure_rate,
+    followed.failures_to_date::int as failures_to_date,
+    round(followed.failures_to_date::numeric / followed.subjects_to_date, 4) as failure_rate_to_date,
+    teachers.teacher_experience_mean,
+    guardians.guardian_engagement,
+    guardians.guardian_education,
+    guardians.guardian_financial_status,
+    students.health_status,
+    students.has_disorder,
+    students.is_boarding,
+    students.activities_count,
+    students.stream,
+    students.gender,
+    case when followed.is_next_term_recorded then followed.next_as_of_date end as next_as_of_date,
+    case when followed.is_next_term_recorded then followed.next_as_of_date + term_results.lag_days end
+        as next_known_at,
+    case when followed.is_next_term_recorded then followed.next_term_average end as next_term_average,
+    case when followed.is_next_term_recorded then followed.next_term_failure_count end as next_term_failure_count
+from followed
+cross join term_results
+left join teachers
+    on teachers.school_id = followed.school_id
+    and teachers.student_id = followed.student_id
+    and teachers.school_year = followed.school_year
+    and teachers.term = followed.term
+left join students on students.school_id = followed.school_id and students.student_id = followed.student_id
+left join guardians on guardians.school_id = followed.school_id and guardians.student_id = followed.student_id
