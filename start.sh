@@ -79,6 +79,7 @@ step() {
 install_packages() { # the lock file
   local index=${UV_DEFAULT_INDEX:-${PIP_INDEX_URL:-$("$venv/bin/python" -m pip config get global.index-url 2>/dev/null || true)}}
   if [[ -n $index ]]; then export UV_DEFAULT_INDEX=$index; fi
+  export UV_SYSTEM_CERTS=1 # where a proxy signs with a certificate that only this machine knows
   "$venv/bin/uv" pip install --python "$venv/bin/python" --compile-bytecode --require-hashes -r "$1"
   "$venv/bin/uv" pip install --python "$venv/bin/python" --no-build-isolation --no-deps -e "$root"
 }

@@ -14,7 +14,7 @@ from elt.settings import Settings
 from local import leftovers, ports, preparation
 from local.environment import Paths, is_embedded, load_platform_settings, paths, service_environment
 from local.services import AIRFLOW_API, API, POSTGRES, Service, platform_services
-from local.supervisor import Supervisor
+from local.supervisor import ProcessState, Supervisor
 
 _HEALTHY_WITHIN_SECONDS = 180
 _HOPELESS_AFTER_SECONDS = 40  # a service that keeps ending by itself will not get healthy
@@ -84,15 +84,13 @@ class Platform:
         states = self._supervisor.states()
         if not states:
             orphans = self.where.run.is_dir() and leftovers.find(self.where)
-            problem = "the supervisor has ended; ./start.sh up starts all again" if orphans else "not running"
-            return [ServiceStatus(name, "stopped", 0, 0, problem) for name in platform_services()]
+            reason = "the supervisor has ended; ./start.sh up starts all again" if orphans else "not running"
+            return [ServiceStatus(name, "stopped", 0, 0, reason) for name in platform_services()]
         settings = self.settings()
         result = []
         for service in platform_services().values():
             known = states[service.name]
-            problem: str | None = known.note or "not running"
-            if known.pid:
-                problem = service.check(self.where, settings, known.seconds)
+            problem = self._find_problem(service, known, settings)
             result.append(ServiceStatus(service.name, known.state, known.pid, known.seconds, problem))
         return result
 
@@ -157,9 +155,7 @@ class Platform:
         started = time.monotonic()
         while True:
             process = self._supervisor.states()[service.name]
-            problem: str | None = f"it is {process.state}"
-            if process.pid:
-                problem = service.check(self.where, settings, process.seconds)
+            problem = self._find_problem(service, process, settings)
             if problem is None:
                 return
             waited = time.monotonic() - started
@@ -171,6 +167,12 @@ class Platform:
                     "./start.sh down stops it."
                 )
             time.sleep(0.2)
+
+    def _find_problem(self, service: Service, process: ProcessState, settings: Settings) -> str | None:
+        """Why a service is not healthy; None when it is."""
+        if not process.pid:
+            return process.note or f"not running ({process.state})"
+        return service.check(self.where, settings, process.seconds)
 
     def _running_addresses(self) -> dict[str, object]:
         try:

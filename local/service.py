@@ -28,7 +28,9 @@ def run(name: str) -> None:
     settings = load_settings()
     where.make()
     if os.environ.get(PLATFORM_MARK):
-        leftovers.end(leftovers.find(where, name))
+        # Workers without their scheduler ignore a request to end; only the database deserves the wait.
+        patience = 30 if name == POSTGRES else 1
+        leftovers.end(leftovers.find(where, name), patience_seconds=patience)
     environment = {**service_environment(where, settings), SERVICE_MARK: name}
     os.chdir(where.home)
     if name == POSTGRES:
