@@ -128,8 +128,9 @@ def count_line_ends(data: bytes) -> int:
 class TextSource:
     """A byte stream as blocks of UTF-8 without BOM. Rejects what cannot be read in one way only."""
 
-    def __init__(self, stream: Stream, options: ReadOptions) -> None:
+    def __init__(self, stream: Stream, options: ReadOptions, *, block_bytes: int = BLOCK_BYTES) -> None:
         self._stream = stream
+        self._block_bytes = block_bytes
         head = self._read_full()
         if not head:
             raise reject("empty_file", "the file is empty")
@@ -183,7 +184,7 @@ class TextSource:
         line = self._line_at(raw, position)
         if self._is_sure:
             raise reject("encoding", "this line is not UTF-8, as which the file is marked", line=line)
-        if self._is_multibyte:
+        if self._is_multibyte or _UTF8_SEQUENCE.search(raw):
             hint = "this line is not UTF-8 though others are; save the file in one encoding, or state it"
             raise reject("encoding", hint, line=line)
         self.encoding = "cp1252"
@@ -219,7 +220,7 @@ class TextSource:
 
     def _read_full(self) -> bytes:
         """One block; a stream may give less than asked for before its end."""
-        parts, missing = [], BLOCK_BYTES
+        parts, missing = [], self._block_bytes
         while missing and (part := self._stream.read(missing)):
             parts.append(part)
             missing -= len(part)

@@ -13,6 +13,7 @@ from itertools import chain
 import polars as pl
 
 from elt.dialect import (
+    BLOCK_BYTES,
     Detected,
     ReadOptions,
     Stream,
@@ -45,8 +46,10 @@ class Block:
         return self.frame.height + self.faults.height
 
 
-def read_blocks(stream: Stream, options: ReadOptions | None = None) -> tuple[Detected, Iterator[Block]]:
-    """Find out how the file is written, and read it.
+def read_blocks(
+    stream: Stream, options: ReadOptions | None = None, *, block_bytes: int = BLOCK_BYTES
+) -> tuple[Detected, Iterator[Block]]:
+    """Find out how the file is written, and read it in blocks of about `block_bytes`.
 
     The header has been read on return; the rows are read from the stream as the blocks are asked for.
 
@@ -55,7 +58,7 @@ def read_blocks(stream: Stream, options: ReadOptions | None = None) -> tuple[Det
             and what to state. While blocks are read: also where no row follows the header.
     """
     options = options or ReadOptions()
-    source = TextSource(stream, options)
+    source = TextSource(stream, options, block_bytes=block_bytes)
     texts = _mark_last(source.blocks())
     first, is_last = next(texts)
     delimiter = options.delimiter or detect_delimiter(first)
