@@ -55,7 +55,7 @@ def discover(settings: Settings, store: Store) -> list[PendingLoad]:
 def adopt_recent_events(connection: Connection, store: Store) -> int:
     """Adopt events since a day before the newest known one; returns how many were unknown."""
     newest = connection.execute("select event_id from ops.events order by event_id desc limit 1").fetchone()
-    # The earlier of the two: a clock that ran ahead for a while must not hide what comes after it is set right.
+    # The earlier of the two: a clock that ran ahead must not hide what comes after it is set right.
     since = min(id_time(newest["event_id"]), datetime.now(UTC)) - _LOOK_BACK if newest else None
     unknown = [
         key for batch in _batches(list_event_keys(store, since)) for key in _unknown(connection, batch)

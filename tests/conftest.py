@@ -7,21 +7,26 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import psycopg
 import pytest
 from psycopg import sql
 from pydantic import SecretStr
+from uuid6 import uuid7
 
 from elt.settings import PROJECT_DIR, Settings
 from elt.warehouse import Connection, connect
 from local import ports, postgres
 
 if TYPE_CHECKING:
+    from elt.ledger import UploadRecord
+    from elt.lifecycle import Accepted, Principal
+    from elt.loader import LoadOutcome
     from elt.store import Store
 
 _TEMPLATE = "laurel_template"
@@ -141,3 +146,102 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the real files are not at {folder} (set LAUREL_SHARED_DATA)")
     return folder
+
+
+class Sender:
+    """Hands files in as the API does and loads them as the pipeline does, for tests of what follows."""
+
+    def __init__(self, settings: Settings, connection: Connection, store: Store) -> None:
+        from elt.lifecycle import Principal
+
+        self.settings = settings
+        self.connection = connection
+        self.store = store
+        self.researcher = Principal("key:researcher", "researcher", name="R")
+        self.admin = Principal("key:admin", "admin", name="A")
+
+    def send(
+        self,
+        content: bytes | str,
+        dataset: str = "academic_history",
+        *,
+        principal: Principal | None = None,
+        filename: str = "file.csv",
+        idempotency_key: str | None = None,
+        **request: Any,
+    ) -> Accepted:
+        """Store the bytes and accept them."""
+        from elt.lifecycle import NewUpload, accept_upload, new_object_key
+
+        upload_id = UUID(int=uuid7().int)
+        stored = self.store.put(new_object_key(upload_id, 1, filename), [_bytes(content)])
+        new = NewUpload(**{"dataset": dataset, "filename": filename, "school_id": "main", **request})
+        return accept_upload(
+            self.connection, self.store, upload_id, new, stored, principal or self.researcher,
+            idempotency_key=idempotency_key,
+        )  # fmt: skip
+
+    def replace(self, upload_id: UUID, content: bytes | str, principal: Principal | None = None) -> int:
+        """Store the bytes as the upload's next version."""
+        from elt.lifecycle import new_object_key, replace_upload
+        from elt.reader import ReadOptions
+
+        stored = self.store.put(new_object_key(upload_id, 2, "file.csv"), [_bytes(content)])
+        return replace_upload(
+            self.connection, self.store, upload_id, stored, "file.csv", "text/csv", ReadOptions(),
+            principal or self.researcher,
+        )  # fmt: skip
+
+    def load(self, upload_id: UUID, version: int = 1) -> LoadOutcome:
+        """Load one version."""
+        from elt.loader import load_version
+
+        return load_version(self.settings, self.store, upload_id, version)
+
+    def hand_in(self, content: bytes | str, dataset: str = "academic_history", **request: Any) -> UUID:
+        """Send and load; returns the upload's id."""
+        accepted = self.send(content, dataset, **request)
+        self.load(accepted.upload_id)
+        return accepted.upload_id
+
+    def upload(self, upload_id: UUID) -> UploadRecord:
+        """What the ledger says."""
+        from elt.ledger import get_upload
+
+        return get_upload(self.connection, upload_id)
+
+    def raw(self, dataset: str = "academic_history", *columns: str) -> list[tuple[Any, ...]]:
+        """Rows of raw, sorted; all columns but the time of loading unless some are named."""
+        from elt.contracts import get_contract
+
+        names = columns or (*get_contract(dataset).columns, "_upload_id", "_line")
+        query = sql.SQL("select {} from {}").format(
+            sql.SQL(", ").join(map(sql.Identifier, names)), sql.Identifier("raw", dataset)
+        )
+        return sorted((tuple(row.values()) for row in self.connection.execute(query)), key=repr)
+
+
+def _bytes(content: bytes | str) -> bytes:
+    return content.encode() if isinstance(content, str) else content
+
+
+@pytest.fixture
+def sender(settings: Settings, connection: Connection, store: Store) -> Sender:
+    """Hands files in and loads them."""
+    return Sender(settings, connection, store)
+
+
+@pytest.fixture(scope="session")
+def history() -> Callable[..., str]:
+    """Makes a file of academic history: one row per student number; `faults` maps rows to lines."""
+
+    def make(
+        students: Iterable[int], *, exam: int = 40, faults: dict[int, str] | None = None, columns: str = ""
+    ) -> str:
+        lines = ["Student ID,Grade Level,Subject,Term,Test Score,Exam Score,Total Score" + columns]
+        for number in students:
+            sound = f"STU{number:05},JSS1,Mathematics,First Term,20,{exam},{20 + exam}"
+            lines.append((faults or {}).get(number, sound))
+        return "\n".join(lines) + "\n"
+
+    return make
