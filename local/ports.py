@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 
-import psutil  # type: ignore[import-untyped]  # no stubs among what we lock
+import psutil
 
 from elt.errors import ConfigurationError
 

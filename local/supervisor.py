@@ -62,7 +62,7 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                cwd=self._where.home,
+                cwd=self._where.logs,
                 env=environment,
                 start_new_session=True,
             )
@@ -172,7 +172,8 @@ class Supervisor:
                     stopwaitsecs=service.stop_seconds,
                     killasgroup="true",
                     redirect_stderr="true",
-                    stdout_logfile=logs / f"{service.name}.log",
+                    # Relative to where supervisord runs: it expands `%` here twice, which a path may hold.
+                    stdout_logfile=f"{service.name}.log",
                     stdout_logfile_maxbytes=_LOG_BYTES,
                     stdout_logfile_backups=_LOG_BACKUPS,
                 )
