@@ -1,0 +1,215 @@
+"""Decides whether a model may speak. Every condition is recorded in words, passed or not.
+
+Measured: a floor of 60 % accuracy alone lets models through that were trained on shuffled labels. So the
+floor stays as one condition, and the others ask for what a shuffled model cannot have (`docs/model.md`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml import metrics
+from ml.leakage import Leak
+from ml.metrics import Floats, Ints
+from ml.rule import RuleScores
+from ml.target import Gate
+
+# One school is judged on few students: here chance is held to the usual one in twenty.
+_SCHOOL_P = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """The judged cohort: what came, what the model claimed beforehand, what the rule said.
+
+    `student` numbers the students from 0; `school` is each row's school.
+    """
+
+    y: Ints
+    probability: Floats
+    rule: RuleScores
+    student: Ints
+    school: NDArray[np.str_]
+
+    def k(self, capacity: float) -> int:
+        """How many students the schools can follow up."""
+        return max(1, int(np.ceil(capacity * len(self.y))))
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One thing the gate asks for. `text` says what was found and what is needed."""
+
+    name: str
+    passed: bool
+    found: float | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The gate's answer. `schools` says for each school whether the model may speak there, else why not."""
+
+    conditions: list[Condition]
+    schools: dict[str, str | None] = field(default_factory=dict)
+
+    @property
+    def is_published(self) -> bool:
+        """All conditions passed, and there is a school to speak for."""
+        return all(condition.passed for condition in self.conditions) and None in self.schools.values()
+
+    @property
+    def refusals(self) -> list[str]:
+        """Why not, one sentence per condition that failed."""
+        failed = [condition.text for condition in self.conditions if not condition.passed]
+        if not failed and not self.is_published:
+            failed = [why for why in self.schools.values() if why]
+        return failed
+
+    def to_dict(self) -> dict[str, Any]:
+        """The verdict as plain JSON values."""
+        return {
+            "published": self.is_published,
+            "reasons": self.refusals,
+            "conditions": [asdict(condition) for condition in self.conditions],
+            "schools": [
+                {"school_id": school, "covered": why is None, "reason": why}
+                for school, why in sorted(self.schools.items())
+            ],
+        }
+
+
+def refuse(name: str, text: str) -> Verdict:
+    """A verdict for a model that was never fitted: too little history, or a leak."""
+    return Verdict([Condition(name, False, None, text)])
+
+
+def refuse_leaks(leaks: list[Leak]) -> Verdict:
+    """A verdict that names every leak."""
+    return Verdict([Condition("leakage", False, None, str(leak)) for leak in leaks])
+
+
+def judge(held_out: HeldOut, gate: Gate, *, capacity: float, seed: int) -> Verdict:
+    """Ask the gate about the predictions for the held-out cohort."""
+    conditions = _size(held_out, gate)
+    if len(np.unique(held_out.y)) == 2:
+        conditions += [*_floors(held_out, gate, seed), _beats_rule(held_out, capacity)]
+        conditions.append(_calibration(held_out, gate, seed))
+    else:
+        text = "Nothing can be measured: all students of the later cohort turned out the same"
+        conditions.append(Condition("signal", False, None, text))
+    return Verdict(conditions, _schools(held_out, gate, seed))
+
+
+def _size(held_out: HeldOut, gate: Gate) -> list[Condition]:
+    rows, positives = len(held_out.y), int(held_out.y.sum())
+    fewest = min(positives, rows - positives)
+    return [
+        Condition(
+            "rows",
+            rows >= gate.rows,
+            rows,
+            f"The later cohort has {rows} students; at least {gate.rows} are needed",
+        ),
+        Condition(
+            "each_class",
+            fewest >= gate.each_class,
+            fewest,
+            f"Of the later cohort {positives} fell below and {rows - positives} did not; "
+            f"at least {gate.each_class} of each are needed",
+        ),
+    ]
+
+
+def _floors(held_out: HeldOut, gate: Gate, seed: int) -> list[Condition]:
+    y, probability = held_out.y, held_out.probability
+    accuracy = float(np.mean((probability >= 0.5) == (y == 1)))
+    intervals = metrics.bootstrap(
+        y, probability, held_out.student, draws=gate.draws, level=gate.confidence, seed=seed
+    )
+    ranking, skill = intervals["auc"], intervals["brier_skill"]
+    p = metrics.permutation_p(y, probability, draws=gate.draws, seed=seed)
+    return [
+        Condition(
+            "accuracy",
+            accuracy >= gate.accuracy,
+            round(accuracy, 4),
+            f"Right about {accuracy:.1%} of the students; at least {gate.accuracy:.0%} are needed",
+        ),
+        Condition(
+            "auc",
+            ranking.low >= gate.auc_low,
+            round(ranking.low, 4),
+            f"Ranks a student who fell below above one who did not in {ranking.value:.1%} of pairs (AUC), "
+            f"surely in {ranking.low:.1%}; at least {gate.auc_low:.0%} are needed",
+        ),
+        Condition(
+            "brier_skill",
+            skill.low >= gate.brier_skill_low,
+            round(skill.low, 4),
+            f"Removes {skill.value:.1%} of the base rate's error (Brier skill), surely {skill.low:.1%}; "
+            f"at least {gate.brier_skill_low:.0%} are needed",
+        ),
+        Condition(
+            "permutation",
+            p <= gate.permutation_p,
+            round(p, 4),
+            f"Shuffled outcomes are ranked as well with probability {p:.3f}; "
+            f"at most {gate.permutation_p:.2f} is allowed",
+        ),
+    ]
+
+
+def _beats_rule(held_out: HeldOut, capacity: float) -> Condition:
+    """More true cases at the top of the list than the rule's better reading; on a tie, all the way down."""
+    y, k = held_out.y, held_out.k(capacity)
+    readings = (held_out.rule.score, held_out.rule.order)
+    mine = metrics.precision_at(y, held_out.probability, k).expected
+    best = max(metrics.precision_at(y, score, k).expected for score in readings)
+    depth = metrics.average_precision(y, held_out.probability)
+    rule_depth = max(metrics.average_precision(y, score) for score in readings)
+    passed = mine > best or (mine == best and depth > rule_depth)
+    return Condition(
+        "beats_rule",
+        passed,
+        round(mine - best, 4),
+        f"Of the {k} students at the top of the list {mine:.1%} fell below, with the plain rule {best:.1%} "
+        f"(whole list: {depth:.3f} and {rule_depth:.3f}); the model must be better",
+    )
+
+
+def _calibration(held_out: HeldOut, gate: Gate, seed: int) -> Condition:
+    error = metrics.calibration_error(held_out.y, held_out.probability)
+    noise = metrics.calibration_noise(
+        held_out.probability, draws=gate.draws, level=gate.calibration_level, seed=seed
+    )
+    allowed = max(noise, gate.calibration_allowance)
+    return Condition(
+        "calibration",
+        error <= allowed,
+        round(error, 4),
+        f"Claimed and observed shares differ by {error:.1%} on average (ECE); "
+        f"luck alone explains up to {allowed:.1%}",
+    )
+
+
+def _schools(held_out: HeldOut, gate: Gate, seed: int) -> dict[str, str | None]:
+    """A model speaks only for schools on which it was checked and found to rank better than chance."""
+    answers: dict[str, str | None] = {}
+    for school in np.unique(held_out.school):
+        mine = held_out.school == school
+        y, rows = held_out.y[mine], int(mine.sum())
+        fewest = int(min(y.sum(), rows - y.sum()))
+        answers[str(school)] = None
+        if rows < gate.school_rows or fewest < gate.school_each_class:
+            answers[str(school)] = (
+                f"{rows} students of this school are in the later cohort, {int(y.sum())} of them fell below; "
+                f"to check a model here {gate.school_rows} and {gate.school_each_class} of each are needed"
+            )
+        elif metrics.permutation_p(y, held_out.probability[mine], draws=gate.draws, seed=seed) > _SCHOOL_P:
+            answers[str(school)] = "in this school the model ranked the later cohort no better than chance"
+    return answers

@@ -1,0 +1,226 @@
+"""How good a score is: ranking, calibration and the top of the list, with intervals. Pure numpy.
+
+Throughout `y` is 1 for the students the target is about (they fell below), `score` is higher for those
+thought more at risk, and `probability` is a score that claims to be a probability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+CALIBRATION_BINS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A figure with the bounds of its bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def to_dict(self) -> dict[str, float]:
+        """The interval as plain JSON values, to 4 places."""
+        return {name: round(number, 4) for name, number in asdict(self).items()}
+
+
+@dataclass(frozen=True, slots=True)
+class TopK:
+    """Precision among the `k` students with the highest score.
+
+    Where several students tie at the edge of the list, `worst` and `best` are the two extremes of breaking
+    the tie and `expected` is what a random order gives.
+    """
+
+    k: int
+    worst: float
+    expected: float
+    best: float
+
+    def to_dict(self) -> dict[str, float]:
+        """The figures as plain JSON values, to 4 places."""
+        return {name: round(number, 4) for name, number in asdict(self).items()}
+
+
+def auc(y: Ints, score: Floats) -> float:
+    """Chance that a student who fell below is scored above one who did not; ties count half.
+
+    Returns 0.5 where one class is absent: nothing can be ranked.
+    """
+    return _weighted_auc(y, score, np.ones(len(y)), np.argsort(score, kind="stable"))
+
+
+def average_precision(y: Ints, score: Floats) -> float:
+    """Mean precision over the list from the top down; tied students enter the list together."""
+    positives = int(y.sum())
+    if positives == 0:
+        return 0.0
+    order = np.argsort(-score, kind="stable")
+    last = np.flatnonzero(np.append(np.diff(score[order]) != 0, True))
+    hits = np.cumsum(y[order])[last]
+    precision = hits / (last + 1)
+    return float(np.sum(np.diff(np.append(0, hits)) * precision) / positives)
+
+
+def precision_at(y: Ints, score: Floats, k: int) -> TopK:
+    """Share of true cases among the `k` highest scores, with ties at the edge handled openly."""
+    k = min(k, len(y))
+    if k == 0:
+        return TopK(0, 0.0, 0.0, 0.0)
+    edge = np.partition(score, len(score) - k)[len(score) - k]
+    sure, tied = score > edge, score == edge
+    hits, room = int(y[sure].sum()), k - int(sure.sum())
+    tied_count, tied_hits = int(tied.sum()), int(y[tied].sum())
+    worst = hits + max(0, room - (tied_count - tied_hits))
+    best = hits + min(room, tied_hits)
+    return TopK(k, worst / k, (hits + room * tied_hits / tied_count) / k, best / k)
+
+
+def recall_at(y: Ints, score: Floats, k: int) -> float:
+    """Share of all true cases that a list of `k` students holds, ties at the edge in random order."""
+    top = precision_at(y, score, k)
+    return float(top.expected * top.k / y.sum()) if y.sum() else 0.0
+
+
+def brier(y: Ints, probability: Floats) -> float:
+    """Mean squared distance between what was claimed and what came; 0 is perfect."""
+    return float(np.mean((probability - y) ** 2))
+
+
+def brier_skill(y: Ints, probability: Floats) -> float:
+    """Share of the base rate's Brier score that the model removes; 0 is no better than the base rate."""
+    return _weighted_skill(y, probability, np.ones(len(y)))
+
+
+def calibration_curve(y: Ints, probability: Floats) -> list[dict[str, float]]:
+    """Mean claimed probability and share that came true, in up to ten groups of equal size."""
+    bins = _calibration_bins(probability)
+    counts = np.bincount(bins)
+    claimed = np.bincount(bins, weights=probability) / counts
+    came = np.bincount(bins, weights=y) / counts
+    return [
+        {"claimed": round(float(a), 4), "came": round(float(b), 4), "students": int(n)}
+        for a, b, n in zip(claimed, came, counts, strict=True)
+    ]
+
+
+def calibration_error(y: Ints, probability: Floats) -> float:
+    """Mean distance between claimed and observed share over the groups of the calibration curve (ECE)."""
+    return float(_calibration_errors(y[None, :], probability)[0])
+
+
+def calibration_noise(probability: Floats, *, draws: int, level: float, seed: int) -> float:
+    """How large the calibration error grows by luck alone if every claimed probability is right.
+
+    Args:
+        level: the share of draws that stay at or below the answer.
+    """
+    rng = np.random.default_rng(seed)
+    # In blocks, so that a hundred thousand students do not need a gigabyte.
+    block = max(1, 2_000_000 // max(1, len(probability)))
+    errors: list[Floats] = []
+    for start in range(0, draws, block):
+        rows = min(block, draws - start)
+        outcomes = rng.random((rows, len(probability))) < probability
+        errors.append(_calibration_errors(outcomes, probability))
+    return float(np.quantile(np.concatenate(errors), level))
+
+
+def permutation_p(y: Ints, score: Floats, *, draws: int, seed: int) -> float:
+    """Share of shuffled labellings that these scores rank as well as the true one (p value, never 0)."""
+    positives = int(y.sum())
+    if positives in (0, len(y)):
+        return 1.0
+    ranks = _average_ranks(score)
+    observed = ranks[y == 1].sum()
+    rng = np.random.default_rng(seed)
+    sums = [float(ranks[rng.choice(len(y), positives, replace=False)].sum()) for _ in range(draws)]
+    reached = sum(total >= observed - 1e-9 for total in sums)
+    return float((1 + reached) / (1 + draws))
+
+
+def bootstrap(
+    y: Ints, probability: Floats, student: Ints, *, draws: int, level: float, seed: int
+) -> Mapping[str, Interval]:
+    """Intervals of AUC and Brier skill by drawing students, not rows, with replacement.
+
+    Args:
+        student: the number (from 0) of the student each row belongs to.
+        level: two-sided confidence, such as 0.95.
+    """
+    rng = np.random.default_rng(seed)
+    count = int(student.max()) + 1
+    order = np.argsort(probability, kind="stable")
+    drawn: list[tuple[float, float]] = []
+    for _ in range(draws):
+        weight = np.bincount(rng.integers(0, count, count), minlength=count)[student].astype(float)
+        drawn.append((_weighted_auc(y, probability, weight, order), _weighted_skill(y, probability, weight)))
+    tail = (1 - level) / 2
+    low, high = np.quantile(np.array(drawn), [tail, 1 - tail], axis=0)
+    values = (auc(y, probability), brier_skill(y, probability))
+    names = ("auc", "brier_skill")
+    return {name: Interval(values[i], float(low[i]), float(high[i])) for i, name in enumerate(names)}
+
+
+def summarise(y: Ints, score: Floats, k: int) -> dict[str, Any]:
+    """The ranking figures that model, rule and chance are compared by, as plain JSON values."""
+    return {
+        "auc": round(auc(y, score), 4),
+        "average_precision": round(average_precision(y, score), 4),
+        "precision_at_k": precision_at(y, score, k).to_dict(),
+        "recall_at_k": round(recall_at(y, score, k), 4),
+    }
+
+
+def _weighted_auc(y: Ints, score: Floats, weight: Floats, order: Ints) -> float:
+    """AUC where each row counts `weight` times; `order` sorts the scores upwards."""
+    labels, weights, scores = y[order], weight[order], score[order]
+    group = np.cumsum(np.append(0, np.diff(scores) != 0))
+    positive = np.bincount(group, weights=weights * labels)
+    negative = np.bincount(group, weights=weights * (1 - labels))
+    pairs = positive.sum() * negative.sum()
+    if pairs == 0:
+        return 0.5
+    below = np.cumsum(negative) - negative
+    return float(np.sum(positive * (below + negative / 2)) / pairs)
+
+
+def _weighted_skill(y: Ints, probability: Floats, weight: Floats) -> float:
+    base = np.average(y, weights=weight)
+    reference = np.average((base - y) ** 2, weights=weight)
+    if reference == 0:
+        return 0.0
+    return float(1 - np.average((probability - y) ** 2, weights=weight) / reference)
+
+
+def _average_ranks(score: Floats) -> Floats:
+    _, group, counts = np.unique(score, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    ranks: Floats = (last - (counts - 1) / 2)[group]
+    return ranks
+
+
+def _calibration_bins(probability: Floats) -> Ints:
+    """Up to ten groups of about equal size; students with the same probability share a group."""
+    edges = np.unique(np.quantile(probability, np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1]))
+    bins = np.searchsorted(edges, probability, side="left")
+    _, numbers = np.unique(bins, return_inverse=True)
+    return numbers
+
+
+def _calibration_errors(outcomes: NDArray[Any], probability: Floats) -> Floats:
+    """The calibration error of each row of `outcomes` (labellings × students)."""
+    bins = _calibration_bins(probability)
+    order = np.argsort(bins, kind="stable")
+    starts = np.flatnonzero(np.append(True, np.diff(bins[order]) != 0))
+    gaps = outcomes[:, order] - probability[order]
+    errors: Floats = np.abs(np.add.reduceat(gaps, starts, axis=1)).sum(axis=1) / len(probability)
+    return errors

@@ -1,0 +1,157 @@
+"""The one Pipeline that holds all that is fitted: filling gaps, encoding, scaling, model, recalibration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+
+from ml.metrics import Floats, Ints
+from ml.target import Candidate, Feature
+
+MISSING_FLAG = "missingindicator_"
+# A category of fewer students than this share says more about them than about the rest.
+_RARE_CATEGORY = 0.01
+
+
+class RecalibratedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A classifier whose log-odds are shifted and stretched to fit the latest cohort it was shown.
+
+    Under drift, recalibrating on the rows that were learnt from barely helps, so those of `recent` are kept
+    from the inner model and used for the two numbers alone. Without `recent`, or where it holds one class
+    only, the log-odds stay as they are.
+    """
+
+    def __init__(self, estimator: Any, recalibrate: bool = False) -> None:
+        self.estimator = estimator
+        self.recalibrate = recalibrate
+
+    def fit(self, X: Any, y: Any, recent: Any = None) -> RecalibratedClassifier:  # noqa: N803
+        """Fit the inner model, then shift and slope on the rows that `recent` marks."""
+        X, y = np.asarray(X), np.asarray(y)  # noqa: N806
+        recent = np.zeros(len(y), dtype=bool) if recent is None else np.asarray(recent)
+        held_back = self.recalibrate and all(_has_both(y[part]) for part in (recent, ~recent))
+        learnt_from = ~recent if held_back else np.ones(len(y), dtype=bool)
+        self.estimator_ = clone(self.estimator).fit(X[learnt_from], y[learnt_from])
+        self.classes_ = self.estimator_.classes_
+        self.shift_, self.slope_ = 0.0, 1.0
+        if held_back:
+            log_odds = self.estimator_.decision_function(X[recent])[:, None]
+            fitted = LogisticRegression(C=100.0).fit(log_odds, y[recent])
+            # A slope that is not positive would turn the ranking round: then the cohort says nothing.
+            if fitted.coef_[0, 0] > 0:
+                self.shift_, self.slope_ = float(fitted.intercept_[0]), float(fitted.coef_[0, 0])
+        return self
+
+    def decision_function(self, X: Any) -> Floats:  # noqa: N803
+        """Recalibrated log-odds."""
+        log_odds: Floats = self.shift_ + self.slope_ * self.estimator_.decision_function(np.asarray(X))
+        return log_odds
+
+    def predict_proba(self, X: Any) -> Floats:  # noqa: N803
+        """Probabilities of the two classes, one row per student."""
+        positive = 1 / (1 + np.exp(-self.decision_function(X)))
+        return np.column_stack([1 - positive, positive])
+
+    def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
+        """The likelier class."""
+        classes: NDArray[Any] = self.classes_[(self.decision_function(X) > 0).astype(int)]
+        return classes
+
+
+def build_pipeline(features: Sequence[Feature], candidate: Candidate, seed: int) -> Pipeline:
+    """An unfitted pipeline for the declared features.
+
+    Every prepared column is scaled to mean 0 over the rows learnt from, missing flags and categories too, so
+    that a coefficient times a value is the distance from the average student: the reasons rest on that.
+    """
+    return Pipeline(
+        [
+            ("prepare", _prepare(features)),
+            ("scale", StandardScaler()),
+            ("model", RecalibratedClassifier(_algorithm(candidate, seed), candidate.recalibrate)),
+        ]
+    )
+
+
+def fit_pipeline(
+    features: Sequence[Feature], candidate: Candidate, seed: int, rows: pd.DataFrame, y: Ints, cohorts: Ints
+) -> Pipeline:
+    """Fit on rows whose cohorts are given; the latest of them serves recalibration where that is on."""
+    pipeline = build_pipeline(features, candidate, seed)
+    return pipeline.fit(rows, y, model__recent=cohorts == cohorts.max())
+
+
+def predict_probability(pipeline: Pipeline, rows: pd.DataFrame) -> Floats:
+    """The probability of the label being true, one per row."""
+    if not len(rows):
+        return np.empty(0)
+    probability: Floats = pipeline.predict_proba(rows)[:, 1]
+    return probability
+
+
+def column_sources(pipeline: Pipeline, features: Sequence[Feature]) -> list[str]:
+    """The feature each prepared column came from."""
+    names = [feature.name for feature in features]
+    categories = sorted((f.name for f in features if f.type == "category"), key=len, reverse=True)
+    sources = []
+    for column in pipeline.named_steps["prepare"].get_feature_names_out():
+        plain = column.removeprefix(MISSING_FLAG)
+        sources.append(plain if plain in names else next(n for n in categories if plain.startswith(f"{n}_")))
+    return sources
+
+
+def _prepare(features: Sequence[Feature]) -> ColumnTransformer:
+    """Fill and flag what is missing; put words into numbers by their declared order or one column each."""
+    parts: list[tuple[str, Any, list[str]]] = []
+    for policy in ("typical", "zero"):
+        for kinds in (("number", "boolean"), ("ordinal",)):
+            chosen = [f for f in features if f.missing == policy and f.type in kinds]
+            if chosen:
+                steps = [_order(chosen)] if kinds == ("ordinal",) else []
+                steps.append(_impute(policy))
+                parts.append((f"{kinds[0]}_{policy}", make_pipeline(*steps), [f.name for f in chosen]))
+    categories = [f.name for f in features if f.type == "category"]
+    if categories:
+        encoder = OneHotEncoder(
+            handle_unknown="infrequent_if_exist", min_frequency=_RARE_CATEGORY, sparse_output=False
+        )
+        parts.append(("category", encoder, categories))
+    return ColumnTransformer(parts, verbose_feature_names_out=False)
+
+
+def _order(features: Sequence[Feature]) -> OrdinalEncoder:
+    return OrdinalEncoder(
+        categories=[list(f.order) for f in features],
+        handle_unknown="use_encoded_value",
+        unknown_value=np.nan,
+        encoded_missing_value=np.nan,
+    )
+
+
+def _impute(policy: str) -> SimpleImputer:
+    # A feature that is empty all through stays, as a constant: the mart may fill it next term.
+    settings: dict[str, Any] = {"add_indicator": True, "keep_empty_features": True}
+    if policy == "zero":
+        return SimpleImputer(strategy="constant", fill_value=0.0, **settings)
+    return SimpleImputer(strategy="median", **settings)
+
+
+def _algorithm(candidate: Candidate, seed: int) -> Any:
+    if candidate.algorithm == "logistic":
+        return LogisticRegression(max_iter=2000, **candidate.settings)
+    return HistGradientBoostingClassifier(random_state=seed, early_stopping=False, **candidate.settings)
+
+
+def _has_both(y: Ints) -> bool:
+    return len(y) > 0 and 0 < int(y.sum()) < len(y)

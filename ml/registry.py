@@ -1,0 +1,230 @@
+"""Keeps every model that was tried: published or refused, with what the gate found.
+
+The fitted pipeline of a published one lies in the store as a skops file, which can hold data but no code to
+run. It is loaded only if its bytes are those that were registered and its types are those we know.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from importlib.metadata import version as installed_version
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
+
+from psycopg.types.json import Jsonb
+from uuid6 import uuid7
+
+from elt.store import Store
+from elt.warehouse import Connection
+from ml.errors import ModelRefused
+from ml.target import Target
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+    from ml.learning import Learnt
+
+# What our pipelines hold beside the types that skops trusts by itself. Anything else is refused.
+TRUSTED_TYPES = (
+    "ml.pipeline.RecalibratedClassifier",
+    "numpy.dtype",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+)
+_COLUMNS = (
+    "model_id, target, version, algorithm, created_at, code_version, data_window, features, metrics, gate,"
+    " is_published, object_key"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredModel:
+    """One line of `ml.models`."""
+
+    model_id: UUID
+    target: str
+    version: int
+    algorithm: str
+    created_at: datetime
+    code_version: str
+    data_window: dict[str, Any]
+    features: dict[str, Any]
+    metrics: dict[str, Any]
+    gate: dict[str, Any]
+    is_published: bool
+    object_key: str | None
+
+    @property
+    def covered_schools(self) -> list[str]:
+        """The schools on which the model was checked; for all others the rule speaks."""
+        return [school["school_id"] for school in self.gate.get("schools", []) if school["covered"]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The line as plain JSON values."""
+        facts = {name: getattr(self, name) for name in _COLUMNS.replace(" ", "").split(",")}
+        return {**facts, "model_id": str(self.model_id), "created_at": self.created_at.isoformat()}
+
+
+def find_published(connection: Connection, target: Target) -> RegisteredModel | None:
+    """The newest published model that takes the features as they are declared today."""
+    return _find(
+        connection,
+        "target = %s and is_published and features ->> 'digest' = %s",
+        (target.name, target.features_digest),
+    )
+
+
+def find_latest(connection: Connection, target: str) -> RegisteredModel | None:
+    """The newest attempt, published or not."""
+    return _find(connection, "target = %s", (target,))
+
+
+def list_models(connection: Connection, target: str | None = None) -> list[RegisteredModel]:
+    """All attempts, newest first."""
+    rows = connection.execute(
+        f"select {_COLUMNS} from ml.models where %(target)s::text is null or target = %(target)s"  # noqa: S608
+        " order by created_at desc, version desc",
+        {"target": target},
+    )
+    return [RegisteredModel(**row) for row in rows]
+
+
+def register(connection: Connection, store: Store, target: Target, learnt: Learnt) -> RegisteredModel:
+    """Record an attempt; the pipeline of a published one is in the store before its line is in the table.
+
+    The caller holds the target's training lock, so that versions follow one another.
+    """
+    row = connection.execute(
+        "select coalesce(max(version), 0) + 1 as version from ml.models where target = %s", (target.name,)
+    ).fetchone()
+    assert row is not None  # noqa: S101 - an aggregate always answers with one row
+    key, facts = None, dict(learnt.metrics)
+    if learnt.pipeline is not None:
+        key = f"models/{target.name}/{row['version']}.skops"
+        # An attempt that was killed before its line was written may have left an object under this key.
+        stored = store.put(key, [dump_pipeline(learnt.pipeline)], replace=True)
+        facts["object"] = {"sha256": stored.sha256, "bytes": stored.size}
+    connection.execute(
+        "insert into ml.models (model_id, target, version, algorithm, code_version, data_window, features,"
+        " metrics, gate, is_published, object_key) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        (
+            uuid7(),
+            target.name,
+            row["version"],
+            learnt.algorithm,
+            code_version(),
+            Jsonb(learnt.window),
+            Jsonb({"digest": target.features_digest, "columns": target.feature_facts()}),
+            Jsonb(facts),
+            Jsonb(learnt.verdict.to_dict()),
+            learnt.verdict.is_published,
+            key,
+        ),
+    )
+    registered = find_latest(connection, target.name)
+    assert registered is not None  # noqa: S101 - it was written in this session a moment ago
+    return registered
+
+
+def load_pipeline(store: Store, model: RegisteredModel) -> Pipeline:
+    """Read a published model's pipeline.
+
+    Raises:
+        ModelRefused: the object is gone, its bytes are not the registered ones, or it holds foreign types.
+    """
+    from elt.errors import NotFound
+
+    try:
+        with store.open(model.object_key or "") as stream:
+            content = stream.read()
+    except NotFound:
+        raise ModelRefused(f"{model.object_key} is not in the store. Run `laurel train`.") from None
+    found = hashlib.sha256(content).hexdigest()
+    if found != model.metrics.get("object", {}).get("sha256"):
+        raise ModelRefused(
+            f"{model.object_key} has SHA-256 {found[:12]}…, which is not what {model.target} version "
+            f"{model.version} was registered with. Somebody changed it. Run `laurel train`."
+        )
+    return parse_pipeline(content, model.object_key or "")
+
+
+def parse_pipeline(content: bytes, name: str) -> Pipeline:
+    """Rebuild a pipeline from a skops file.
+
+    Raises:
+        ModelRefused: it holds types that no model of ours has, or is no skops file.
+    """
+    import skops.io
+
+    try:
+        foreign = sorted(set(skops.io.get_untrusted_types(data=content)) - set(TRUSTED_TYPES))
+        if not foreign:
+            return skops.io.loads(content, trusted=list(TRUSTED_TYPES))
+    except Exception as error:  # skops raises whatever a broken file leads to
+        raise ModelRefused(f"{name} is not a model file: {type(error).__name__}") from error
+    raise ModelRefused(f"{name} holds types that no model of ours has: {', '.join(foreign)}")
+
+
+def dump_pipeline(pipeline: Pipeline) -> bytes:
+    """The pipeline as a skops file; the same pipeline gives the same bytes.
+
+    skops names arrays by memory addresses and stamps the time, which say nothing about the model, so both are
+    replaced: addresses by their order, the time by a constant.
+    """
+    import skops.io
+
+    answer = BytesIO()
+    with ZipFile(BytesIO(skops.io.dumps(pipeline))) as written:
+        schema = json.loads(written.read("schema.json"))
+        names = _renumber(schema, {}, {})
+        with ZipFile(answer, "w", compression=ZIP_DEFLATED) as file:
+            for old, new in sorted(names.items(), key=lambda pair: pair[1]):
+                file.writestr(_entry(new), written.read(old))
+            file.writestr(_entry("schema.json"), json.dumps(schema, sort_keys=True))
+    return answer.getvalue()
+
+
+@lru_cache
+def code_version() -> str:
+    """The installed version and a digest of the model's own code and declarations."""
+    folder = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted([*folder.glob("*.py"), *folder.rglob("*.yaml")]):
+        digest.update(path.read_bytes())
+    return f"{installed_version('laurel')}+{digest.hexdigest()[:8]}"
+
+
+def _find(connection: Connection, condition: str, values: tuple[str, ...]) -> RegisteredModel | None:
+    row = connection.execute(
+        f"select {_COLUMNS} from ml.models where {condition} order by version desc limit 1",  # noqa: S608
+        values,
+    ).fetchone()
+    return RegisteredModel(**row) if row else None
+
+
+def _renumber(node: Any, ids: dict[int, int], names: dict[str, str]) -> dict[str, str]:
+    """Number ids and files in order of appearance, in place; returns old file name → new one."""
+    if isinstance(node, dict):
+        if isinstance(node.get("__id__"), int):
+            node["__id__"] = ids.setdefault(node["__id__"], len(ids))
+        if isinstance(node.get("file"), str) and "__loader__" in node:
+            old = node["file"]
+            node["file"] = names.setdefault(old, f"{len(names):06d}{Path(old).suffix}")
+        for key in sorted(node):
+            _renumber(node[key], ids, names)
+    elif isinstance(node, list):
+        for item in node:
+            _renumber(item, ids, names)
+    return names
+
+
+def _entry(name: str) -> ZipInfo:
+    entry = ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+    entry.compress_type = ZIP_DEFLATED
+    return entry

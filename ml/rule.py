@@ -1,0 +1,47 @@
+"""The plain rule: last term's average below its mark, attendance below its threshold.
+
+It is what a school would do without a model, the bar a model has to clear, and what is shown, labelled as the
+rule, where no model is published. Its thresholds come from the same seeds as every other figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ml.metrics import Floats
+from ml.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class RuleScores:
+    """What the rule says about each row.
+
+    `broken` has one column per warning. `score` (0 to 1) puts more warnings first and, among equals, the
+    weaker student: each warning counts as much as the whole range of the first feature. `order` is the first
+    feature alone, which is the rule's other reading.
+    """
+
+    broken: NDArray[np.bool_]
+    score: Floats
+    order: Floats
+
+    @property
+    def is_at_risk(self) -> NDArray[np.bool_]:
+        """True for whoever has at least one warning."""
+        return np.asarray(self.broken.any(axis=1))
+
+
+def apply_rule(rows: pd.DataFrame, target: Target, thresholds: Mapping[str, float]) -> RuleScores:
+    """Judge rows by the rule. A value that is missing gives no warning and counts as neither high nor low."""
+    warnings = target.rule.warnings
+    values = [rows[warning.feature].to_numpy(dtype=float) for warning in warnings]
+    broken = np.column_stack(
+        [value < thresholds[warning.below] for value, warning in zip(values, warnings, strict=True)]
+    )
+    order = 1 - np.clip(np.nan_to_num(values[0] / warnings[0].scale, nan=0.5), 0, 1)
+    return RuleScores(broken, (broken.sum(axis=1) + order) / (len(warnings) + 1), order)

@@ -1,0 +1,112 @@
+"""Splits by time, with every student on one side only. Pure.
+
+A cohort is one wave of as-of dates: the schools' ends of one term, which lie a few days apart. Whoever is
+judged in a cohort is judged by what earlier cohorts taught, and of those only by rows whose outcome was known
+by then. And because the same students come back term after term, they are dealt into folds: each is judged by
+a model that never saw any row of that student.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ml.errors import NotEnoughHistory
+from ml.metrics import Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Row positions to learn from and to judge by."""
+
+    train: Ints
+    test: Ints
+
+
+def number_cohorts(as_of: pd.Series, wave_days: int) -> Ints:
+    """Number the rows' cohorts from 0, oldest first.
+
+    Args:
+        as_of: one as-of date per row.
+        wave_days: dates at most this many days after the first of a wave belong to it.
+    """
+    dates = np.sort(as_of.unique())
+    numbers: dict[np.datetime64, int] = {}
+    start: np.datetime64 | None = None
+    current = -1
+    for date in dates:
+        if start is None or date - start > np.timedelta64(wave_days, "D"):
+            start, current = date, current + 1
+        numbers[date] = current
+    answer: Ints = as_of.map(numbers).to_numpy(dtype=np.int64)
+    return answer
+
+
+def deal_students(students: Sequence[tuple[str, str]], folds: int, seed: int) -> Ints:
+    """Deal students (school, id) into folds by a hash of who they are.
+
+    The same student falls into the same fold whatever other rows there are, in any order.
+    """
+    cache: dict[tuple[str, str], int] = {}
+    for student in students:
+        if student not in cache:
+            text = "\x1f".join((str(seed), *student))
+            cache[student] = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % folds
+    return np.array([cache[student] for student in students], dtype=np.int64)
+
+
+def choose_held_out(
+    cohorts: Ints, y: Ints, *, rows: int, each_class: int, most: int, train_cohorts: int
+) -> list[int]:
+    """The latest cohorts to judge by: one, or more until they hold enough of both classes.
+
+    Args:
+        rows: how many rows are enough.
+        each_class: how many of each class are enough.
+        most: never more cohorts than this.
+        train_cohorts: at least this many cohorts stay to learn from.
+
+    Raises:
+        NotEnoughHistory: fewer cohorts than one to judge by and `train_cohorts` to learn from.
+    """
+    present = sorted(set(cohorts.tolist()))
+    if len(present) <= train_cohorts:
+        raise NotEnoughHistory(
+            f"found {len(present)} past terms whose following term is known; "
+            f"{train_cohorts + 1} are needed: {train_cohorts} to learn from and 1 to judge by"
+        )
+    most = min(most, len(present) - train_cohorts)
+    for count in range(1, most + 1):
+        chosen = present[-count:]
+        inside = np.isin(cohorts, chosen)
+        positives = int(y[inside].sum())
+        if inside.sum() >= rows and min(positives, int(inside.sum()) - positives) >= each_class:
+            return chosen
+    return present[-1:]
+
+
+def find_earlier(cohorts: Ints, known: pd.Series, label_known: pd.Series, first: int) -> NDArray[np.bool_]:
+    """The rows that may teach a model which is to judge cohort `first` and later ones.
+
+    Args:
+        known: when each row's features were known.
+        label_known: when each row's label was known.
+    """
+    starts = known.to_numpy()[cohorts >= first].min()
+    earlier: NDArray[np.bool_] = (cohorts < first) & (label_known.to_numpy() <= starts)
+    return earlier
+
+
+def forward_splits(earlier: NDArray[np.bool_], judged: NDArray[np.bool_], folds: Ints) -> Iterator[Split]:
+    """For each fold of students: learn from the others' earlier rows, judge these students' later ones.
+
+    Together the test parts are every row of `judged`, once.
+    """
+    for fold in np.unique(folds[judged]):
+        mine = folds == fold
+        yield Split(np.flatnonzero(earlier & ~mine), np.flatnonzero(judged & mine))
