@@ -36,7 +36,8 @@ def _run_alembic(database_url: str) -> None:
     scheme, _, rest = database_url.partition("://")
     engine = create_engine(f"{scheme.split('+')[0]}+psycopg://{rest}", poolclass=pool.NullPool)
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    # The option is a format string: a percent sign in our path stands for itself.
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     with engine.connect() as connection:
         connection.execute(text("set search_path to ops, public"))
         connection.commit()
