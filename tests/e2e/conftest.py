@@ -1,0 +1,146 @@
+"""The whole platform, started once by `./start.sh demo` in a folder of its own, for all end-to-end tests."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from elt.settings import PROJECT_DIR
+from local.environment import PLATFORM_MARK
+from local.ports import find_free_port
+
+DEMO_SECONDS = 900
+COMMAND_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A running platform with the demo school in it.
+
+    `output` is what `./start.sh demo` printed; `client` calls its API as an admin, below `/api/v1`.
+    """
+
+    home: Path
+    environment: dict[str, str]
+    output: str
+    client: httpx.Client
+
+    def get(self, path: str, **query: Any) -> Any:
+        """The JSON answer of a GET that must succeed."""
+        return self.ask(path, **query).json()
+
+    def ask(self, path: str, **query: Any) -> httpx.Response:
+        """The answer of a GET that must succeed."""
+        answer = self.client.get(path, params=query)
+        assert answer.status_code == 200, f"GET {path} {query}: {answer.status_code} {answer.text[:500]}"
+        return answer
+
+    def pages(self, path: str, **query: Any) -> list[dict[str, Any]]:
+        """All items of a list that comes in pages."""
+        items: list[dict[str, Any]] = []
+        after = None
+        while True:
+            page = self.get(path, **query, **({"after": after} if after is not None else {}))
+            items += page["items"]
+            after = page["next"]
+            if after is None:
+                return items
+
+    def csv(self, path: str, **query: Any) -> list[dict[str, str]]:
+        """The rows of a CSV answer."""
+        text = self.ask(path, **query).content.decode("utf-8-sig")
+        return list(csv.DictReader(io.StringIO(text, newline="")))
+
+    def laurel(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the `laurel` command on this platform."""
+        return run([str(Path(sys.executable).with_name("laurel")), *arguments], self.environment)
+
+
+def run(
+    command: list[str], environment: dict[str, str], seconds: int = COMMAND_SECONDS
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in the project folder; its output is in the result, also where it fails."""
+    return subprocess.run(
+        command, cwd=PROJECT_DIR, env=environment, capture_output=True, text=True, timeout=seconds,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def platform() -> Iterator[Platform]:
+    """`./start.sh demo`, ended by `./start.sh down`, which must leave no process."""
+    folder = Path(tempfile.mkdtemp(prefix="laurel-e2e-"))
+    folder.chmod(0o711)  # the database's account must pass when the tests run as root
+    environment = _environment(folder)
+    try:
+        demo = run(["./start.sh", "demo"], environment, DEMO_SECONDS)
+        assert demo.returncode == 0, _explain(demo, folder)
+        with httpx.Client(**_client_arguments(environment), timeout=60) as client:
+            yield Platform(folder / "home", environment, demo.stdout, client)
+    finally:
+        down = run(["./start.sh", "down"], environment)
+        left = _processes_of(folder / "home")
+        for process in left:
+            process.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+    assert down.returncode == 0, down.stdout + down.stderr
+    assert left == [], "`./start.sh down` left processes behind"
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """An own home, own logs, free ports; nothing of the caller's own platform."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("LAUREL_", "AIRFLOW"))}
+    return kept | {
+        "LAUREL_VENV": sys.prefix,
+        "LAUREL_HOME": str(folder / "home"),
+        "LAUREL_LOG_DIR": str(folder / "logs"),
+        "LAUREL_PORT": str(find_free_port()),
+        "LAUREL_AIRFLOW_PORT": str(find_free_port()),
+    }
+
+
+def _client_arguments(environment: dict[str, str]) -> dict[str, Any]:
+    laurel = str(Path(sys.executable).with_name("laurel"))
+    made = run([laurel, "keys", "create", "--role", "admin", "--name", "e2e", "--json"], environment)
+    assert made.returncode == 0, made.stderr
+    return {
+        "base_url": f"http://127.0.0.1:{environment['LAUREL_PORT']}/api/v1",
+        "headers": {"Authorization": f"Bearer {json.loads(made.stdout)['key']}"},
+    }
+
+
+def _processes_of(home: Path) -> list[psutil.Process]:
+    """Processes that carry this platform's mark in their environment."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(PLATFORM_MARK) == str(home):
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def _explain(demo: subprocess.CompletedProcess[str], folder: Path) -> str:
+    """What the demo and the services said last."""
+    logs = [
+        f"--- {path.name}\n{path.read_text(errors='replace')[-2_000:]}"
+        for path in sorted((folder / "logs").glob("*.log"))
+    ]
+    return "\n".join(
+        [f"./start.sh demo: exit {demo.returncode}", demo.stdout[-4_000:], demo.stderr[-4_000:], *logs]
+    )
