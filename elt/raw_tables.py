@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg import sql
 
-from elt.contracts import Contract, FieldType
+from elt.contracts import Contract, Field, FieldType
 from elt.errors import ContractError
 from elt.warehouse import Connection
 
@@ -27,7 +27,7 @@ _SQL_TYPES: dict[FieldType, str] = {
     "boolean": "boolean",
 }
 
-_LOAD_COLUMNS = {
+LOAD_COLUMNS = {
     "_upload_id": ("uuid", "The upload that the row belongs to."),
     "_line": ("bigint", "Physical line of the file where the record starts; the header is line 1."),
     "_loaded_at": ("timestamp with time zone", "When the row was loaded."),
@@ -40,6 +40,11 @@ _EXISTING = """
     from pg_attribute
     where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped
 """
+
+
+def sql_type(field: Field) -> str:
+    """The type of a field's raw column, in PostgreSQL's words."""
+    return _SQL_TYPES[field.type]
 
 
 def raw_table(contract: Contract) -> sql.Identifier:
@@ -133,7 +138,7 @@ def _statements(contract: Contract) -> list[sql.Composable]:
         _comment(sql.SQL("table {}").format(table), f"{contract.description.strip()} Grain: a loaded line."),
     ]
     texts = {field.name: field.description.strip() for field in contract.fields}
-    texts |= {name: text for name, (_, text) in _LOAD_COLUMNS.items()}
+    texts |= {name: text for name, (_, text) in LOAD_COLUMNS.items()}
     for name, text in texts.items():
         statements.append(_comment(sql.SQL("column {}.{}").format(table, sql.Identifier(name)), text))
     return statements + (_changed_statements(contract) if contract.is_keyed else [])
@@ -164,8 +169,8 @@ def _comment(target: sql.Composable, text: str) -> sql.Composable:
 
 def _expected(contract: Contract) -> dict[str, tuple[str, bool]]:
     """Name, type and not-null of each column. Only the school is never empty: a file must keep the rest."""
-    columns = {field.name: (_SQL_TYPES[field.type], field.name == "school_id") for field in contract.fields}
-    return columns | {name: (type_, True) for name, (type_, _) in _LOAD_COLUMNS.items()}
+    columns = {field.name: (sql_type(field), field.name == "school_id") for field in contract.fields}
+    return columns | {name: (type_, True) for name, (type_, _) in LOAD_COLUMNS.items()}
 
 
 def _existing(connection: Connection, table: str) -> dict[str, tuple[str, bool]]:
