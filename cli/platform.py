@@ -142,9 +142,9 @@ def doctor(as_json: bool) -> None:
         click.echo(json.dumps([finding.to_dict() for finding in findings], indent=2))
     else:
         for finding in findings:
-            click.echo(f"{'ok  ' if finding.is_ok else 'FAIL'}  {finding.subject:<12}{finding.found}")
+            click.echo(f"{'ok  ' if finding.is_ok else 'FAIL'}  {finding.subject:<24}{finding.found}")
             if finding.advice:
-                click.echo(f"      {'':<12}→ {finding.advice}")
+                click.echo(" " * 30 + f"→ {finding.advice}")
     if not all(finding.is_ok for finding in findings):
         raise SystemExit(1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from local.environment import Paths, is_embedded, load_platform_settings, paths,
 from local.services import AIRFLOW_API, API, POSTGRES, Service, platform_services
 from local.supervisor import ProcessState, Supervisor
 
+# What a platform that runs keeps, whatever the environment of a later command says.
+_ADDRESSES = {"host": "LAUREL_HOST", "port": "LAUREL_PORT", "airflow_port": "LAUREL_AIRFLOW_PORT"}
 _HEALTHY_WITHIN_SECONDS = 180
 _HOPELESS_AFTER_SECONDS = 40  # a service that keeps ending by itself will not get healthy
 
@@ -100,14 +103,15 @@ class Platform:
         Raises:
             ConfigurationError: this environment asks for other addresses than those it has.
         """
-        wanted, running = load_platform_settings(self.where), self.settings()
-        if (wanted.host, wanted.port, wanted.airflow_port) != (
-            running.host,
-            running.port,
-            running.airflow_port,
-        ):
+        running = self.settings()
+        asked = {
+            name: value
+            for name, value in load_platform_settings(self.where).model_dump(include=set(_ADDRESSES)).items()
+            if os.environ.get(_ADDRESSES[name])
+        }
+        if any(getattr(running, name) != value for name, value in asked.items()):
             raise ConfigurationError(
-                f"The platform runs already, the API on port {running.port} and Airflow on port "
+                f"The platform runs already, the API on {running.host}:{running.port} and Airflow on port "
                 f"{running.airflow_port}. To change that: ./start.sh down, then up."
             )
         return running
@@ -121,8 +125,7 @@ class Platform:
         if is_embedded():
             preparation.make_cluster(self.where, self._say)
             settings = load_platform_settings(self.where)
-        addresses = {"host": settings.host, "port": settings.port, "airflow_port": settings.airflow_port}
-        self._ports_file.write_text(json.dumps(addresses))
+        self._ports_file.write_text(settings.model_dump_json(include=set(_ADDRESSES)))
         self._supervisor.start(platform_services().values(), service_environment(self.where, settings))
         return settings
 
