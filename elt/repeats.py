@@ -58,18 +58,31 @@ class RepeatFinder:
 
     def suspects(self) -> Iterator[Lines]:
         """Lines whose hash occurs more than once, the first ones included."""
+        for rows in self._parts():
+            hashes = rows["hash"]
+            same = np.concatenate(([False], hashes[1:] == hashes[:-1], [False]))
+            is_alike = same[1:] | same[:-1]
+            if rows.size and is_alike.any():
+                yield np.sort(rows["line"][is_alike])
+
+    def count(self) -> int:
+        """How many rows have the hash of another row before them."""
+        return sum(int(np.sum(rows["hash"][1:] == rows["hash"][:-1])) for rows in self._parts())
+
+    def _parts(self) -> Iterator[Rows]:
+        """All rows by hash, part by part; equal hashes are in one part."""
         if self._spill is None:
-            yield from _alike(self._pending)
+            yield _sorted(self._pending)
             return
-        self._write_run()
+        if self._pending:
+            self._write_run()
         for part in range(_PARTS):
-            yield from _alike([self._read(run[part], run[part + 1]) for run in self._runs])
+            yield _sorted([self._read(run[part], run[part + 1]) for run in self._runs])
 
     def _write_run(self) -> None:
         if self._spill is None:
             self._spill = tempfile.TemporaryFile(prefix="laurel-repeats-")  # noqa: SIM115
-        rows = np.concatenate([*self._pending, np.empty(0, _ROW)])
-        rows = rows[np.argsort(rows["hash"])]
+        rows = _sorted(self._pending)
         part_starts = np.arange(_PARTS, dtype=np.uint64) * np.uint64(2**64 // _PARTS)
         edges = np.append(np.searchsorted(rows["hash"], part_starts), rows.size)
         self._runs.append(edges + self._spill.seek(0, 2) // _ROW.itemsize)
@@ -82,11 +95,6 @@ class RepeatFinder:
         return np.frombuffer(self._spill.read(int(end - start) * _ROW.itemsize), _ROW)
 
 
-def _alike(parts: list[Rows]) -> Iterator[Lines]:
+def _sorted(parts: list[Rows]) -> Rows:
     rows = np.concatenate([*parts, np.empty(0, _ROW)])
-    order = np.argsort(rows["hash"])
-    hashes = rows["hash"][order]
-    same = np.concatenate(([False], hashes[1:] == hashes[:-1], [False]))
-    is_alike = same[1:] | same[:-1]
-    if is_alike.any():
-        yield np.sort(rows["line"][order][is_alike[: rows.size]])
+    return rows[np.argsort(rows["hash"])]
