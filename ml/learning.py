@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
 
 from ml import metrics
 from ml.features import KNOWN_AT, LABEL_KNOWN_AT, LABEL_VALUE, shape_features
@@ -58,6 +59,12 @@ def learn(rows: pd.DataFrame, target: Target, thresholds: Mapping[str, float]) -
     Raises:
         NotEnoughHistory: fewer past terms than the target asks for.
     """
+    # On a busy machine, threads that spin for each other made two seconds of training last two minutes.
+    with threadpool_limits(limits=1):
+        return _learn(rows, target, thresholds)
+
+
+def _learn(rows: pd.DataFrame, target: Target, thresholds: Mapping[str, float]) -> Learnt:
     task = _set_up(rows, target, thresholds)
     held_out = choose_held_out(
         task.cohorts,

@@ -116,6 +116,8 @@ def _predict(
     prefix: str,
 ) -> tuple[list[Prediction], str | None]:
     """Predictions for all current students, and why a published model could not be used, if so."""
+    from threadpoolctl import threadpool_limits
+
     from ml.predicting import predict_by_model, predict_by_rule
 
     rows = read_current(connection, target)
@@ -126,7 +128,8 @@ def _predict(
         try:
             pipeline = registry.load_pipeline(store, model)
             chosen = rows[covered].reset_index(drop=True)
-            predictions += predict_by_model(chosen, target, thresholds, pipeline, model.model_id, prefix)
+            with threadpool_limits(limits=1):  # as in training
+                predictions += predict_by_model(chosen, target, thresholds, pipeline, model.model_id, prefix)
         except ModelRefused as error:
             log.error("model_refused", target=target.name, version=model.version, reason=error.detail)
             refusal, covered = error.detail, covered & False
