@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from elt.errors import Conflict, DigestMismatch, StoreUnavailable
+from elt.errors import Conflict, DigestMismatch, NotFound, StoreUnavailable
 from elt.log import get_logger
 from elt.store import StoredObject
 
@@ -135,7 +135,10 @@ class Write:
 
     def _found_instead(self, error: Exception | None = None) -> StoredObject:
         """The key holds an object: ours, the same bytes from someone else, or a conflict."""
-        head = self._store.call("head_object", self._key)
+        try:
+            head = self._store.call("head_object", self._key)
+        except NotFound as gone:
+            raise StoreUnavailable(f"{self._key} was being written by someone else. Try again.") from gone
         found = StoredObject(self._key, self._size, self._digest.hexdigest(), head["ETag"].strip('"'))
         if head["Metadata"].get("write") == self._token:
             return found
