@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from elt.dbt_process import target_dir
+from elt.dbt_process import run_dbt, target_dir
 from elt.settings import Settings
 
 _PROJECT = "laurel"
@@ -46,9 +47,12 @@ class Lineage:
         return found
 
 
-def read_lineage(settings: Settings) -> Lineage:
-    """Read `manifest.json` of the last build."""
-    manifest: dict[str, Any] = json.loads((target_dir(settings) / "manifest.json").read_text(encoding="utf-8"))
+def read_lineage(settings: Settings, digest: str) -> Lineage:
+    """Read the manifest of the project with this digest; let dbt parse the project where there is none."""
+    if not _stamp(settings).exists() or _stamp(settings).read_text(encoding="ascii") != digest:
+        run_dbt(settings, ["parse"])
+        keep_lineage(settings, digest)
+    manifest: dict[str, Any] = json.loads((target_dir(settings) / "manifest.json").read_bytes())
     return Lineage(
         children=manifest["child_map"],
         materialized={
@@ -57,6 +61,15 @@ def read_lineage(settings: Settings) -> Lineage:
             if node["resource_type"] == "model"
         },
     )
+
+
+def keep_lineage(settings: Settings, digest: str) -> None:
+    """Note that the manifest, just written by dbt, is that of the project with this digest."""
+    _stamp(settings).write_text(digest, encoding="ascii")
+
+
+def _stamp(settings: Settings) -> Path:
+    return target_dir(settings) / "manifest.sha256"
 
 
 def _marts(nodes: Iterable[str]) -> tuple[str, ...]:

@@ -119,7 +119,9 @@ def _dbt_program() -> Path:
         program = Path(folder) / "dbt"
         if program.exists():
             return program
-    raise ConfigurationError("dbt is not installed in this environment. Run ./start.sh up, or install Laurel.")
+    raise ConfigurationError(
+        "dbt is not installed in this environment. Run ./start.sh up, or install Laurel."
+    )
 
 
 def _die_with_parent() -> Callable[[], None] | None:
@@ -161,5 +163,5 @@ def _summary(failures: list[str], process: subprocess.CompletedProcess[str]) -> 
         return f"dbt: {len(failures)} failed. {failures[0]}"
     if process.returncode < 0:
         return f"dbt was ended by signal {-process.returncode} before it had finished"
-    said = [line for line in process.stdout.splitlines() if line.strip()]
-    return f"dbt ended with status {process.returncode}: {' '.join(said[-_MESSAGE_LINES:])}; see logs/dbt/dbt.log"
+    said = " ".join([line for line in process.stdout.splitlines() if line.strip()][-_MESSAGE_LINES:])
+    return f"dbt ended with status {process.returncode}: {said}; see logs/dbt/dbt.log"

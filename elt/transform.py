@@ -16,7 +16,7 @@ from uuid import UUID
 
 from psycopg import sql
 
-from elt.dbt_lineage import Lineage, read_lineage
+from elt.dbt_lineage import keep_lineage, read_lineage
 from elt.dbt_process import DBT_DIR, SESSION_NAME, run_dbt
 from elt.log import get_logger
 from elt.settings import Settings
@@ -26,8 +26,16 @@ log = get_logger(__name__)
 
 _LOCK = 0x6C61757264  # "laurd"
 
+_DIGEST_NOTE = "Written by dbt. Built by the project with SHA-256 "
+
 # Only what changed: tables, and the tests that look at changed keys. Views and seeds change with the code.
-_LEFT_OUT = ("config.materialized:view", "tag:kept", "tag:whole", "resource_type:seed", "resource_type:unit_test")
+_LEFT_OUT = (
+    "config.materialized:view",
+    "tag:kept",
+    "tag:whole",
+    "resource_type:seed",
+    "resource_type:unit_test",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +58,8 @@ class TransformResult:
 def transform(settings: Settings, run_id: UUID, *, full: bool = False) -> TransformResult:
     """Bring all loads that wait into the marts.
 
-    The whole project is built from scratch and tested in full where `full` asks for it, and where the models in
-    the database were built by other code than this.
+    The whole project is built from scratch and tested in full where `full` asks for it, and where the models
+    in the database were built by other code than this.
 
     Raises:
         TransformError: a model or test failed; names them. The loads stay on the list for the next run.
@@ -67,7 +75,10 @@ def transform(settings: Settings, run_id: UUID, *, full: bool = False) -> Transf
         if not changed and not whole:
             return TransformResult(0, 0, 0, True, time.perf_counter() - started)
         log.info("build_started", run_id=str(run_id), datasets=sorted(changed), whole=whole)
-        result = _build_whole(settings) if whole else _build_changed(connection, settings, changed)
+        if whole:
+            result = _build_whole(settings, digest)
+        else:
+            result = _build_changed(connection, settings, digest, changed)
         loads = _consume(connection, run_id, digest)
     seconds = time.perf_counter() - started
     log.info(
@@ -92,7 +103,9 @@ def end_orphans(connection: Connection) -> None:
 
     Their statements run on in the server, keep locks, and could change a table under the build that follows.
     """
-    leftovers = "select pid from pg_stat_activity where application_name = %s and datname = current_database()"
+    leftovers = (
+        "select pid from pg_stat_activity where application_name = %s and datname = current_database()"
+    )
     while rows := connection.execute(leftovers, (SESSION_NAME,)).fetchall():
         for row in rows:
             connection.execute("select pg_terminate_backend(%s, 5000)", (row["pid"],))
@@ -107,14 +120,15 @@ class _Built:
     warnings: tuple[str, ...] = ()
 
 
-def _build_whole(settings: Settings) -> _Built:
+def _build_whole(settings: Settings, digest: str) -> _Built:
     outcome = run_dbt(settings, ["build", "--full-refresh", "--exclude-resource-type", "unit_test"])
-    marts = read_lineage(settings).marts
+    keep_lineage(settings, digest)
+    marts = read_lineage(settings, digest).marts
     return _Built(outcome.models, outcome.tests, marts, outcome.warnings)
 
 
-def _build_changed(connection: Connection, settings: Settings, changed: Iterable[str]) -> _Built:
-    lineage = read_lineage(settings)
+def _build_changed(connection: Connection, settings: Settings, digest: str, changed: Iterable[str]) -> _Built:
+    lineage = read_lineage(settings, digest)
     datasets = sorted(changed)
     marts = lineage.marts_of(datasets)
     if not lineage.tables_of(datasets):
@@ -196,9 +210,6 @@ def _forget_removed(connection: Connection, dataset: str, load_ids: list[int]) -
         connection.execute(sql.SQL("delete from {} where load_id = any(%s)").format(table), (load_ids,))
 
 
-_DIGEST_NOTE = "Written by dbt. Built by the project with SHA-256 "
-
-
 def _built_digest(connection: Connection) -> str | None:
     """The digest of the project that built the tables last; kept as the comment of schema staging."""
     row = connection.execute(
@@ -214,6 +225,3 @@ def _project_files() -> Iterable[Path]:
         for path in (DBT_DIR / folder).rglob("*"):
             if path.suffix in {".sql", ".yml", ".csv"}:
                 yield path
-
-
-__all__ = ["Lineage", "TransformResult", "end_orphans", "project_digest", "transform"]
