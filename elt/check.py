@@ -18,6 +18,7 @@ from elt.repeats import RepeatFinder
 from elt.validation import CheckedBlock, validate
 
 MAX_ISSUES = 100
+MAX_FOUND = 80
 
 
 @dataclass(slots=True)
@@ -149,7 +150,12 @@ def _found(contract: Contract, match: HeaderMatch, block: Block, line: int, colu
     if column is None or contract.field(column).is_personal:
         return None
     cells = block.frame.filter(pl.col("_line") == line)[f"c{match.columns.index(column)}"]
-    return cells.item(0) if cells.len() else None
+    return shorten(cells.item(0)) if cells.len() else None
+
+
+def shorten(cell: str | None) -> str | None:
+    """A cell as it is shown in a message."""
+    return f"{cell[:MAX_FOUND]}…" if cell is not None and len(cell) > MAX_FOUND else cell
 
 
 def _note(report: CheckReport, issues: list[Issue]) -> None:
