@@ -81,7 +81,9 @@ def score(settings: Settings, run_id: UUID | None = None, target: str = "at_risk
     report = ScoreReport(
         target, trained=trained is not None, seconds=round(time.perf_counter() - started, 3), **facts
     )
-    log.info("students_scored", run_id=str(run_id) if run_id else None, **report.to_dict())
+    # Not under the name `target`: Airflow's task supervisor fails on a log line with that key.
+    known = {name: value for name, value in report.to_dict().items() if name != "target"}
+    log.info("students_scored", run_id=str(run_id) if run_id else None, model=report.target, **known)
     return report
 
 
@@ -131,7 +133,7 @@ def _predict(
             with threadpool_limits(limits=1):  # as in training
                 predictions += predict_by_model(chosen, target, thresholds, pipeline, model.model_id, prefix)
         except ModelRefused as error:
-            log.error("model_refused", target=target.name, version=model.version, reason=error.detail)
+            log.error("model_refused", model=target.name, version=model.version, reason=error.detail)
             refusal, covered = error.detail, covered & False
     rest = rows[~covered].reset_index(drop=True)
     return predictions + predict_by_rule(rest, target, thresholds, prefix), refusal
