@@ -7,7 +7,7 @@ travel between the stages, never tables. Each stage may be killed at any point a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 from uuid import UUID
@@ -29,8 +29,11 @@ log = get_logger(__name__)
 # More mapped tasks than this cost more in task start-up than they gain in parallel loading.
 MAX_LOAD_GROUPS = 4
 
+# A view over the predictions, so dbt cannot tell when its content changes.
+_RISK_MART = "mart_student_risk"
+
 Progress = Callable[[str], None]
-Score = Callable[[Settings, UUID], Any]
+Score = Callable[[Settings, UUID], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +114,27 @@ def transform(settings: Settings, run_id: UUID) -> TransformResult:
     return result
 
 
-def publish(settings: Settings, run_id: UUID, changed_marts: Sequence[str]) -> list[str]:
-    """Write the changed marts to the store, close the run, and call again if more has arrived."""
+def record_score(settings: Settings, run_id: UUID, scored: dict[str, Any]) -> dict[str, Any]:
+    """Keep what the model's stage answered with the run; returns it."""
+    _record(settings, run_id, "score", scored)
+    return scored
+
+
+def publish(
+    settings: Settings, run_id: UUID, changed_marts: Sequence[str], scored: Mapping[str, Any]
+) -> list[str]:
+    """Write the changed marts to the store, close the run, and call again if more has arrived.
+
+    Args:
+        changed_marts: what `transform` answered.
+        scored: what the score stage answered; `written` counts new predictions.
+
+    Returns:
+        The keys of the files written.
+    """
     store = open_store(settings.resolved_store_url)
-    published = publish_marts(settings, store, changed_marts=list(changed_marts))
+    changed = {*changed_marts, *([_RISK_MART] if scored.get("written") else [])}
+    published = publish_marts(settings, store, changed_marts=changed, run_id=run_id)
     _record(settings, run_id, "publish", {"marts": list(published)})
     with connect(settings.database_url.get_secret_value()) as connection:
         runs.finish_run(connection, run_id, status="succeeded")
@@ -167,11 +187,11 @@ def run(settings: Settings, *, trigger: str, score: Score, progress: Progress | 
     result = timed("transform", lambda: transform(settings, plan.run_id))
     report.models_built = result.models
     say("scoring students")
-    scored = timed("score", lambda: score(settings, plan.run_id))
-    report.scored = scored.to_dict() if hasattr(scored, "to_dict") else dict(scored or {})
+    report.scored = timed("score", lambda: record_score(settings, plan.run_id, score(settings, plan.run_id)))
     say("publishing")
-    changed = [*result.changed_marts, "mart_student_risk"]
-    report.published = timed("publish", lambda: publish(settings, plan.run_id, changed))
+    report.published = timed(
+        "publish", lambda: publish(settings, plan.run_id, result.changed_marts, report.scored)
+    )
     return report
 
 

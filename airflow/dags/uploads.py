@@ -110,22 +110,26 @@ with DAG(
         """Predict who is at risk, by the published model or the plain rule."""
         from uuid import UUID
 
+        from elt.pipeline import record_score
         from elt.settings import load_settings
         from ml.scoring import score as score_students
 
-        return score_students(load_settings(), UUID(laurel_run)).to_dict()
+        settings = load_settings()
+        report = score_students(settings, UUID(laurel_run)).to_dict()
+        return record_score(settings, UUID(laurel_run), report)
 
     @task(outlets=[MARTS])
-    def publish(changed: list[str], laurel_run: str) -> list[str]:
+    def publish(changed: list[str], scored: dict[str, Any], laurel_run: str) -> list[str]:
         """Write the changed marts to the store and close the run."""
         from uuid import UUID
 
         from elt.pipeline import publish as publish_changed
         from elt.settings import load_settings
 
-        return publish_changed(load_settings(), UUID(laurel_run), [*changed, "mart_student_risk"])
+        return publish_changed(load_settings(), UUID(laurel_run), changed, scored)
 
     found = discover("{{ run_id }}", "{{ dag_run.run_type }}")
     changed = transform(LAUREL_RUN)
     [found, load.partial(laurel_run=LAUREL_RUN).expand(references=found)] >> changed
-    changed >> score(LAUREL_RUN) >> publish(changed, LAUREL_RUN)
+    scored = score(LAUREL_RUN)
+    changed >> scored >> publish(changed, scored, LAUREL_RUN)
