@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -181,7 +182,7 @@ def run(settings: Settings, *, trigger: str, score: Score, progress: Progress | 
 
     for number, group in enumerate(plan.groups, start=1):
         say(f"loading group {number} of {len(plan.groups)} ({len(group)} files)")
-        for status, count in timed("load", lambda group=group: load(settings, plan.run_id, group)).items():
+        for status, count in timed("load", partial(load, settings, plan.run_id, group)).items():
             report.loads[status] = report.loads.get(status, 0) + count
     say("building the marts")
     result = timed("transform", lambda: transform(settings, plan.run_id))
