@@ -93,9 +93,15 @@ def refuse_leaks(leaks: list[Leak]) -> Verdict:
     return Verdict([Condition("leakage", False, None, str(leak)) for leak in leaks])
 
 
+def refuse_untaught(y: Ints, taught: int, gate: Gate) -> Verdict:
+    """A verdict where all `taught` earlier rows turned out the same; `y` are the held-out ones."""
+    text = f"All {taught} rows of the earlier terms turned out the same: nothing can be learnt"
+    return Verdict([*_size(y, gate), Condition("signal", False, None, text)])
+
+
 def judge(held_out: HeldOut, gate: Gate, *, capacity: float, seed: int) -> Verdict:
     """Ask the gate about the predictions for the held-out cohort."""
-    conditions = _size(held_out, gate)
+    conditions = _size(held_out.y, gate)
     if len(np.unique(held_out.y)) == 2:
         conditions += [*_floors(held_out, gate, seed), _beats_rule(held_out, capacity)]
         conditions.append(_calibration(held_out, gate, seed))
@@ -105,8 +111,8 @@ def judge(held_out: HeldOut, gate: Gate, *, capacity: float, seed: int) -> Verdi
     return Verdict(conditions, _schools(held_out, gate, seed))
 
 
-def _size(held_out: HeldOut, gate: Gate) -> list[Condition]:
-    rows, positives = len(held_out.y), int(held_out.y.sum())
+def _size(y: Ints, gate: Gate) -> list[Condition]:
+    rows, positives = len(y), int(y.sum())
     fewest = min(positives, rows - positives)
     return [
         Condition(

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from ml import metrics
 from ml.features import KNOWN_AT, LABEL_KNOWN_AT, LABEL_VALUE, shape_features
-from ml.gate import HeldOut, Verdict, judge, refuse, refuse_leaks
+from ml.gate import HeldOut, Verdict, judge, refuse_leaks, refuse_untaught
 from ml.leakage import find_leaks
 from ml.metrics import Floats, Ints
 from ml.pipeline import fit_pipeline, predict_probability
@@ -80,8 +80,9 @@ def _learn(rows: pd.DataFrame, target: Target, thresholds: Mapping[str, float]) 
         return Learnt(refuse_leaks(leaks), "none", None, {}, window)
     earlier = task.y[task.earlier(min(held_out))]
     if len(np.unique(earlier)) < 2:
-        text = f"All {len(earlier)} rows of the earlier terms turned out the same: nothing can be learnt"
-        return Learnt(refuse("each_class", text), "none", None, {}, window)
+        judged_y = task.y[np.isin(task.cohorts, held_out)]
+        verdict = refuse_untaught(judged_y, len(earlier), target.gate)
+        return Learnt(verdict, "none", None, {}, window)
     candidate, race = _choose(task, target, min(held_out))
     judged = _judge_cohorts(task, candidate, target, thresholds, held_out)
     verdict = judge(judged, target.gate, capacity=target.flag.capacity, seed=target.validation.seed)

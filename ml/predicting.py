@@ -16,7 +16,7 @@ from ml.explain import explain
 from ml.features import shape_features
 from ml.metrics import Floats
 from ml.pipeline import predict_probability
-from ml.rule import apply_rule
+from ml.rule import apply_rule, flag_by_rule
 from ml.target import Flag, Target
 from ml.wording import Reason, Step, recommend, word_reasons, word_rule_reasons
 
@@ -71,10 +71,10 @@ def predict_by_rule(
     """The plain rule's answer for rows as `read_current` gives them; it states no probability."""
     features = shape_features(rows, target.features)
     scores = apply_rule(features, target, thresholds)
+    flagged = flag_by_rule(scores, rows["school_id"].to_numpy(dtype=str), target)
     reasons = word_rule_reasons(features, scores, target, thresholds)
-    steps = recommend(features, scores.is_at_risk, target, thresholds)
-    order = np.round(scores.score, 6)
-    return _assemble(rows, None, None, order, scores.is_at_risk, reasons, steps, version_prefix)
+    steps = recommend(features, flagged, target, thresholds)
+    return _assemble(rows, None, None, np.round(scores.score, 6), flagged, reasons, steps, version_prefix)
 
 
 def flag_students(probability: Floats, school: NDArray[np.str_], flag: Flag) -> NDArray[np.bool_]:

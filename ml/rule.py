@@ -30,11 +30,6 @@ class RuleScores:
     score: Floats
     order: Floats
 
-    @property
-    def is_at_risk(self) -> NDArray[np.bool_]:
-        """True for whoever has at least one warning."""
-        return np.asarray(self.broken.any(axis=1))
-
 
 def apply_rule(rows: pd.DataFrame, target: Target, thresholds: Mapping[str, float]) -> RuleScores:
     """Judge rows by the rule. A value that is missing gives no warning and counts as neither high nor low."""
@@ -45,3 +40,18 @@ def apply_rule(rows: pd.DataFrame, target: Target, thresholds: Mapping[str, floa
     )
     order = 1 - np.clip(np.nan_to_num(values[0] / warnings[0].scale, nan=0.5), 0, 1)
     return RuleScores(broken, (broken.sum(axis=1) + order) / (len(warnings) + 1), order)
+
+
+def flag_by_rule(scores: RuleScores, school: NDArray[np.str_], target: Target) -> NDArray[np.bool_]:
+    """Who goes on the list: warnings that always count, and others up to each school's capacity.
+
+    Students who tie at the edge of a school's capacity are all named.
+    """
+    always = [warning.always for warning in target.rule.warnings]
+    flagged = np.asarray(scores.broken[:, always].any(axis=1))
+    warned = np.asarray(scores.broken.any(axis=1))
+    for name in np.unique(school):
+        mine = np.flatnonzero(school == name)
+        edge = np.sort(scores.score[mine])[-int(np.ceil(target.flag.capacity * len(mine)))]
+        flagged[mine] |= warned[mine] & (scores.score[mine] >= edge)
+    return flagged

@@ -146,11 +146,15 @@ class Rule(_Part):
     """The plain rule: a feature below its threshold is a warning; the first one orders the list."""
 
     class Warning(_Part):
-        """One comparison of the rule; `of` names the threshold, `scale` the feature's highest value."""
+        """One comparison of the rule; `below` names the threshold, `scale` is the feature's highest value.
+
+        Who has a warning with `always` is put on the list whatever the school's capacity.
+        """
 
         feature: str
         below: str
         scale: float = Field(gt=0)
+        always: bool
         say: str
 
     warnings: list[Warning] = Field(min_length=1)

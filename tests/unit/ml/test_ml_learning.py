@@ -58,8 +58,10 @@ def test_one_class_only_is_refused(make_rows, at_risk, thresholds):
     rows["label_value"] = rows["label_value"] + 100
     learnt = learn(rows, at_risk, thresholds)
     assert learnt.pipeline is None
-    expected = "All 1040 rows of the earlier terms turned out the same: nothing can be learnt"
-    assert learnt.verdict.refusals == [expected]
+    assert learnt.verdict.refusals == [
+        "Of the later cohort 0 fell below and 260 did not; at least 30 of each are needed",
+        "All 1040 rows of the earlier terms turned out the same: nothing can be learnt",
+    ]
 
 
 def test_too_few_terms_are_an_error_with_a_name(make_rows, at_risk, thresholds):

@@ -14,7 +14,7 @@ from ml.features import shape_features
 from ml.learning import learn
 from ml.pipeline import fit_pipeline, predict_probability
 from ml.predicting import flag_students, predict_by_model, predict_by_rule
-from ml.rule import apply_rule
+from ml.rule import apply_rule, flag_by_rule
 from ml.target import Candidate, Flag
 from ml.wording import recommend, word_value
 
@@ -124,7 +124,7 @@ def test_the_rule_names_its_thresholds_and_no_probability(fitted, at_risk, thres
     assert [reason["text"] for reason in absent.reasons] == [
         "Attendance of 71 % in the last term, below 90 %"
     ]
-    assert (low.is_at_risk, absent.is_at_risk, fine.is_at_risk) == (True, True, False)
+    assert (low.is_at_risk, fine.is_at_risk) == (True, False)
     assert fine.reasons == []
     assert low.score > absent.score > fine.score
 
@@ -138,7 +138,18 @@ def test_more_warnings_come_first_whatever_the_average(at_risk, thresholds):
 
 def test_exactly_the_threshold_is_not_below_it(at_risk, thresholds):
     rows = pd.DataFrame({"term_average": [50.0], "term_attendance": [90.0]})
-    assert not apply_rule(rows, at_risk, thresholds).is_at_risk.any()
+    assert not apply_rule(rows, at_risk, thresholds).broken.any()
+
+
+def test_the_rule_names_all_below_the_pass_mark_but_absentees_up_to_capacity_only(at_risk, thresholds):
+    rows = pd.DataFrame(
+        {"term_average": [49.0] * 3 + [60.0] * 17, "term_attendance": [95.0] * 3 + [80.0] * 17}
+    )
+    flagged = flag_by_rule(apply_rule(rows, at_risk, thresholds), np.array(["a"] * 20), at_risk)
+    assert flagged.tolist() == [True] * 3 + [False] * 17
+    rows["term_average"] = np.linspace(60, 79, 20)
+    flagged = flag_by_rule(apply_rule(rows, at_risk, thresholds), np.array(["a"] * 20), at_risk)
+    assert np.flatnonzero(flagged).tolist() == [3, 4]
 
 
 FLAG = Flag(capacity=0.2, minimum=0.25, always_from=0.5)
