@@ -14,13 +14,13 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Forbidden, Unauthorized
 
 from backend.services import services
-from elt.keys import verify_key
+from elt.keys import is_well_formed, verify_key
 from elt.lifecycle import Principal
 
 View = TypeVar("View", bound=Callable[..., Any])
 
 _ANYONE = {"health:read", "docs:read"}
-_EVERY_ROLE = _ANYONE | {"datasets:read", "datasets:check", "models:read"}
+_EVERY_ROLE = _ANYONE | {"datasets:read", "datasets:check", "marts:list", "models:read"}
 _HANDS_IN = {
     "datasets:propose",
     "uploads:create",
@@ -101,7 +101,7 @@ def _check() -> None:
 def _authenticate() -> Principal:
     sent = request.authorization
     caller = None
-    if sent is not None and sent.type == "bearer" and sent.token:
+    if sent is not None and sent.type == "bearer" and sent.token and is_well_formed(sent.token):
         with services().connection() as connection:
             caller = verify_key(connection, sent.token)
     if caller is None:

@@ -9,9 +9,12 @@ from backend.docs import register_docs
 from backend.errors import register_errors
 from backend.headers import register_headers
 from backend.metrics import register_metrics
+from backend.routes.datasets import datasets
 from backend.routes.health import health
 from backend.routes.keys import keys
+from backend.routes.marts import marts
 from backend.routes.models import models
+from backend.routes.risk import risk
 from backend.routes.runs import runs
 from backend.routes.upload_files import upload_files
 from backend.routes.uploads import uploads
@@ -20,7 +23,7 @@ from elt.settings import Settings, load_settings
 
 BASE = "/api/v1"
 
-_RESOURCES = (uploads, upload_files, runs, models, keys)
+_RESOURCES = (datasets, uploads, upload_files, marts, risk, models, runs, keys)
 
 
 def create_app(settings: Settings | None = None) -> Flask:

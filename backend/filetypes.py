@@ -41,6 +41,7 @@ _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
     (b"\x7fELF", "a program", _NOT_A_TABLE),
     (b"MZ\x90\x00", "a program", _NOT_A_TABLE),
 )
+_FILLED_FROM = 64  # fewer NUL bytes are no failed copy; the reader says what is wrong with them
 _MARKUP = (b"<!doctype html", b"<html", b"<?xml")
 
 
@@ -57,7 +58,7 @@ def check_head(head: bytes) -> None:
             _refuse("file_type", f"The file is {kind}, not a CSV.", advice)
     if head.lstrip().lower().startswith(_MARKUP):
         _refuse("file_type", "The file is a web page or XML, not a CSV.", _NOT_A_TABLE)
-    if not head.strip(b"\x00"):
+    if len(head) >= _FILLED_FROM and not head.strip(b"\x00"):
         _refuse(
             "file_type",
             "The file is filled with zero bytes, as after a failed copy.",

@@ -33,6 +33,8 @@ _PROBLEM_HEADERS = {
     401: {"WWW-Authenticate": "How to authenticate."},
     503: {"Retry-After": "Seconds to wait."},
 }
+_ROWS = {"type": "array", "items": {"type": "object"}}
+_BYTES = {"type": "string", "format": "binary"}
 _TAGS = {
     "uploads": "Hand in files and follow what becomes of them.",
     "datasets": "What can be handed in: the contracts.",
@@ -133,7 +135,7 @@ def _describe(app: Flask, rule: Rule, method: str, declared: Operation, models: 
         reference = models.ref(declared.body, "validation")
         described["requestBody"] = {"required": True, "content": {JSON_TYPE: {"schema": reference}}}
     if declared.form is not None:
-        described["requestBody"] = {"required": True, "content": _file_bodies(declared.form)}
+        described["requestBody"] = {"required": True, "content": _file_bodies()}
     return described
 
 
@@ -167,7 +169,7 @@ def _query_parameters(model: type[BaseModel] | None) -> list[dict[str, Any]]:
                 "in": "query",
                 "style": "form",
                 "explode": True,
-                "description": schema.get("description", ""),
+                "description": " ".join(schema.get("description", "").split()),
                 "schema": {"type": "object", "additionalProperties": others},
             }
         )
@@ -204,22 +206,14 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _file_bodies(form: type[BaseModel]) -> dict[str, Any]:
-    """A file with fields as a form, or its bytes as the whole body."""
-    schema = form.model_json_schema()
-    fields = {name: _without_null(described) for name, described in schema.get("properties", {}).items()}
-    file = {"type": "string", "format": "binary", "minLength": 1, "description": "The CSV file."}
-    return {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "properties": {**fields, "file": file},
-                "required": [*schema.get("required", []), "file"],
-                "additionalProperties": False,
-            }
-        },
-        "text/csv": {"schema": {"type": "string", "format": "binary", "minLength": 1}},
-    }
+def _file_bodies() -> dict[str, Any]:
+    """A file in a form, or its bytes as the whole body.
+
+    What is said about the file is documented once, in the query, though it may be fields of the form as well.
+    """
+    file = {"type": "string", "format": "binary", "minLength": 1}
+    form = {"type": "object", "properties": {"file": file}, "required": ["file"]}
+    return {"multipart/form-data": {"schema": form}, "text/csv": {"schema": file}}
 
 
 def _responses(app: Flask, rule: Rule, declared: Operation, models: _Models) -> dict[str, Any]:
@@ -248,8 +242,7 @@ def _response(answer: Answer, models: _Models) -> dict[str, Any]:
     if answer.model is not None:
         content[JSON_TYPE] = {"schema": models.ref(answer.model, "serialization")}
     for media in answer.media:
-        binary = {"type": "string", "format": "binary"}
-        content.setdefault(media, {"schema": {} if media == JSON_TYPE else binary})
+        content.setdefault(media, {"schema": _ROWS if media == JSON_TYPE else _BYTES})
     if content:
         described["content"] = content
     if answer.headers:

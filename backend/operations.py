@@ -100,15 +100,17 @@ def parse_fields(model: type[Model], fields: Mapping[str, str]) -> Model:
 
 
 def _parse_query(model: type[BaseModel]) -> BaseModel:
+    takes_any = model.model_config.get("extra") == "allow"
     try:
-        return model.model_validate_strings(_query_values())
+        return model.model_validate_strings(_query_values(set(model.model_fields) if takes_any else None))
     except ValidationError as error:
         raise InvalidRequest.of(error, "In the query") from None
 
 
-def _query_values() -> dict[str, str]:
+def _query_values(once: set[str] | None = None) -> dict[str, str]:
+    """The first value of each parameter; only those named (default: all) must not come twice."""
     sent = request.args.to_dict(flat=False)
-    twice = [name for name, values in sent.items() if len(values) > 1]
+    twice = [name for name, values in sent.items() if len(values) > 1 and (once is None or name in once)]
     if twice:
         raise InvalidRequest(f"Given more than once: {', '.join(twice)}.")
     return {name: values[0] for name, values in sent.items()}

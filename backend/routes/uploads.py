@@ -53,9 +53,9 @@ _LOCATION = {"Location": "The upload's address."}
         200: Answer("These bytes were handed in before; this is that upload.", Upload, headers=_LOCATION),
     },
     description=(
-        "As a form with a part named `file` (every parameter may be a field of the form), or with the file "
-        "as the whole body and parameters in the address: `?dataset=students&filename=students.csv`. The file "
-        "is streamed. `Content-Digest: sha-256=:…:` (RFC 9530) or `X-Content-SHA256` in "
+        "As a form with a part named `file`, or with the file as the whole body. What is said about it "
+        "stands in the address (`?dataset=students`) or, with a form, in fields of the same names, before or "
+        "behind the file. `Content-Digest: sha-256=:…:` (RFC 9530) or `X-Content-SHA256` in "
         "hexadecimal are checked where they are sent. Send `Idempotency-Key` to repeat a request safely."
     ),
     headers=UploadHeaders,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from backend.errors import InvalidRequest
-from backend.schemas.common import Answered, Name, Sent
+from backend.schemas.common import Answered, IssueModel, Name, Sent
 from elt.contracts import get_contract, load_contracts
 from elt.dialect import ReadOptions
 from elt.errors import UnknownDataset
@@ -86,4 +86,56 @@ class DatasetList(Answered):
 class ProposedContract(Answered):
     """A contract inferred from a sample: to edit and to confirm. Nothing has been stored."""
 
-    contract: dict[str, Any] = Field(description="In the words of Table Schema, as contracts are written.")
+    contract: dict[str, Any] | None = Field(
+        description="In the words of Table Schema, as contracts are written; null: the sample cannot be read."
+    )
+    reason: str | None = Field(default=None, description="Why it cannot be read.")
+    issues: list[IssueModel] = Field(default=[], description="What is wrong with the sample.")
+
+
+class Detected(Answered):
+    """How a file was read."""
+
+    encoding: str
+    delimiter: str
+    has_bom: bool
+    header: list[str]
+
+
+class MappedColumn(Answered):
+    """Where a column of the file goes."""
+
+    position: int = Field(description="The column's place in the file, from 1.")
+    header: str
+    column: str | None = Field(description="The contract's column; null: it is not loaded.")
+
+
+class ReadRow(Answered):
+    """A row as it was read."""
+
+    line: int
+    cells: list[str]
+
+
+class CheckCounts(Answered):
+    """Rows of the file: `read` = `accepted` + `rejected` + `repeated`."""
+
+    read: int
+    accepted: int
+    rejected: int
+    repeated: int
+    warnings: int
+
+
+class CheckReport(Answered):
+    """What would become of a file. Nothing has been stored."""
+
+    dataset: str
+    would_load: bool = Field(description="Whether the rows within the contract would be loaded.")
+    reason: str | None = Field(description="Why not.")
+    detected: Detected | None = Field(default=None, description="How it was read; null: it cannot be read.")
+    mapping: list[MappedColumn] = Field(default=[], description="Which column goes where.")
+    rows: list[ReadRow] = Field(default=[], description="The first 20 rows as they were read.")
+    counts: CheckCounts
+    issue_counts: dict[str, int] = Field(default={}, description="How often each rule is broken.")
+    issues: list[IssueModel] = Field(description="What is wrong: with the file, then with its first rows.")

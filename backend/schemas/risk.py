@@ -15,6 +15,7 @@ class RiskQuery(Sent):
     """Which students."""
 
     school_id: Name | None = Field(default=None, description="Only of this school.")
+    grade_level: Name | None = Field(default=None, description="Only of this grade level.")
     only_at_risk: bool = Field(default=True, description="Only those who are at risk.")
     limit: int = Field(default=50, ge=1, le=1000, description="How many at most.")
     after: int | None = Field(

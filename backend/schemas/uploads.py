@@ -33,7 +33,7 @@ class UploadFields(ReadFields):
 class UploadQuery(UploadFields):
     """The parameters of a new upload. A field of the same name in a form wins over one in the query."""
 
-    dataset: DatasetName = Field(description="What the file holds. In a form it may be a field instead.")
+    dataset: DatasetName = Field(description="What the file holds.")
     filename: Name | None = Field(
         default=None, description="The file's name, where the body is the file itself."
     )

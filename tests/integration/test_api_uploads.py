@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,32 +18,6 @@ from elt.warehouse import Connection
 
 CSV = b"Student ID,First Name\nSTU001,Ada\n"
 BASE = "/api/v1/uploads"
-
-
-@pytest.fixture
-def app(settings: Settings) -> Iterator[Any]:
-    made = create_app(settings)
-    yield made
-    made.extensions["laurel"].close()
-
-
-@pytest.fixture
-def client_of(app: Any, connection: Connection) -> Callable[..., FlaskClient]:
-    """A client with a fresh key of a role."""
-    from elt.keys import create_key
-
-    def make(role: str, school_id: str | None = None) -> FlaskClient:
-        _key_id, key = create_key(connection, f"{role} of a test", role, school_id, "test")
-        client = app.test_client()
-        client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {key}"
-        return client
-
-    return make
-
-
-@pytest.fixture
-def researcher(client_of: Callable[..., FlaskClient]) -> FlaskClient:
-    return client_of("researcher")
 
 
 def objects(store: Store) -> list[str]:
@@ -288,9 +262,7 @@ def test_the_file_comes_back_as_it_was_sent(researcher: FlaskClient) -> None:
     assert answer.headers["ETag"] == f'"{made["sha256"]}"'
     assert answer.headers["Content-Disposition"].startswith("attachment")
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    same = researcher.get(
-        f"{BASE}/{made['id']}/content", headers={"If-None-Match": answer.headers["ETag"]}
-    )
+    same = researcher.get(f"{BASE}/{made['id']}/content", headers={"If-None-Match": answer.headers["ETag"]})
     assert same.status_code == 304
 
 

@@ -1,0 +1,111 @@
+"""The marts: described, streamed, and traced to the lines they come from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from flask import Blueprint, Response, request
+
+from backend.access import allow
+from backend.errors import InvalidRequest
+from backend.operations import Answer, operation
+from backend.schemas.marts import Mart, MartList, MartQuery, Provenance, ProvenanceQuery
+from backend.services import services
+from backend.streams import stream_from_database
+from elt.errors import NotFound, UploadRejected
+from elt.marts import MEDIA_TYPES, describe_mart, list_marts, provenance, stream_mart
+from elt.warehouse import Connection
+
+marts = Blueprint("marts", __name__)
+
+_OWN_PARAMETERS = set(MartQuery.model_fields)
+
+
+@marts.get("/marts")
+@allow("marts:list")
+@operation("List marts", {200: Answer("Each with its columns.", MartList)})
+def show_marts() -> MartList:
+    """With the descriptions that dbt writes."""
+    with services().connection() as connection:
+        return MartList(items=[Mart.model_validate(mart) for mart in list_marts(connection)])
+
+
+@marts.get("/marts/<name>")
+@allow("marts:read")
+@operation(
+    "Read a mart",
+    {
+        200: Answer(
+            "The rows, streamed.", media=tuple(kind.partition(";")[0] for kind in MEDIA_TYPES.values())
+        )
+    },
+    query=MartQuery,
+)
+def read_mart(name: str, query: MartQuery) -> Response:
+    """Rows in the order of the grain."""
+    after = _parse_key(query.after) if query.after else None
+    filters = {
+        column: values[0] if len(values) == 1 else values
+        for column, values in request.args.to_dict(flat=False).items()
+        if column not in _OWN_PARAMETERS
+    }
+
+    def open_stream(connection: Connection) -> Iterator[bytes]:
+        with _as_request_errors():
+            return stream_mart(
+                connection,
+                name,
+                query.columns.split(",") if query.columns else None,
+                filters,
+                query.format,
+                limit=query.limit,
+                after=after,
+            )
+
+    filename = None if query.format == "json" else f"{name}.{query.format}"
+    return stream_from_database(open_stream, MEDIA_TYPES[query.format], filename)
+
+
+@marts.get("/provenance")
+@allow("provenance:read")
+@operation(
+    "Trace a figure to its source lines",
+    {200: Answer("The lines of the files that the figure is made of.", Provenance)},
+    query=ProvenanceQuery,
+    problems=(404,),
+)
+def trace_figure(query: ProvenanceQuery) -> Provenance:
+    """From a cell of a mart to upload and line."""
+    with services().connection() as connection, _as_request_errors():
+        describe_mart(connection, query.mart)
+        found = provenance(
+            connection, query.mart, _parse_key(query.key), query.column, limit=query.limit, after=query.after
+        )
+    return Provenance.model_validate(found)
+
+
+@contextmanager
+def _as_request_errors() -> Iterator[None]:
+    """What is wrong with a question about a mart is no matter of a file."""
+    try:
+        yield
+    except UploadRejected as error:
+        if any(issue.rule == "unknown_column" for issue in error.issues):
+            raise NotFound(error.detail) from None
+        raise InvalidRequest(error.detail, error.issues) from None
+
+
+def _parse_key(text: str) -> dict[str, Any]:
+    """`a=1,b=2` or a JSON object, for values that hold commas."""
+    if not text.startswith("{"):
+        return dict(pair.split("=", 1) for pair in text.split(","))
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError:
+        raise InvalidRequest("The key is not valid JSON.") from None
+    if not all(isinstance(value, str | int | float | bool | None) for value in found.values()):
+        raise InvalidRequest("The key's values must be plain: text, numbers, true, false or null.")
+    return dict(found)

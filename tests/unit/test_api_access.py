@@ -1,0 +1,74 @@
+"""Every route says what it does, and the table of roles knows every action."""
+
+from __future__ import annotations
+
+import pytest
+from flask import Flask
+from pydantic import SecretStr
+
+from backend.access import ROLE_ACTIONS, action_of, allow
+from backend.app import create_app
+from backend.operations import operation_of
+from elt.settings import Settings
+
+PUBLIC = {"/", "/healthz", "/readyz", "/openapi.json", "/apispec_1.json", "/static/<path:filename>"}
+
+
+@pytest.fixture(scope="module")
+def app() -> Flask:
+    return create_app(
+        Settings(
+            database_url=SecretStr("postgresql://nobody@127.0.0.1:1/none"),
+            secret_key=SecretStr("x" * 32),
+            store_url="file:///nonexistent",
+        )
+    )
+
+
+def test_every_route_declares_an_action_that_some_role_may_do(app: Flask) -> None:
+    known = set().union(*ROLE_ACTIONS.values())
+    undeclared = {
+        rule.rule for rule in app.url_map.iter_rules() if action_of(app, rule.endpoint) not in known
+    }
+    assert undeclared == set()
+
+
+def test_only_health_and_documentation_are_public(app: Flask) -> None:
+    public = {
+        rule.rule
+        for rule in app.url_map.iter_rules()
+        if action_of(app, rule.endpoint) in ROLE_ACTIONS["anonymous"]
+    }
+    assert {path for path in public if not path.startswith("/apidocs/")} == PUBLIC
+
+
+def test_admins_may_do_whatever_others_may() -> None:
+    for actions in ROLE_ACTIONS.values():
+        assert actions <= ROLE_ACTIONS["admin"]
+
+
+def test_a_route_without_an_action_answers_nobody(app: Flask) -> None:
+    fresh = create_app(app.extensions["laurel"].settings)
+    fresh.add_url_rule("/forgotten", "forgotten", lambda: "secret")
+    assert fresh.test_client().get("/forgotten").status_code == 401
+
+
+def test_a_declared_action_is_kept_by_the_declaration_of_the_operation(app: Flask) -> None:
+    documented = [rule for rule in app.url_map.iter_rules() if operation_of(app, rule.endpoint)]
+    assert len(documented) > 20
+    assert allow("uploads:read")(lambda: None).laurel_action == "uploads:read"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("authorization", [None, "Bearer wrong", "Basic YTpi", "Bearer ", "nonsense"])
+def test_without_a_valid_key_one_is_asked_for(app: Flask, authorization: str | None) -> None:
+    headers = {"Authorization": authorization} if authorization else {}
+    answer = app.test_client().get("/api/v1/uploads", headers=headers)
+    assert answer.status_code == 401  # the database is away here: these are not even looked up
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    assert answer.content_type == "application/problem+json"
+
+
+def test_metrics_are_for_this_machine_and_not_through_a_proxy(app: Flask) -> None:
+    client = app.test_client()
+    assert client.get("/metrics", headers={"X-Forwarded-For": "203.0.113.9"}).status_code == 401
+    assert client.get("/metrics", environ_base={"REMOTE_ADDR": "203.0.113.9"}).status_code == 401
