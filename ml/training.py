@@ -95,7 +95,7 @@ def _train(connection: Connection, store: Store, target: Target) -> TrainReport:
     report = _report(model, learnt.verdict.refusals, time.perf_counter() - started)
     log.info(
         "model_trained",
-        target=target.name,
+        model=target.name,
         version=model.version,
         algorithm=model.algorithm,
         published=model.is_published,
