@@ -67,10 +67,12 @@ class Provenance:
 class _Source:
     """What the seed says of one dataset. A row belongs if all pairs of one of the `matches` agree.
 
-    A pair is a column of the mart and a column of staging.
+    A pair is a column of the mart and a column of `relation`: the dataset's staging table, unless the seed
+    names another table or view that has the rows with what staging lacks.
     """
 
     dataset: str
+    relation: str
     matches: list[list[tuple[str, str]]]
     columns: list[str]
 
@@ -106,7 +108,7 @@ def provenance(
     total = 0
     lines: list[SourceLine] = []
     for source in sources:
-        columns = _staging_columns(connection, source.dataset)
+        columns = _relation_columns(connection, source)
         condition = _matching(described, source, columns, row)
         total += _count(connection, source, condition)
         if len(lines) <= limit:
@@ -141,7 +143,9 @@ def _read_sources(connection: Connection, mart: str, column: str) -> list[_Sourc
     try:
         found = connection.execute(
             """
-            select column_name, dataset, match, source_columns from staging.mart_sources
+            select column_name, dataset, match, source_columns,
+                   coalesce(to_jsonb(mart_sources) ->> 'relation', 'staging.stg_' || dataset) as relation
+            from staging.mart_sources
             where mart = %s and column_name in (%s, '*')
             order by dataset, match
             """,
@@ -154,23 +158,22 @@ def _read_sources(connection: Connection, mart: str, column: str) -> list[_Sourc
         raise NotFound(f"{mart}.{column}: it is not written down which lines this figure is made of.")
     sources: dict[str, _Source] = {}
     for row in chosen:
-        source = sources.setdefault(row["dataset"], _Source(row["dataset"], [], []))
+        source = sources.setdefault(row["dataset"], _Source(row["dataset"], row["relation"], [], []))
         source.matches.append(_pairs(row["match"]))
         source.columns.extend(name for name in _names(row["source_columns"]) if name not in source.columns)
     return list(sources.values())
 
 
-def _staging_columns(connection: Connection, dataset: str) -> dict[str, MartColumn]:
+def _relation_columns(connection: Connection, source: _Source) -> dict[str, MartColumn]:
     found = connection.execute(
         """
         select a.attname as name, format_type(a.atttypid, a.atttypmod) as type,
                not a.attnotnull as is_nullable
         from pg_attribute as a
         join pg_class as c on c.oid = a.attrelid
-        where c.relnamespace = to_regnamespace('staging') and c.relname = %s
-            and a.attnum > 0 and not a.attisdropped
+        where c.oid = to_regclass(%s) and a.attnum > 0 and not a.attisdropped
         """,
-        (f"stg_{dataset}",),
+        (_relation(source).as_string(None),),
     )
     return {row["name"]: MartColumn(row["name"], row["type"], None, row["is_nullable"]) for row in found}
 
@@ -183,7 +186,7 @@ def _matching(
     unknown |= {left for left, _ in pairs if left not in row}
     if unknown:
         raise NotFound(
-            f"mart_sources names columns that {mart.name} or stg_{source.dataset} do not have: "
+            f"mart_sources names columns that {mart.name} or {source.relation} do not have: "
             f"{', '.join(sorted(unknown))}."
         )
     conditions = []
@@ -198,7 +201,7 @@ def _matching(
 
 def _count(connection: Connection, source: _Source, condition: Condition) -> int:
     where, values = condition
-    query = sql.SQL("select count(*) as total from {} where {}").format(_staging(source), where)
+    query = sql.SQL("select count(*) as total from {} where {}").format(_relation(source), where)
     found = connection.execute(query, values).fetchone()
     return int(found["total"]) if found else 0
 
@@ -217,7 +220,7 @@ def _read_lines(
         """
         select {dataset} as dataset, found._upload_id as upload_id, uploads.live_version as version,
                versions.filename, found._line as line, found.school_id, uploads.parent_id as fixes {cells}
-        from (select * from {staging} where {where}) as found
+        from (select * from {relation} where {where}) as found
         join ops.uploads as uploads on uploads.upload_id = found._upload_id
         join ops.upload_versions as versions
             on versions.upload_id = uploads.upload_id and versions.version = uploads.live_version
@@ -226,7 +229,7 @@ def _read_lines(
         limit %s
         """
     ).format(
-        dataset=sql.Literal(source.dataset), cells=cells, staging=_staging(source), where=where, page=page
+        dataset=sql.Literal(source.dataset), cells=cells, relation=_relation(source), where=where, page=page
     )
     return [_line(row, source.columns) for row in connection.execute(query, [*values, *page_values, limit])]
 
@@ -250,8 +253,8 @@ def _page(dataset: str, after: str | None) -> Condition:
     return sql.SQL("(found._upload_id, found._line) > (%s, %s)"), place
 
 
-def _staging(source: _Source) -> sql.Identifier:
-    return sql.Identifier("staging", f"stg_{source.dataset}")
+def _relation(source: _Source) -> sql.Identifier:
+    return sql.Identifier(*source.relation.split("."))
 
 
 def _pairs(text: str | None) -> list[tuple[str, str]]:

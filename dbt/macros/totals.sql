@@ -48,7 +48,7 @@ assert_totals_fit compares both with the tables whenever everything is tested.
                 'failures': 'failure_count',
                 'failing_students': '(failure_count > 0)::int',
                 'attendance_count': '(attendance_pct is not null)::int',
-                'attendance_sum': 'coalesce(attendance_pct, 0)',
+                'attendance_sum': 'coalesce(attendance_pct, 0.00)',
                 'chronically_absent_students': 'coalesce(is_chronically_absent, false)::int',
             },
         },
