@@ -90,7 +90,10 @@ class Field(_Part):
         if (limits.enum or limits.pattern) and self.type != "string":
             raise ValueError(f"{self.name}: enum and pattern are for type string")
         if limits.pattern:
-            re.compile(limits.pattern)
+            try:
+                re.compile(limits.pattern)
+            except re.error as error:
+                raise ValueError(f"{self.name}: pattern: {error}") from error
         return self
 
 
