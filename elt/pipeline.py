@@ -39,16 +39,14 @@ Score = Callable[[Settings, UUID], dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run has to do. `groups` holds `upload_id:version` references, one list per load task."""
+    """What a run has to do. `groups` holds `upload_id:version` references, one list per load task.
+
+    Idle: nothing arrived and the marts show all that is loaded.
+    """
 
     run_id: UUID
     groups: list[list[str]]
-    unbuilt_loads: int
-
-    @property
-    def is_idle(self) -> bool:
-        """Nothing arrived and the marts show all that is loaded."""
-        return not self.groups and not self.unbuilt_loads
+    is_idle: bool
 
 
 @dataclass(slots=True)
@@ -68,8 +66,8 @@ class RunReport:
         return {**asdict(self), "run_id": str(self.run_id)}
 
 
-def begin(settings: Settings, *, trigger: str, airflow_run: str | None = None) -> Plan:
-    """Find what is waiting and open a line in `ops.runs`.
+def begin(settings: Settings, *, trigger: str, airflow_run: str | None = None, full: bool = False) -> Plan:
+    """Find what is waiting and open a line in `ops.runs`. A `full` run is never idle.
 
     Raises:
         TransientError: database or store is away.
@@ -77,12 +75,11 @@ def begin(settings: Settings, *, trigger: str, airflow_run: str | None = None) -
     pending = discover(settings, open_store(settings.resolved_store_url))
     with connect(settings.database_url.get_secret_value()) as connection:
         unbuilt = ledger.count_unbuilt_loads(connection)
-        run_id = runs.start_run(
-            connection, trigger=trigger, airflow_run=airflow_run, idle=not pending and not unbuilt
-        )
+        is_idle = not (pending or unbuilt or full)
+        run_id = runs.start_run(connection, trigger=trigger, airflow_run=airflow_run, idle=is_idle)
     references = [f"{item.upload_id}:{item.version}" for item in pending]
     log.info("run_started", run_id=str(run_id), trigger=trigger, waiting=len(references), unbuilt=unbuilt)
-    return Plan(run_id, _share_out(references), unbuilt)
+    return Plan(run_id, _share_out(references), is_idle)
 
 
 def load(settings: Settings, run_id: UUID, references: Sequence[str]) -> dict[str, int]:
@@ -104,13 +101,13 @@ def load(settings: Settings, run_id: UUID, references: Sequence[str]) -> dict[st
     return outcomes
 
 
-def transform(settings: Settings, run_id: UUID) -> TransformResult:
-    """Build what the loads changed.
+def transform(settings: Settings, run_id: UUID, *, full: bool = False) -> TransformResult:
+    """Build what the loads changed; everything from scratch, with every test, where `full` asks for it.
 
     Raises:
         TransformError: a model or test failed; the loads stay on the list for the next run.
     """
-    result = build_marts(settings, run_id)
+    result = build_marts(settings, run_id, full=full)
     _record(settings, run_id, "transform", asdict(result))
     return result
 
@@ -155,7 +152,14 @@ def fail(settings: Settings, run_id: UUID | None, stage: str, error: str) -> Non
     alert(settings, "run_failed", f"{stage}: {error}")
 
 
-def run(settings: Settings, *, trigger: str, score: Score, progress: Progress | None = None) -> RunReport:
+def run(
+    settings: Settings,
+    *,
+    trigger: str,
+    score: Score,
+    progress: Progress | None = None,
+    full: bool = False,
+) -> RunReport:
     """Do in one process what the DAG does. `score` is handed in, because elt does not know the model.
 
     Raises:
@@ -165,7 +169,7 @@ def run(settings: Settings, *, trigger: str, score: Score, progress: Progress | 
     clock = time.perf_counter
     started = clock()
     say("looking for what is waiting")
-    plan = begin(settings, trigger=trigger)
+    plan = begin(settings, trigger=trigger, full=full)
     report = RunReport(plan.run_id, plan.is_idle, seconds={"discover": clock() - started})
     if plan.is_idle:
         return report
@@ -185,7 +189,7 @@ def run(settings: Settings, *, trigger: str, score: Score, progress: Progress | 
         for status, count in timed("load", partial(load, settings, plan.run_id, group)).items():
             report.loads[status] = report.loads.get(status, 0) + count
     say("building the marts")
-    result = timed("transform", lambda: transform(settings, plan.run_id))
+    result = timed("transform", lambda: transform(settings, plan.run_id, full=full))
     report.models_built = result.models
     say("scoring students")
     report.scored = timed("score", lambda: record_score(settings, plan.run_id, score(settings, plan.run_id)))
