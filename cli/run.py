@@ -42,7 +42,8 @@ def run(full: bool, as_json: bool) -> None:
         loads = ", ".join(f"{count} {status}" for status, count in report.loads.items()) or "no files"
         click.echo(f"Files: {loads}. Models built: {report.models_built}.")
         click.echo(
-            f"Students scored: {report.scored.get('students', 0)}, at risk: {report.scored.get('at_risk', 0)}. "
+            f"Students scored: {report.scored.get('students', 0)}, "
+            f"at risk: {report.scored.get('at_risk', 0)}. "
             f"Took {sum(report.seconds.values()):.1f} s."
         )
 
