@@ -10,7 +10,7 @@ from typing import Any
 import click
 import httpx
 
-from cli.demo_report import show_model, show_outcome, show_runs, show_worklist
+from cli.demo_report import list_stages, show_model, show_outcome, show_runs, show_worklist
 from cli.platform import print_addresses
 from demo.school import write_demo_school
 from elt.errors import ConfigurationError, LaurelError, UploadRejected
@@ -184,7 +184,7 @@ class _Waiting:
 
     def _say_progress(self, uploads: list[Json], runs: list[Json]) -> None:
         loaded = sum(upload["status"] in _FINAL for upload in uploads)
-        stages = ", ".join(runs[-1]["stages"]) if runs else ""
+        stages = ", ".join(list_stages(runs[-1])) if runs else ""
         said = f"{loaded} of {len(uploads)} files read" + (f"; run: {stages} done" if stages else "")
         if said != self._last_said:
             self._say(f"  {time.monotonic() - self._started:5.0f} s  {said}")

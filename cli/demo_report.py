@@ -12,6 +12,7 @@ from rich.table import Table
 from demo.answers import FileAnswer
 
 _SHOWN_STUDENTS = 10
+_STAGES = ("discover", "load", "transform", "score", "publish")
 _COUNTS = ("read", "accepted", "rejected", "repeated", "warnings")
 
 Json = dict[str, Any]
@@ -53,10 +54,7 @@ def show_runs(runs: list[Json]) -> None:
         "run", "started by", "status", "took", "stages", title="\nRuns", title_justify="left", box=None
     )
     for run in runs:
-        stages = (
-            f"{name} {report['seconds']:.1f} s" if isinstance(report, dict) and "seconds" in report else name
-            for name, report in run["stages"].items()
-        )
+        stages = (_describe_stage(name, run["stages"][name]) for name in list_stages(run))
         took = _seconds(run["started_at"], run["finished_at"])
         table.add_row(run["id"], run["trigger"], run["status"], took, ", ".join(stages))
     _print(table)
@@ -91,6 +89,16 @@ def show_worklist(worklist: list[Json]) -> None:
             str(reasons[0].get("text", "")),
         )
     _print(table)
+
+
+def list_stages(run: Json) -> list[str]:
+    """The stages that have reported, in the order in which they run."""
+    return sorted(run["stages"], key=lambda name: _STAGES.index(name) if name in _STAGES else len(_STAGES))
+
+
+def _describe_stage(name: str, report: object) -> str:
+    seconds = report.get("seconds") if isinstance(report, dict) else None
+    return name if seconds is None else f"{name} {seconds:.1f} s"
 
 
 def _seconds(start: str | None, end: str | None) -> str:

@@ -14,7 +14,7 @@ from elt.errors import ConfigurationError, LaurelError
 from elt.settings import Settings
 from local import leftovers, ports, preparation
 from local.environment import Paths, is_embedded, load_platform_settings, paths, service_environment
-from local.services import AIRFLOW_API, API, POSTGRES, Service, platform_services
+from local.services import AIRFLOW_API, API, DAG_PROCESSOR, POSTGRES, SCHEDULER, Service, platform_services
 from local.supervisor import ProcessState, Supervisor
 
 # What a platform that runs keeps, whatever the environment of a later command says.
@@ -76,7 +76,8 @@ class Platform:
             was_running = self.is_running()
             if was_running:
                 self._say("Stopping …")
-                self._supervisor.shut_down()
+                # Airflow's API goes after those who talk to it, the database last.
+                self._supervisor.shut_down(at_once=(SCHEDULER, DAG_PROCESSOR, API))
             remains = leftovers.find(self.where)
             leftovers.end(remains)
             self._ports_file.unlink(missing_ok=True)

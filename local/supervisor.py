@@ -102,15 +102,16 @@ class Supervisor:
         if self.states()[name].state not in ("running", "starting"):
             self._call("startProcess", name, False)
 
-    def restart_service(self, name: str) -> None:
-        """Stop and start one service."""
-        if self.states()[name].pid:
-            self._call("stopProcess", name, True)
-        self._call("startProcess", name, False)
+    def shut_down(self, at_once: Iterable[str], timeout_seconds: float = 150) -> None:
+        """Stop the services `at_once`, the others after them, last started first; then supervisord itself.
 
-    def shut_down(self, timeout_seconds: float = 150) -> None:
-        """Stop all services in the reverse of their order, then supervisord itself; wait until it is gone."""
+        Returns when supervisord is gone, or after the timeout.
+        """
         process = self._process()
+        states = self.states()
+        for name in at_once:
+            if states[name].pid:
+                self._call("stopProcess", name, False)
         self._call("shutdown")
         if process is not None:
             leftovers.wait([process], timeout_seconds)
