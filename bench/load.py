@@ -13,6 +13,7 @@ import argparse
 import json
 import statistics
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -97,7 +98,7 @@ def _load_in_child(payload: dict[str, Any]) -> dict[str, Any]:
     seconds = time.perf_counter() - started
     if outcome.status != "loaded":
         raise SystemExit(f"the load ended as {outcome.status}")
-    return {"load_seconds": seconds, "peak_rss_mb": peak_rss_mb(), "counts": outcome.counts}
+    return {"load_seconds": seconds, "peak_rss_mb": peak_rss_mb(), "counts": asdict(outcome.counts)}
 
 
 def _server_side_copy(bench: Bench, contract: Contract, path: Path) -> float:

@@ -32,7 +32,6 @@ from elt.lifecycle import hold_upload
 from elt.load_outcome import Decision, OvertakenError, decide, record_load, record_refusal
 from elt.load_rows import DamagedObjectError, IssueSpool, Source, Tally, copy_rows
 from elt.log import get_logger
-from elt.notify import alert
 from elt.raw_tables import raw_table
 from elt.reader import ReadOptions
 from elt.rejects import rejects_csv
@@ -272,12 +271,12 @@ class _Load:
         with suppress(psycopg.Error, DatabaseUnavailable):
             self._set_status("stored", reason)
         if attempts >= ATTEMPTS_BEFORE_ALERT:
-            alert(self.settings, "load_waiting", f"Upload {self.upload_id}, attempt {attempts}: {reason}")
+            _alert(self.settings, "load_waiting", f"Upload {self.upload_id}, attempt {attempts}: {reason}")
 
     def _fail(self, reason: str) -> None:
         log.error("load_failed", upload_id=str(self.upload_id), version=self.version, reason=reason)
         self._set_status("failed", reason)
-        alert(self.settings, "load_failed", f"Upload {self.upload_id}: {reason}")
+        _alert(self.settings, "load_failed", f"Upload {self.upload_id}: {reason}")
 
     def _set_status(self, status: str, reason: str) -> None:
         """On a connection of its own: the load's may be the one that broke."""
@@ -298,6 +297,12 @@ class _Load:
             # A vacuum holds the same lock and does the same; there is no need to wait for it.
             self.connection.execute("set local lock_timeout = '1s'")
             self.connection.execute("select brin_summarize_new_values(%s::regclass)", (index,))
+
+
+def _alert(settings: Settings, event: str, detail: str) -> None:
+    from elt.notify import alert  # needs an HTTP client, which most loads do not
+
+    alert(settings, event, detail)
 
 
 def _in_our_words(error: psycopg.OperationalError) -> TransientError:
