@@ -34,10 +34,11 @@ _MESSAGE_LINES = 3
 
 @dataclass(frozen=True, slots=True)
 class DbtOutcome:
-    """How many models were built and tests passed; one line per test that only warns."""
+    """How many models were built and tests passed (of formulas: unit tests); one line per test that warns."""
 
     models: int
     tests: int
+    unit_tests: int
     warnings: tuple[str, ...]
 
 
@@ -74,6 +75,7 @@ def run_dbt(settings: Settings, arguments: Sequence[str]) -> DbtOutcome:
     return DbtOutcome(
         models=sum(_kind(node) == "model" for node in nodes if node["status"] == "success"),
         tests=sum(_kind(node) == "test" for node in nodes if node["status"] in {"pass", "warn"}),
+        unit_tests=sum(_kind(node) == "unit_test" for node in nodes if node["status"] == "pass"),
         warnings=tuple(_in_words(node) for node in nodes if node["status"] == "warn"),
     )
 

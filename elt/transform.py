@@ -223,5 +223,5 @@ def _project_files() -> Iterable[Path]:
     yield DBT_DIR / "dbt_project.yml"
     for folder in ("models", "macros", "seeds", "tests"):
         for path in (DBT_DIR / folder).rglob("*"):
-            if path.suffix in {".sql", ".yml", ".csv"}:
+            if path.suffix in {".sql", ".yml", ".csv"} and path.name != "_unit_tests.yml":
                 yield path

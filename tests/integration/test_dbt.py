@@ -1,0 +1,60 @@
+"""The dbt project without data: it parses without a warning, builds, tests its formulas, documents itself."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+
+from elt.dbt_process import DBT_DIR, dbt_connection, run_dbt, target_dir
+from elt.errors import TransformError
+from elt.settings import Settings
+from elt.transform import transform
+
+
+def test_the_project_builds_tests_and_documents_itself_without_any_data(settings, connection):
+    run_dbt(settings, ["--warn-error", "parse", "--no-partial-parse"])
+
+    built = transform(settings, uuid4())
+
+    assert (built.skipped, built.warnings) == (False, ())
+    assert built.models == len(list((DBT_DIR / "models").rglob("*.sql")))
+    formulas = run_dbt(settings, ["test", "--select", "resource_type:unit_test"])
+    assert formulas.unit_tests >= 8
+    run_dbt(settings, ["docs", "generate", "--no-compile"])
+    assert (target_dir(settings) / "catalog.json").exists()
+    undescribed = connection.execute(
+        """
+        select c.relname, a.attname
+        from pg_class c join pg_attribute a on a.attrelid = c.oid
+        where c.relnamespace in ('core'::regnamespace, 'marts'::regnamespace) and c.relkind in ('r', 'v')
+            and a.attnum > 0 and not a.attisdropped
+            and (col_description(c.oid, a.attnum) is null or obj_description(c.oid, 'pg_class') is null)
+        """
+    ).fetchall()
+    assert undescribed == []
+    assert transform(settings, uuid4()).skipped
+
+
+def test_other_code_than_the_tables_were_built_by_builds_them_anew(settings, connection):
+    transform(settings, uuid4())
+    connection.execute("comment on schema staging is 'Built by the project with SHA-256 of long ago'")
+
+    assert transform(settings, uuid4()).models == len(list((DBT_DIR / "models").rglob("*.sql")))
+    assert transform(settings, uuid4()).skipped
+
+
+def test_no_secret_of_the_database_is_written_down(settings: Settings):
+    password = dbt_connection(settings)["DBT_ENV_SECRET_LAUREL_PASSWORD"]
+    assert password
+
+    run_dbt(settings, ["parse"])
+
+    written = [path for path in target_dir(settings).rglob("*") if path.is_file()]
+    assert written
+    assert not any(password.encode() in path.read_bytes() for path in written)
+
+
+def test_a_fault_before_any_model_is_told_with_what_dbt_said(settings):
+    with pytest.raises(TransformError, match=r"dbt ended with status 2.*no_such_selector"):
+        run_dbt(settings, ["build", "--selector", "no_such_selector"])
