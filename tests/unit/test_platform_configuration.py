@@ -1,0 +1,149 @@
+"""What the platform writes down before it starts anything."""
+
+from __future__ import annotations
+
+import configparser
+import shlex
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from elt.errors import ConfigurationError
+from elt.settings import Settings, load_settings
+from local import environment, new_env
+from local.environment import Paths, airflow_environment, ensure_env_file, read_embedded, service_environment
+from local.services import Service, all_services, local_url
+from local.supervisor import Supervisor
+
+
+@pytest.fixture
+def where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
+    for name in ("LAUREL_DATABASE_URL", "LAUREL_AIRFLOW_DATABASE_URL", "LAUREL_SECRET_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LAUREL_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LAUREL_LOG_DIR", str(tmp_path / "logs"))
+    found = environment.paths()
+    found.make()
+    return found
+
+
+def _settings(**values: object) -> Settings:
+    return Settings(
+        database_url=SecretStr("postgresql://laurel:pw@db/elt"),
+        airflow_database_url=SecretStr("postgresql://airflow:pw@db/airflow"),
+        secret_key=SecretStr("a secret"),
+        **values,
+    )
+
+
+def test_secrets_are_made_once_and_only_their_owner_reads_them(where: Paths) -> None:
+    ensure_env_file(where)
+    first = where.env_file.read_text()
+    ensure_env_file(where)
+
+    assert where.env_file.read_text() == first
+    assert stat.S_IMODE(where.env_file.stat().st_mode) == 0o600
+    assert len(load_settings().secret_key.get_secret_value()) >= 32
+
+
+def test_two_platforms_share_no_secret(where: Paths, tmp_path: Path) -> None:
+    other = Paths(tmp_path / "other")
+    other.make()
+    ensure_env_file(where)
+    ensure_env_file(other)
+
+    assert read_embedded(where).superuser_password != read_embedded(other).superuser_password
+
+
+def test_moving_postgres_to_another_port_keeps_the_passwords(
+    where: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ensure_env_file(where)
+    before = read_embedded(where)
+    monkeypatch.setattr(environment, "find_free_port", lambda _first: before.port + 7)
+    environment.move_postgres_port(where)
+
+    after = read_embedded(where)
+    assert (after.port, after.superuser_password) == (before.port + 7, before.superuser_password)
+    assert f":{after.port}/elt" in load_settings().database_url.get_secret_value()
+    assert stat.S_IMODE(where.env_file.stat().st_mode) == 0o600
+
+
+def test_a_cut_env_file_says_so(where: Paths) -> None:
+    where.env_file.write_text("LAUREL_POSTGRES_PORT=")
+    with pytest.raises(ConfigurationError, match="incomplete"):
+        read_embedded(where)
+
+
+def test_airflow_gets_secrets_of_its_own_that_depend_on_ours_alone(where: Paths) -> None:
+    one, same, other = (
+        airflow_environment(where, _settings()),
+        airflow_environment(where, _settings(port=1)),
+        airflow_environment(where, _settings().model_copy(update={"secret_key": SecretStr("another")})),
+    )
+    names = ["AIRFLOW__CORE__FERNET_KEY", "AIRFLOW__API__SECRET_KEY", "AIRFLOW__API_AUTH__JWT_SECRET"]
+
+    assert len({one[name] for name in names}) == 3
+    assert [one[name] for name in names] == [same[name] for name in names]
+    assert not {one[name] for name in names} & {other[name] for name in names}
+    assert "a secret" not in one.values()
+
+
+def test_what_the_environment_sets_for_airflow_wins(where: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__PARALLELISM", "32")
+    monkeypatch.setenv("AIRFLOW_HOME", "/somewhere/else")
+
+    found = service_environment(where, _settings())
+    assert found["AIRFLOW__CORE__PARALLELISM"] == "32"
+    assert found["AIRFLOW_HOME"] == str(where.airflow_home)
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("0.0.0.0", "http://127.0.0.1:5000"),
+        ("10.1.2.3", "http://10.1.2.3:5000"),
+        ("::1", "http://[::1]:5000"),
+    ],
+)
+def test_a_service_is_reached_where_it_listens(host: str, url: str) -> None:
+    assert local_url(_settings(host=host), 5000) == url
+
+
+def test_the_supervisor_understands_odd_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = Paths(tmp_path / "a home % with 'quotes")
+    monkeypatch.setattr(sys, "executable", "/odd %x/it's/python")
+    text = Supervisor(where)._configuration([Service("api", [], lambda *_: None)])
+    written = configparser.RawConfigParser()
+    written.read_string(text)
+
+    command = written["program:api"]["command"].replace("%%", "%")
+    assert shlex.split(command) == ["/odd %x/it's/python", "-m", "local.service", "api"]
+    assert written["supervisord"]["pidfile"].replace("%%", "%") == str(where.run / "supervisord.pid")
+
+
+def test_a_long_path_does_not_break_the_socket(tmp_path: Path) -> None:
+    where = Paths(tmp_path / ("x" * 100))
+    socket = Supervisor(where)._socket()
+
+    assert len(str(socket)) < 90
+    assert stat.S_IMODE(socket.parent.stat().st_mode) == 0o700
+    socket.parent.rmdir()
+
+
+def test_every_role_has_a_command_except_the_embedded_database() -> None:
+    assert [name for name, service in all_services().items() if not service.command] == ["postgres"]
+
+
+def test_each_placeholder_gets_a_secret_of_its_own() -> None:
+    filled = new_env.fill_in("# <secret>\nA=<secret>\nB=<secret>\n#C=x\n")
+    heading, first, second, comment = filled.splitlines()
+
+    assert (heading, comment) == ("# <secret>", "#C=x")
+    assert first[:2] == "A="
+    assert second[:2] == "B="
+    assert len(first) > 40
+    assert first[2:] != second[2:]
