@@ -1,7 +1,7 @@
 """Where a figure in a mart comes from: the lines of the files that were handed in.
 
-The seed `mart_sources` of the dbt project says, for each mart and column, which staging rows a mart row is
-made of; staging rows keep upload and line.
+The seed `mart_sources` of the dbt project says, for each mart and column, which rows of staging (or of a
+relation with what staging lacks) a mart row is made of; these keep upload and line.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def _read_sources(connection: Connection, mart: str, column: str) -> list[_Sourc
         found = connection.execute(
             """
             select column_name, dataset, match, source_columns,
-                   coalesce(to_jsonb(mart_sources) ->> 'relation', 'staging.stg_' || dataset) as relation
+                   coalesce(nullif(relation, ''), 'staging.stg_' || dataset) as relation
             from staging.mart_sources
             where mart = %s and column_name in (%s, '*')
             order by dataset, match

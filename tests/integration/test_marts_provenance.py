@@ -26,20 +26,24 @@ create table staging.stg_academic_history (
 create table staging.stg_students (
     school_id text, student_id text, born_on date, _upload_id uuid, _line bigint
 );
+create schema core;
+create view core.fct_years as select *, '2023/2024' as school_year from staging.stg_academic_history;
 create table marts.mart_terms (
     school_id text, student_id text, class_name text, term integer, mean_score numeric, age integer,
     remark text,
     unique nulls not distinct (school_id, student_id, class_name, term)
 );
 create table staging.mart_sources (
-    mart text, column_name text, dataset text, match text, source_columns text
+    mart text, column_name text, dataset text, relation text, match text, source_columns text
 );
 insert into staging.mart_sources values
-    ('mart_terms', '*', 'academic_history', 'school_id,student_id,class_name=class,term',
+    ('mart_terms', '*', 'academic_history', null, 'school_id,student_id,class_name=class,term',
      'total_score,version'),
-    ('mart_terms', 'age', 'academic_history', 'school_id,student_id,class_name=class,term', 'term'),
-    ('mart_terms', 'age', 'students', 'school_id=school_id, student_id=student_id', 'born_on'),
-    ('mart_terms', 'remark', 'academic_history', 'school_id,gone', 'term');
+    ('mart_terms', 'age', 'academic_history', null, 'school_id,student_id,class_name=class,term', 'term'),
+    ('mart_terms', 'age', 'students', '', 'school_id=school_id, student_id=student_id', 'born_on'),
+    ('mart_terms', 'term', 'academic_history', 'core.fct_years', 'school_id,student_id,class_name=class,term',
+     'school_year'),
+    ('mart_terms', 'remark', 'academic_history', null, 'school_id,gone', 'term');
 insert into marts.mart_terms values
     ('north', '001', 'SSS1', 1, 62.5, 15, ''), ('north', '001', null, 1, 40, 15, ''),
     ('north', '002', 'SSS1', 1, 10, 16, '');
@@ -115,6 +119,13 @@ def test_what_is_said_of_a_column_wins_over_what_is_said_of_the_row(marts: Conne
         ("students", 7),
     ]
     assert found.to_dict()["lines"][3]["values"] == {"born_on": "2010-02-28"}
+
+
+def test_a_relation_may_stand_for_staging(marts: Connection) -> None:
+    found = provenance(marts, "mart_terms", KEY, "term")
+    assert [(line.line, line.values) for line in found.lines] == [
+        (line, {"school_year": "2023/2024"}) for line in (9, 10, 2)
+    ]
 
 
 def test_null_in_a_key_matches_null(marts: Connection) -> None:

@@ -26,6 +26,16 @@ open_store(sys.argv[1]).put("a/b.csv", chunks())
 """
 
 
+_LARGE_WRITER = """
+import resource, sys
+from elt.store import open_store
+store = open_store(sys.argv[1])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+store.put("big", (bytes([n]) * (1 << 20) for n in range(200)))
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> FolderStore:
     return FolderStore(tmp_path / "store")
@@ -57,6 +67,17 @@ def test_a_killed_writer_leaves_no_object_and_its_file_is_swept(folder: FolderSt
     assert len(_leftovers(folder)) == 1
     assert folder.sweep() == 1
     assert _leftovers(folder) == []
+
+
+def test_a_large_object_takes_little_memory(folder: FolderStore) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", _LARGE_WRITER, folder.root.as_uri()],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert folder.stat("big").size == 200 << 20
+    assert int(result.stdout) < 20, "megabytes"
 
 
 def test_a_file_just_made_is_not_swept(folder: FolderStore) -> None:
