@@ -1,4 +1,7 @@
-"""The whole platform, started once by `./start.sh demo` in a folder of its own, for all end-to-end tests."""
+"""The whole platform, started once by `./start.sh demo` in a folder of its own, for all end-to-end tests.
+
+Whole marts are compared with the answer key, so a test that changes data starts a platform of its own.
+"""
 
 from __future__ import annotations
 
