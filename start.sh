@@ -50,9 +50,11 @@ find_python() {
 step() {
   local title=$1 job seconds=0 reason
   shift
-  "$@" >>"$setup_log" 2>&1 &
+  set -m # in a process group of its own, so that Ctrl-C ends all of it
+  "$@" </dev/null >>"$setup_log" 2>&1 &
   job=$!
-  trap 'kill "$job" 2>/dev/null; exit 130' INT TERM
+  set +m
+  trap 'kill -- "-$job" 2>/dev/null; exit 130' INT TERM
   printf '%s …' "$title"
   while kill -0 "$job" 2>/dev/null; do
     sleep 0.5
@@ -96,7 +98,9 @@ setup() { # runtime | dev
   if [[ -x $venv/bin/python && $(cat "$venv/laurel-$kind.stamp" 2>/dev/null) == "$stamp" ]] && "$venv/bin/python" -c ''; then
     return
   fi
-  mkdir -p "$root/logs" && : >>"$setup_log" || die "cannot write in $root. Use a folder of your own."
+  if ! { mkdir -p "$root/logs" && : >>"$setup_log"; } 2>/dev/null; then
+    die "cannot write in $root. Use a folder of your own."
+  fi
   if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
     python=$(find_python)
     step "Making .venv" "$python" -m venv --clear "$venv"
