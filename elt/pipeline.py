@@ -72,7 +72,9 @@ def begin(settings: Settings, *, trigger: str, airflow_run: str | None = None, f
     Raises:
         TransientError: database or store is away.
     """
-    pending = discover(settings, open_store(settings.resolved_store_url))
+    store = open_store(settings.resolved_store_url)
+    store.sweep()
+    pending = discover(settings, store)
     with connect(settings.database_url.get_secret_value()) as connection:
         unbuilt = ledger.count_unbuilt_loads(connection)
         is_idle = not (pending or unbuilt or full)
@@ -139,7 +141,7 @@ def publish(
         waiting = ledger.next_waiting_upload(connection)
     if waiting is not None:
         # Arrived after discover had looked: an event is a hint that may have been spent on this very run.
-        announce_upload(settings, waiting)
+        announce_upload(settings, waiting, wait=True)
     return list(published)
 
 
