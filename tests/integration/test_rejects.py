@@ -29,7 +29,7 @@ def test_the_uploaders_columns_come_first_as_they_were_sent(sender):
 
     header, row = _rejects(sender, upload_id)
     assert header == [
-        *["Student ID", "Grade Level", "Subject", "Term", "Test Score", "Exam Score", "total SCORE", "Remark"],
+        "Student ID", "Grade Level", "Subject", "Term", "Test Score", "Exam Score", "total SCORE", "Remark",
         "line", "column", "rule", "hint",
     ]  # fmt: skip
     assert row[:8] == ["=1+1", "JSS7", 'Maths, "new"', "First Term", "-1", "040", " 39 ", "two\nlines"]
