@@ -36,6 +36,9 @@ DEFAULT_MAX_LENGTH = 1000
 REJECTS_COLUMNS = ("line", "column", "rule", "hint")
 """What `rejects.csv` adds behind the uploader's own columns."""
 
+# The one written in C reads our contracts in a tenth of the time.
+_LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _COMPARABLE: tuple[FieldType, ...] = ("integer", "number", "date", "year")
 
@@ -246,7 +249,7 @@ def read_contract(path: Path) -> Contract:
         ContractError: names the file and the key that is wrong.
     """
     try:
-        contract = parse_contract(yaml.safe_load(path.read_text("utf-8")))
+        contract = parse_contract(yaml.load(path.read_text("utf-8"), _LOADER))  # noqa: S506 - a safe one
     except yaml.YAMLError as error:
         raise ContractError(f"{path.name}: {error}") from error
     except ContractError as error:

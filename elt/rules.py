@@ -97,7 +97,7 @@ def checks_of(field: Field, text: pl.Expr, value: pl.Expr) -> Iterator[Check]:
     if field.type == "number":
         odd = (value == 0) | (text.str.len_bytes() > _MOST_DIGITS)
         plain = text.str.contains(_NUMBER_FORM) & (text.str.len_bytes() <= _MOST_DIGITS)
-        yield check("type", odd & ~plain, odd)
+        yield check("type", value.is_not_null() & odd & ~plain, odd)
     if limits.minimum is not None:
         yield check("minimum", value < limits.minimum)
     if limits.maximum is not None:

@@ -123,8 +123,10 @@ class _Plan:
             texts = texts.with_columns(table.select(pl.col(self._rewritten).dt.to_string("%Y-%m-%d")))
         if not suspected:
             return CheckedBlock(texts, _issues_of_faults(block), block.read, block.faults.height)
-        masks = [table.select(check.broken.fill_null(value=False)).to_series() for check in suspected]
-        return _sort_out(block, texts, suspected, masks)
+        masks = table.select(
+            check.broken.fill_null(value=False).alias(str(index)) for index, check in enumerate(suspected)
+        )
+        return _sort_out(block, texts, suspected, masks.get_columns())
 
 
 def _sort_out(block: Block, texts: pl.DataFrame, checks: list[Check], masks: list[pl.Series]) -> CheckedBlock:
@@ -132,29 +134,23 @@ def _sort_out(block: Block, texts: pl.DataFrame, checks: list[Check], masks: lis
     for check, mask in zip(checks, masks, strict=True):
         if check.severity == "error":
             is_rejected |= mask
-    issues = [_issues_of_faults(block)]
+    found: dict[str, list[int | str | None]] = {name: [] for name in ISSUES_SCHEMA}
     for check, mask in zip(checks, masks, strict=True):
         # A finding about a row that is not loaded anyway would only distract.
-        found = mask if check.severity == "error" else mask & ~is_rejected
-        if found.any():
-            issues.append(_issues(block.frame["_line"].filter(found), check))
+        lines = block.frame["_line"].filter(mask if check.severity == "error" else mask & ~is_rejected)
+        found["line"] += lines.to_list()
+        for name, value in (
+            ("column_name", check.column),
+            ("rule", check.rule),
+            ("severity", check.severity),
+        ):
+            found[name] += [value] * lines.len()
+    issues = _issues_of_faults(block).vstack(pl.DataFrame(found, schema=ISSUES_SCHEMA))
     return CheckedBlock(
         texts.filter(~is_rejected),
-        pl.concat(issues).unique(maintain_order=True).sort("line", maintain_order=True),
+        issues.sort("line", maintain_order=True),
         block.read,
         block.faults.height + int(is_rejected.sum()),
-    )
-
-
-def _issues(lines: pl.Series, check: Check) -> pl.DataFrame:
-    return (
-        lines.alias("line")
-        .to_frame()
-        .with_columns(
-            pl.lit(check.column, pl.String).alias("column_name"),
-            pl.lit(check.rule).alias("rule"),
-            pl.lit(check.severity).alias("severity"),
-        )
     )
 
 
