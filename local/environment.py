@@ -159,7 +159,8 @@ def service_environment(where: Paths, settings: Settings) -> dict[str, str]:
         # Services find dbt and the rest beside their own Python, also where no one has activated it.
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
     }
-    return {**airflow_environment(where, settings), **os.environ, **ours}
+    airflow = airflow_environment(where, settings) if settings.airflow_database_url else {}
+    return {**airflow, **os.environ, **ours}
 
 
 def airflow_environment(where: Paths, settings: Settings) -> dict[str, str]:
@@ -168,9 +169,7 @@ def airflow_environment(where: Paths, settings: Settings) -> dict[str, str]:
     Raises:
         ConfigurationError: no database was named for Airflow.
     """
-    if settings.airflow_database_url is None:
-        raise ConfigurationError("LAUREL_AIRFLOW_DATABASE_URL is not set (see .env.example).")
-    scheme, _, rest = settings.airflow_database_url.get_secret_value().partition("://")
+    scheme, _, rest = airflow_database_url(settings).partition("://")
     url = settings.resolved_airflow_url
     values = {
         "CORE__EXECUTOR": "LocalExecutor",
@@ -198,6 +197,17 @@ def airflow_environment(where: Paths, settings: Settings) -> dict[str, str]:
         "USAGE_DATA_COLLECTION__ENABLED": "False",
     }
     return {f"AIRFLOW__{name}": value for name, value in values.items()}
+
+
+def airflow_database_url(settings: Settings) -> str:
+    """The address of Airflow's database.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    if settings.airflow_database_url is None:
+        raise ConfigurationError("LAUREL_AIRFLOW_DATABASE_URL is not set (see .env.example).")
+    return settings.airflow_database_url.get_secret_value()
 
 
 def load_platform_settings(where: Paths) -> Settings:

@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from elt.errors import ConfigurationError, LaurelError
 from elt.settings import Settings
 from local import leftovers, ports, preparation
-from local.environment import Paths, is_embedded, load_platform_settings, paths, service_environment
+from local.environment import (
+    Paths,
+    airflow_database_url,
+    is_embedded,
+    load_platform_settings,
+    paths,
+    service_environment,
+)
 from local.services import AIRFLOW_API, API, DAG_PROCESSOR, POSTGRES, SCHEDULER, Service, platform_services
 from local.supervisor import ProcessState, Supervisor
 
@@ -121,6 +128,7 @@ class Platform:
         leftovers.end(leftovers.find(self.where))
         preparation.require_room(self.where.home)
         settings = load_platform_settings(self.where)
+        airflow_database_url(settings)
         ports.require_free(settings.host, settings.port, "LAUREL_PORT", "the API")
         ports.require_free(settings.host, settings.airflow_port, "LAUREL_AIRFLOW_PORT", "Airflow")
         if is_embedded():

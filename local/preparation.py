@@ -19,6 +19,7 @@ from elt.settings import Settings
 from local import ports, postgres
 from local.environment import (
     Paths,
+    airflow_database_url,
     embedded_passwords,
     move_postgres_port,
     read_embedded,
@@ -45,12 +46,12 @@ def require_room(folder: Path) -> None:
 
 
 def explain(error: OSError, folder: Path) -> LaurelError:
-    """What an error of the file system means for the person who started the platform."""
+    """What an error of the system means for the person who started the platform."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull(f"No room left where {folder} lies. Free some, then start again.")
-    return ConfigurationError(
-        f"{error.strerror}: {error.filename or folder}. LAUREL_HOME must be a folder of yours."
-    )
+    if error.filename:
+        return ConfigurationError(f"{error.strerror}: {error.filename}. LAUREL_HOME must be a folder of yours.")
+    return LaurelError(f"The platform could not be started: {error}")
 
 
 def make_cluster(where: Paths, say: Say) -> None:
@@ -79,12 +80,14 @@ def make_databases(where: Paths) -> None:
 
 
 def migrate_databases(where: Paths, settings: Settings, say: Say) -> None:
-    """Bring both databases to what this version of the code expects.
+    """Bring `elt`, and Airflow's database where one is set, to what this version of the code expects.
 
     Raises:
         LaurelError: Airflow's migration failed; names its log.
     """
     migrate(settings.database_url.get_secret_value())
+    if settings.airflow_database_url is None:
+        return
     stamp = where.run / "airflow-database.json"
     if _read_stamp(stamp) == _airflow_state(settings):
         return
@@ -107,12 +110,8 @@ def migrate_databases(where: Paths, settings: Settings, say: Say) -> None:
 
 def _airflow_state(settings: Settings) -> dict[str, str | None]:
     """Airflow's version, and the revision of the tables in its database (None: there are none)."""
-    if settings.airflow_database_url is None:
-        raise ConfigurationError("LAUREL_AIRFLOW_DATABASE_URL is not set (see .env.example).")
     try:
-        with psycopg.connect(
-            settings.airflow_database_url.get_secret_value(), connect_timeout=5
-        ) as connection:
+        with psycopg.connect(airflow_database_url(settings), connect_timeout=5) as connection:
             table = connection.execute("select to_regclass('alembic_version')").fetchone()
             revision = (
                 table

@@ -14,7 +14,15 @@ import psutil
 from elt.errors import LaurelError
 from elt.settings import Settings, load_settings
 from local import leftovers, postgres
-from local.environment import PLATFORM_MARK, SERVICE_MARK, Paths, paths, read_embedded, service_environment
+from local.environment import (
+    PLATFORM_MARK,
+    SERVICE_MARK,
+    Paths,
+    airflow_database_url,
+    paths,
+    read_embedded,
+    service_environment,
+)
 from local.services import AIRFLOW_API, POSTGRES, all_services
 
 
@@ -31,6 +39,8 @@ def run(name: str) -> None:
         # Workers without their scheduler ignore a request to end; only the database deserves the wait.
         patience = 30 if name == POSTGRES else 1
         leftovers.end(leftovers.find(where, name), patience_seconds=patience)
+    if name.startswith("airflow-"):
+        airflow_database_url(settings)
     environment = {**service_environment(where, settings), SERVICE_MARK: name}
     os.chdir(where.home)
     if name == POSTGRES:
