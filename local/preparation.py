@@ -50,7 +50,9 @@ def explain(error: OSError, folder: Path) -> LaurelError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull(f"No room left where {folder} lies. Free some, then start again.")
     if error.filename:
-        return ConfigurationError(f"{error.strerror}: {error.filename}. LAUREL_HOME must be a folder of yours.")
+        return ConfigurationError(
+            f"{error.strerror}: {error.filename}. LAUREL_HOME must be a folder of yours."
+        )
     return LaurelError(f"The platform could not be started: {error}")
 
 
