@@ -1,0 +1,258 @@
+"""Finding what waits: events the database does not know, files dropped into the store, killed loaders."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from uuid6 import uuid7
+
+from elt.claims import claim_family
+from elt.discover import adopt_recent_events, discover
+from elt.errors import DatabaseUnavailable
+from elt.lifecycle import withdraw_upload
+from elt.warehouse import connect
+
+
+def _discover(sender):
+    return [(item.upload_id, item.version) for item in discover(sender.settings, sender.store)]
+
+
+def _forget(sender):
+    """Lose all the database knows about uploads, as when the store was ahead of it."""
+    sender.connection.execute(
+        "truncate ops.uploads, ops.upload_versions, ops.events, ops.inbox_objects, ops.idempotency_keys, "
+        "ops.loads, ops.row_issues, ops.fixed_lines, raw.academic_history, raw.academic_history__changed"
+    )
+
+
+def test_what_is_stored_waits_oldest_first(sender, history):
+    first, second = (sender.send(history([number])).upload_id for number in range(2))
+    sender.hand_in(history([3]))
+
+    assert _discover(sender) == [(first, 1), (second, 1)]
+
+
+def test_nothing_waits_when_all_is_loaded(sender, history):
+    sender.hand_in(history([1]))
+
+    assert _discover(sender) == []
+
+
+def test_events_that_the_database_does_not_know_are_adopted_once(sender, history):
+    accepted = sender.send(history([1]), title="kept", idempotency_key="abc").upload_id
+    gone = sender.send(history([2])).upload_id
+    withdraw_upload(sender.connection, sender.store, gone, sender.researcher)
+    _forget(sender)
+
+    assert _discover(sender) == [(accepted, 1)]
+    assert sender.upload(accepted).title == "kept"
+    assert sender.upload(gone).status == "withdrawn"
+    assert sender.send(history([1]), title="kept", idempotency_key="abc").upload_id == accepted
+    assert adopt_recent_events(sender.connection, sender.store) == 0
+
+
+def test_an_upload_whose_answer_was_lost_is_adopted(sender, history, monkeypatch):
+    from elt import lifecycle
+
+    def away(*_):
+        raise DatabaseUnavailable("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(lifecycle, "adopt_event", away)
+        with pytest.raises(DatabaseUnavailable):
+            sender.send(history([1, 2]))
+
+    [(upload_id, version)] = _discover(sender)
+    assert sender.load(upload_id, version).counts.loaded == 2
+
+
+def test_an_adopted_upload_that_its_sender_has_sent_again_since_is_withdrawn(sender, monkeypatch):
+    """Otherwise the rows of a dataset without a key would count twice."""
+    from elt import lifecycle
+
+    content = (
+        "gender,race/ethnicity,parental level of education,lunch,test preparation course,"
+        "math score,reading score,writing score\nfemale,group B,high school,standard,none,50,70,70\n"
+    )
+
+    def away(*_):
+        raise DatabaseUnavailable("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(lifecycle, "adopt_event", away)
+        with pytest.raises(DatabaseUnavailable):
+            sender.send(content, "student_performance")
+    again = sender.send(content, "student_performance").upload_id
+
+    assert _discover(sender) == [(again, 1)]
+    _forget(sender)
+    assert _discover(sender) == [(again, 1)]
+
+
+def test_only_recent_events_are_looked_at(sender, history, monkeypatch):
+    sender.send(history([1]))
+    long_ago = uuid7().int - (int(timedelta(days=9).total_seconds() * 1000) << 80)
+    day = datetime.now(UTC) - timedelta(days=9)
+    old = f"events/{day:%Y-%m-%d}/{UUID(int=long_ago)}.json"
+    sender.store.put(old, [b"{}"])
+    opened = []
+    monkeypatch.setattr(
+        sender.store, "open", lambda key, original=sender.store.open: opened.append(key) or original(key)
+    )
+    adopt_recent_events(sender.connection, sender.store)
+
+    assert opened == []
+
+
+def test_an_object_that_is_no_event_stops_nobody(sender, history):
+    today = datetime.now(UTC)
+    sender.store.put(f"events/{today:%Y-%m-%d}/{UUID(int=uuid7().int)}.json", [b"not json"])
+    sender.store.put(f"events/{today:%Y-%m-%d}/readme.txt", [b"hello"])
+    upload_id = sender.send(history([1])).upload_id
+    _forget(sender)
+
+    assert _discover(sender) == [(upload_id, 1)]
+
+
+def test_an_event_about_an_unknown_upload_stops_nobody(sender, history):
+    upload_id = sender.send(history([1])).upload_id
+    event = {
+        "format": 1, "event_id": str(UUID(int=uuid7().int)), "kind": "withdrawn", "principal": "key:1",
+        "upload_id": str(UUID(int=uuid7().int)), "occurred_at": "2026-11-20T10:00:00+00:00", "body": {},
+    }  # fmt: skip
+    sender.store.put(
+        f"events/{datetime.now(UTC):%Y-%m-%d}/{event['event_id']}.json", [json.dumps(event).encode()]
+    )
+
+    assert _discover(sender) == [(upload_id, 1)]
+
+
+def test_more_than_a_page_of_events_is_adopted(sender, history):
+    first = sender.send(history([1])).upload_id
+    [event] = sender.connection.execute("select * from ops.events").fetchall()
+    for number in range(1100):
+        event_id, upload_id = UUID(int=uuid7().int), UUID(int=uuid7().int)
+        body = {
+            **event["body"],
+            "object": {**event["body"]["object"], "key": f"uploads/{number}", "sha256": str(number)},
+        }
+        document = {
+            "format": 1, "event_id": str(event_id), "kind": "accepted", "principal": "key:1",
+            "upload_id": str(upload_id), "occurred_at": event["occurred_at"].isoformat(), "body": body,
+        }  # fmt: skip
+        sender.store.put(
+            f"events/{datetime.now(UTC):%Y-%m-%d}/{event_id}.json", [json.dumps(document).encode()]
+        )
+
+    found = _discover(sender)
+    assert len(found) == 1101
+    assert (first, 1) in found
+
+
+def test_a_version_left_by_a_killed_loader_waits_again_but_not_one_that_is_being_loaded(sender, history):
+    left, busy = (sender.send(history([number])).upload_id for number in range(2))
+    sender.connection.execute("update ops.upload_versions set status = 'loading'")
+
+    with (
+        connect(sender.settings.database_url.get_secret_value()) as loader,
+        claim_family(loader, busy) as is_mine,
+    ):
+        assert is_mine
+        assert _discover(sender) == [(left, 1)]
+    assert _discover(sender) == [(left, 1), (busy, 1)]
+
+
+@pytest.mark.parametrize(
+    "key", ["academic_history/x.csv", "2026/academic_history_data.csv", "drop/Scores.CSV"]
+)
+def test_a_file_dropped_into_the_store_becomes_an_upload(sender, history, key):
+    sender.store.put(key, [history([1, 2]).encode()])
+
+    [(upload_id, version)] = _discover(sender)
+    assert sender.load(upload_id, version).counts.loaded == 2
+    upload = sender.upload(upload_id)
+    assert (upload.uploader, upload.origin, upload.dataset) == ("inbox", "inbox", "academic_history")
+    assert upload.current.filename == key.rpartition("/")[2]
+    assert sender.store.exists(key)
+    assert _discover(sender) == []
+
+
+def test_the_same_name_with_other_bytes_is_a_new_version(sender, history):
+    sender.store.put("drop/history.csv", [history([1]).encode()])
+    [(upload_id, _)] = _discover(sender)
+    sender.load(upload_id)
+    sender.store.put("drop/history.csv", [history([1, 2]).encode()], replace=True)
+
+    assert _discover(sender) == [(upload_id, 2)]
+
+
+def test_the_same_bytes_under_another_name_are_one_upload_that_only_the_first_name_replaces(sender, history):
+    sender.store.put("a/history.csv", [history([1]).encode()])
+    [(first, _)] = _discover(sender)
+    sender.load(first)
+    sender.store.put("b/history.csv", [history([1]).encode()])
+    assert _discover(sender) == []
+
+    sender.store.put("b/history.csv", [history([2]).encode()], replace=True)
+    [(second, version)] = _discover(sender)
+    assert second != first
+    assert version == 1
+
+
+def test_a_file_of_no_known_dataset_is_reported_once(sender):
+    sender.store.put("notes/shopping.csv", [b"item,price\nmilk,2\n"])
+
+    assert _discover(sender) == []
+    [row] = sender.connection.execute("select * from ops.inbox_objects").fetchall()
+    assert row["object_key"] == "notes/shopping.csv"
+    assert "folder of the dataset's name" in row["reason"]
+    assert _discover(sender) == []
+    assert len(sender.connection.execute("select * from ops.inbox_objects").fetchall()) == 1
+
+
+def test_a_broken_file_in_a_datasets_folder_is_an_upload_that_is_rejected(sender):
+    sender.store.put("students/broken.csv", [b"PK\x03\x04"])
+
+    [(upload_id, _)] = _discover(sender)
+    assert sender.load(upload_id).status == "rejected"
+
+
+def test_what_laurel_itself_wrote_is_no_inbox(sender):
+    for key in ("marts/mart_risk.csv", "uploads/2026-01-01/x.csv", "models/a.csv", "events/b.csv"):
+        sender.store.put(key, [b"a\n1\n"])
+
+    assert _discover(sender) == []
+    assert sender.connection.execute("select * from ops.inbox_objects").fetchall() == []
+
+
+def test_files_around_our_own_folders_are_found(sender, history):
+    for number, key in enumerate(
+        ("aaa.csv", "eventsx/a.csv", "marts2.csv", "nnn/b.csv", "uploadsx.csv", "zzz/z.csv")
+    ):
+        sender.store.put(key, [history([number]).encode()])
+    sender.send(history([99]))
+
+    assert len(_discover(sender)) == 7
+
+
+def test_a_dropped_file_that_is_still_growing_waits(sender, history, monkeypatch):
+    sender.store.put("drop/history.csv", [history([1]).encode()])
+    path = sender.store.root / "drop" / "history.csv"
+    put = sender.store.put
+
+    def put_while_it_grows(key, chunks, **options):
+        stored = put(key, chunks, **options)
+        with path.open("ab") as file:
+            file.write(b"STU00002,JSS1,Mathematics,First Term,20,40,60\n")
+        return stored
+
+    with monkeypatch.context() as patched:
+        patched.setattr("elt.store_folder.FolderStore.put", lambda _, *a, **o: put_while_it_grows(*a, **o))
+        assert _discover(sender) == []
+    assert list(sender.store.list("uploads/")) == []
+
+    [(upload_id, _)] = _discover(sender)
+    assert sender.load(upload_id).counts.loaded == 2
