@@ -101,7 +101,7 @@ def problem(
 
 def problem_kind(error_class: type[LaurelError]) -> str:
     """The stable name of a kind of problem: `UploadRejected` → `urn:laurel:problem:upload-rejected`."""
-    words = re.findall(r"[A-Z][a-z]+", error_class.__name__)
+    words = re.findall(r"[A-Z][a-z]*", error_class.__name__)
     return "urn:laurel:problem:" + "-".join(word.lower() for word in words)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from elt.errors import Issue, UploadRejected
 
 HEAD_BYTES = 512
@@ -41,15 +43,21 @@ _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
     (b"\x7fELF", "a program", _NOT_A_TABLE),
     (b"MZ\x90\x00", "a program", _NOT_A_TABLE),
 )
+_LINE_END = re.compile(rb"[\r\n]")
+_JSON = re.compile(rb'\s*(?:\{\s*"|\[\s*[\[{])')
 _FILLED_FROM = 64  # fewer NUL bytes are no failed copy; the reader says what is wrong with them
 _MARKUP = (b"<!doctype html", b"<html", b"<?xml")
+
+
+class NotACsv(UploadRejected):
+    """The file is of another kind. There is nothing in it to check."""
 
 
 def check_head(head: bytes) -> None:
     """Refuse a file by its first bytes (up to HEAD_BYTES); anything else is left to the reader.
 
     Raises:
-        UploadRejected: it is empty, or of a kind that is certainly no CSV; says what to do.
+        NotACsv: it is empty, or of a kind that is certainly no CSV; says what to do.
     """
     if not head:
         _refuse("empty_file", "The file is empty.", _NOT_A_TABLE)
@@ -58,13 +66,17 @@ def check_head(head: bytes) -> None:
             _refuse("file_type", f"The file is {kind}, not a CSV.", advice)
     if head.lstrip().lower().startswith(_MARKUP):
         _refuse("file_type", "The file is a web page or XML, not a CSV.", _NOT_A_TABLE)
+    if _JSON.match(head):
+        _refuse("file_type", "The file is JSON, not a CSV.", "Export the table as CSV UTF-8.")
     if len(head) >= _FILLED_FROM and not head.strip(b"\x00"):
         _refuse(
             "file_type",
             "The file is filled with zero bytes, as after a failed copy.",
             "Export or copy it again.",
         )
+    if len(head) < HEAD_BYTES and not _LINE_END.search(head):
+        _refuse("no_rows", "The file is a single line, which would be a header without rows.", _NOT_A_TABLE)
 
 
 def _refuse(rule: str, finding: str, advice: str) -> None:
-    raise UploadRejected(f"{finding} {advice}", [Issue(rule=rule, hint=advice)])
+    raise NotACsv(f"{finding} {advice}", [Issue(rule=rule, hint=advice)])

@@ -211,9 +211,17 @@ def _file_bodies() -> dict[str, Any]:
 
     What is said about the file is documented once, in the query, though it may be fields of the form as well.
     """
-    file = {"type": "string", "format": "binary", "minLength": 1}
-    form = {"type": "object", "properties": {"file": file}, "required": ["file"]}
-    return {"multipart/form-data": {"schema": form}, "text/csv": {"schema": file}}
+    file = {"type": "string", "contentMediaType": "text/csv", "pattern": "[\\r\\n]"}
+    form = {
+        "type": "object",
+        "properties": {"file": file},
+        "required": ["file"],
+        "additionalProperties": False,
+    }
+    return {
+        "multipart/form-data": {"schema": form, "encoding": {"file": {"contentType": "text/csv"}}},
+        "text/csv": {"schema": file},
+    }
 
 
 def _responses(app: Flask, rule: Rule, declared: Operation, models: _Models) -> dict[str, Any]:

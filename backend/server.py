@@ -28,6 +28,7 @@ graceful_timeout = 30
 keepalive = 15
 # A slow disk must not look like a dead worker.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
+limit_request_line = 8190  # what is said about a raw file stands in the address
 control_socket_disable = True
 
 

@@ -10,6 +10,7 @@ from flask import Blueprint, Response, request
 from backend.access import allow
 from backend.bodies import BLOCK_BYTES, open_submission
 from backend.errors import InvalidRequest
+from backend.filetypes import NotACsv
 from backend.operations import Answer, Model, operation, parse_fields
 from backend.schemas.datasets import (
     CheckCounts,
@@ -29,8 +30,6 @@ from elt.generate import template_csv
 from elt.propose import propose_contract
 
 datasets = Blueprint("datasets", __name__)
-
-_NOT_ARRIVED = (DigestMismatch, TooLarge, TruncatedUpload)  # these are about the request, not about the file
 
 
 @datasets.get("/datasets")
@@ -76,10 +75,8 @@ def propose() -> ProposedContract:
     stem = PurePosixPath(sample.filename or "dataset.csv").stem
     try:
         contract = propose_contract(sample.stream, sample.said.name or stem, sample.said.read_options())
-    except _NOT_ARRIVED:
-        raise
     except UploadRejected as error:
-        sample.finish()
+        sample.explain(error)
         return ProposedContract(contract=None, reason=error.detail, issues=_issues(error))
     sample.finish()
     return ProposedContract(contract=contract)
@@ -99,10 +96,8 @@ def check(name: str) -> CheckReport:
     sample = _Sample(CheckQuery)
     try:
         report = check_file(contract, sample.stream, sample.said.read_options())
-    except _NOT_ARRIVED:
-        raise
     except UploadRejected as error:
-        sample.finish()
+        sample.explain(error)
         return CheckReport(
             dataset=name,
             would_load=False,
@@ -123,6 +118,16 @@ class _Sample(Generic[Model]):
         self.said = parse_fields(model, self._known)
         self.filename = self._submission.filename or request.args.get("filename")
         self.stream = BlockReader(self._submission.blocks())
+
+    def explain(self, error: UploadRejected) -> None:
+        """Return if the error is about a file that came whole and can be told of in an answer.
+
+        Raises:
+            UploadRejected: there is no CSV, or not all of it.
+        """
+        if isinstance(error, DigestMismatch | NotACsv | TooLarge | TruncatedUpload):
+            raise error
+        self.finish()
 
     def finish(self) -> None:
         """Read what is left, to be sure that it was whole and that nothing was said too late.

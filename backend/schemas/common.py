@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 # Text that PostgreSQL can keep: it has no NUL.
 _NO_NUL = r"^[^\x00]*$"
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_NO_NUL)]
-Text = Annotated[str, StringConstraints(max_length=4000, pattern=_NO_NUL)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_NO_NUL)]
+Text = Annotated[str, StringConstraints(max_length=500, pattern=_NO_NUL)]
 Uuid = Annotated[
     str,
     StringConstraints(

@@ -65,10 +65,16 @@ def test_a_check_says_what_would_become_of_a_file_and_stores_nothing(
 
 
 def test_a_check_of_what_cannot_be_read_says_why(researcher: FlaskClient) -> None:
-    report = researcher.post(f"{BASE}/datasets/students/check", data=b"%PDF-1.7 and so on").json
+    report = researcher.post(f"{BASE}/datasets/students/check", data=b"a,b;c\n1,2;3\n").json
     assert report["would_load"] is False
-    assert "PDF" in report["reason"]
+    assert "delimiter" in report["reason"]
     assert report["counts"]["read"] == 0
+
+
+def test_a_check_of_another_kind_of_file_is_refused(researcher: FlaskClient) -> None:
+    answer = researcher.post(f"{BASE}/datasets/students/check", data=b"%PDF-1.7 and so on")
+    assert answer.status_code == 422
+    assert "PDF" in answer.json["detail"]
 
 
 def test_a_check_heeds_no_field_behind_the_file_in_silence(researcher: FlaskClient) -> None:
@@ -77,7 +83,9 @@ def test_a_check_heeds_no_field_behind_the_file_in_silence(researcher: FlaskClie
         b'--b\r\nContent-Disposition: form-data; name="encoding"\r\n\r\ncp1252\r\n--b--\r\n'
     )
     answer = researcher.post(
-        f"{BASE}/datasets/student_performance/check", data=body, content_type="multipart/form-data; boundary=b"
+        f"{BASE}/datasets/student_performance/check",
+        data=body,
+        content_type="multipart/form-data; boundary=b",
     )
     assert answer.status_code == 422
     assert "encoding" in answer.json["detail"]

@@ -107,13 +107,13 @@ def test_both_headers_give_the_digest_in_hexadecimal() -> None:
     assert (announced.content, announced.file) == (digest.hexdigest(), digest.hexdigest())
 
 
-@pytest.mark.parametrize("head", [b"a,b\n1,2\n", b"PK,price\n", b"\xff\xfea\0,\0", b"BM,MZ\n", b"\0\0"])
+@pytest.mark.parametrize("head", [b"a,b\n1,2\n", b"PK,price\n", b"\xff\xfea\0\n\0", b"BM,MZ\n", b"\0\n"])
 def test_what_may_be_a_csv_passes(head: bytes) -> None:
     check_head(head)
 
 
 @pytest.mark.parametrize(
-    "head", [b"<!DOCTYPE HTML>", b"  <html>", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"PAR1"]
+    "head", [b"<!DOCTYPE HTML>", b"  <html>", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"PAR1", b'[{"a": 1}]']
 )
 def test_what_is_certainly_no_csv_does_not_pass(head: bytes) -> None:
     with pytest.raises(UploadRejected):
@@ -174,7 +174,7 @@ def test_the_document_is_valid_and_the_same_at_both_addresses(app: Flask) -> Non
     ]
     assert len(identifiers) == len(set(identifiers))
     file = document["paths"]["/api/v1/uploads"]["post"]["requestBody"]["content"]["multipart/form-data"]
-    assert file["schema"]["properties"]["file"]["format"] == "binary"
+    assert file["schema"]["properties"]["file"]["contentMediaType"] == "text/csv"
 
 
 def test_every_reference_in_the_document_leads_somewhere(app: Flask) -> None:
