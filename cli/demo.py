@@ -38,7 +38,7 @@ def demo(seed: int, students: int) -> None:
     """
     started = time.monotonic()
     platform = Platform(click.echo)
-    settings = platform.settings() if platform.is_running() else platform.up()
+    settings = platform.up()
     folder = platform.where.home / "demo" / f"seed-{seed}-students-{students}"
     click.echo(f"\nMaking a school of {students} students, who do not exist, in {folder} …")
     answers = write_demo_school(folder, seed=seed, students=students)

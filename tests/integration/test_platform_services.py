@@ -174,7 +174,8 @@ def test_down_leaves_no_process_and_up_finds_the_data(platform: RunningPlatform)
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become an ordinary user")
 def test_an_ordinary_user_runs_it_too() -> None:
     account = pwd.getpwnam("nobody")
-    python = _python_for(account.pw_uid)
+    packages = next(path for path in map(Path, sys.path) if path.name == "site-packages")
+    python = _python_for(account.pw_uid, packages)
     home = Path(tempfile.mkdtemp(prefix="laurel test "))
     project = home / "a clone"
     listed = subprocess.run(
@@ -187,7 +188,6 @@ def test_an_ordinary_user_runs_it_too() -> None:
             shutil.copy(PROJECT_DIR / name, project / name)
     for path in [home, *home.rglob("*")]:
         os.chown(path, account.pw_uid, account.pw_gid)
-    packages = next(path for path in map(Path, sys.path) if path.name == "site-packages")
     extra = {"PYTHONPATH": f"{project}:{packages}", "HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
     platform = RunningPlatform(project / "var", python, extra, account.pw_uid)
     (project / "var").mkdir()
@@ -206,18 +206,21 @@ def test_an_ordinary_user_runs_it_too() -> None:
     assert remains == []
 
 
-def _python_for(uid: int) -> str:
-    """A Python of our version that the user may run, beside our packages."""
+def _python_for(uid: int, packages: Path) -> str:
+    """A Python of our version that the user may run with our packages."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    check = f"import sys; sys.exit(not sys.version.startswith('{version}.'))"
+    check = f"import sys, supervisor; sys.exit(not sys.version.startswith('{version}.'))"
     for candidate in (sys.executable, f"/usr/bin/python{version}", f"/usr/local/bin/python{version}"):
         try:
-            done = subprocess.run([candidate, "-c", check], user=uid, extra_groups=[], cwd="/", check=False)
+            done = subprocess.run(
+                [candidate, "-c", check], user=uid, extra_groups=[], cwd="/", check=False,
+                env={"PYTHONPATH": str(packages)}, capture_output=True,
+            )  # fmt: skip
         except OSError:
             continue
         if done.returncode == 0:
             return candidate
-    pytest.skip(f"no Python {version} that an ordinary user may run")
+    pytest.skip(f"no Python {version} here that an ordinary user may run with our packages")
 
 
 def _supervisor_pid(platform: RunningPlatform) -> int:
