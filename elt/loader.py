@@ -6,6 +6,7 @@ goes with the session, and `elt.discover` finds the version again.
 
 from __future__ import annotations
 
+import errno
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass
@@ -155,7 +156,7 @@ class _Load:
         except TransientError as error:
             self._put_back(error.detail, described["attempts"])
             raise
-        except psycopg.OperationalError as error:
+        except (psycopg.OperationalError, OSError) as error:
             transient = _in_our_words(error)
             self._put_back(transient.detail, described["attempts"])
             raise transient from error
@@ -305,9 +306,11 @@ def _alert(settings: Settings, event: str, detail: str) -> None:
     alert(settings, event, detail)
 
 
-def _in_our_words(error: psycopg.OperationalError) -> TransientError:
+def _in_our_words(error: psycopg.OperationalError | OSError) -> TransientError:
     if isinstance(error, psycopg.errors.DiskFull):
         return DiskFull("PostgreSQL has no room left for the rows. Free some space.")
+    if isinstance(error, OSError):
+        return DiskFull(f"Temporary files cannot be written ({errno.errorcode.get(error.errno or 0, '?')}).")
     return DatabaseUnavailable(f"PostgreSQL went away during the load ({_describe(error)}).")
 
 
