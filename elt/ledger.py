@@ -262,8 +262,9 @@ def count_unbuilt_loads(connection: Connection) -> int:
 
 
 def next_waiting_upload(connection: Connection) -> UUID | None:
-    """The oldest upload that waits to be loaded."""
+    """The oldest upload that waits and has not been tried in vain; those wait for the next regular run."""
     row = connection.execute(
-        "select upload_id from ops.upload_versions where status = 'stored' order by received_at limit 1"
+        "select upload_id from ops.upload_versions where status = 'stored' and reason is null "
+        "order by received_at limit 1"
     ).fetchone()
     return row["upload_id"] if row else None
