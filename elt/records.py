@@ -89,8 +89,6 @@ class RecordParser:
         ends = line_ends if quotes is None else _outside(line_ends, quotes)
         cut = int(ends[-1]) + 1 if ends.size else 0
         block, rest = text[:cut], text[cut:]
-        if block.startswith(_BOM):  # Polars would swallow it
-            return None
         return self._parse_regular(block, rest, line, ends, line_ends, quotes)
 
     def _parse_regular(
@@ -159,9 +157,11 @@ class RecordParser:
         return bool(starts_cell.all() and ends_cell.all())
 
     def _read(self, sound: bytes, lines: Positions, has_quotes: bool) -> pl.DataFrame | None:
-        """Cells by Polars; None where it sees another number of records."""
+        """Cells by Polars; None where it would see something else."""
         if not sound:
             return self._frame([], [])
+        if sound.startswith(_BOM):  # a character of the first cell; Polars would swallow it
+            return None
         try:
             frame = pl.read_csv(
                 sound,

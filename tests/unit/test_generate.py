@@ -72,3 +72,13 @@ def test_the_dictionary_names_every_column_rule_and_choice() -> None:
             assert all(choice in section for choice in field.constraints.enum or ())
         for rule in contract.rules:
             assert f"| `{rule.name}` |" in section
+
+
+def test_check_fails_and_names_the_files_that_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.generate.PROJECT_DIR", tmp_path)
+    result = CliRunner().invoke(generate, ["--check"])
+    assert result.exit_code == 1
+    assert f"differs: {SOURCES_PATH}\ndiffers: {DICTIONARY_PATH}\n" in result.output
+    assert not (tmp_path / SOURCES_PATH).exists()
+    assert CliRunner().invoke(generate, []).exit_code == 0
+    assert CliRunner().invoke(generate, ["--check"]).exit_code == 0

@@ -118,6 +118,7 @@ TEXTS = st.one_of(
 @example(text='a,"b\n1,2,3\n', width=3, block_bytes=16)
 @example(text="a,b,c\r", width=3, block_bytes=16)
 @example(text="\ufeffa,b,c\n" * 3, width=3, block_bytes=16)
+@example(text="\n\ufeff\n", width=1, block_bytes=16)
 @example(text='"a\r\nb",b,c\r\n1,2,3\r\n', width=3, block_bytes=16)
 @example(text='a,"",c\n"","",""\n', width=3, block_bytes=BLOCK_BYTES)
 def test_rows_lines_and_faults_are_those_of_the_csv_module(text: str, width: int, block_bytes: int) -> None:
