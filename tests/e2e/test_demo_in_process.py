@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -50,8 +51,12 @@ def outcome(postgres_server, _template, tmp_path_factory: pytest.TempPathFactory
         store_url=(home / "store").as_uri(),
     )
     uploads = {name: hand_in(settings, home / "school" / name, key) for name in key.files}
-    yield Outcome(key, settings, pipeline.run(settings, trigger="cli", score=score), uploads)
+    yield Outcome(key, settings, pipeline.run(settings, trigger="cli", score=score_students), uploads)
     postgres_server.drop_database("demo_in_process")
+
+
+def score_students(settings: Settings, run_id: UUID) -> dict[str, Any]:
+    return score(settings, run_id).to_dict()
 
 
 def hand_in(settings: Settings, path: Path, key: AnswerKey) -> UUID:
@@ -102,4 +107,4 @@ def test_the_model_passes_its_gate_and_finds_those_truly_at_risk(outcome: Outcom
 
 
 def test_a_second_run_has_nothing_to_do(outcome: Outcome) -> None:
-    assert pipeline.run(outcome.settings, trigger="cli", score=score).idle
+    assert pipeline.run(outcome.settings, trigger="cli", score=score_students).idle
