@@ -35,6 +35,12 @@ class HeldOut:
     student: Ints
     school: NDArray[np.str_]
 
+    def part(self, rows: NDArray[np.bool_]) -> HeldOut:
+        """The rows that the mask names."""
+        rule = RuleScores(self.rule.broken[rows], self.rule.score[rows], self.rule.order[rows])
+        _, student = np.unique(self.student[rows], return_inverse=True)
+        return HeldOut(self.y[rows], self.probability[rows], rule, student, self.school[rows])
+
     def k(self, capacity: float) -> int:
         """How many students the schools can follow up."""
         return max(1, int(np.ceil(capacity * len(self.y))))
@@ -100,15 +106,32 @@ def refuse_untaught(y: Ints, taught: int, gate: Gate) -> Verdict:
 
 
 def judge(held_out: HeldOut, gate: Gate, *, capacity: float, seed: int) -> Verdict:
-    """Ask the gate about the predictions for the held-out cohort."""
-    conditions = _size(held_out.y, gate)
-    if len(np.unique(held_out.y)) == 2:
-        conditions += [*_floors(held_out, gate, seed), _beats_rule(held_out, capacity)]
-        conditions.append(_calibration(held_out, gate, seed))
+    """Ask the gate about the predictions for the held-out cohort.
+
+    Args:
+        held_out: all of it; what counts is the part that `leave_out_thin_schools` leaves.
+    """
+    thin = _thin_schools(held_out, gate)
+    judged = leave_out_thin_schools(held_out, gate)
+    conditions = _size(judged.y, gate)
+    if len(np.unique(judged.y)) == 2:
+        conditions += [*_floors(judged, gate, seed), _beats_rule(judged, capacity)]
+        conditions.append(_calibration(judged, gate, seed))
     else:
         text = "Nothing can be measured: all students of the later cohort turned out the same"
         conditions.append(Condition("signal", False, None, text))
-    return Verdict(conditions, _schools(held_out, gate, seed))
+    schools = {**_check_schools(judged, gate, seed), **thin}
+    return Verdict(conditions, schools)
+
+
+def leave_out_thin_schools(held_out: HeldOut, gate: Gate) -> HeldOut:
+    """The students of those schools that can be checked; all, where none can.
+
+    A school where nobody ever falls below is easy to tell from the others, and would flatter a model that
+    knows nothing within a school.
+    """
+    checkable = ~np.isin(held_out.school, list(_thin_schools(held_out, gate)))
+    return held_out.part(checkable) if checkable.any() else held_out
 
 
 def _size(y: Ints, gate: Gate) -> list[Condition]:
@@ -203,19 +226,26 @@ def _calibration(held_out: HeldOut, gate: Gate, seed: int) -> Condition:
     )
 
 
-def _schools(held_out: HeldOut, gate: Gate, seed: int) -> dict[str, str | None]:
+def _thin_schools(held_out: HeldOut, gate: Gate) -> dict[str, str]:
+    """Schools with too few students, or too few of either class, to check a model on; and why."""
+    answers: dict[str, str] = {}
+    for school in np.unique(held_out.school):
+        y = held_out.y[held_out.school == school]
+        rows, positives = len(y), int(y.sum())
+        if rows < gate.school_rows or min(positives, rows - positives) < gate.school_each_class:
+            answers[str(school)] = (
+                f"{rows} students of this school are in the later cohort, {positives} of them fell below; "
+                f"to check a model here {gate.school_rows} and {gate.school_each_class} of each are needed"
+            )
+    return answers
+
+
+def _check_schools(held_out: HeldOut, gate: Gate, seed: int) -> dict[str, str | None]:
     """A model speaks only for schools on which it was checked and found to rank better than chance."""
     answers: dict[str, str | None] = {}
     for school in np.unique(held_out.school):
-        mine = held_out.school == school
-        y, rows = held_out.y[mine], int(mine.sum())
-        fewest = int(min(y.sum(), rows - y.sum()))
-        answers[str(school)] = None
-        if rows < gate.school_rows or fewest < gate.school_each_class:
-            answers[str(school)] = (
-                f"{rows} students of this school are in the later cohort, {int(y.sum())} of them fell below; "
-                f"to check a model here {gate.school_rows} and {gate.school_each_class} of each are needed"
-            )
-        elif metrics.permutation_p(y, held_out.probability[mine], draws=gate.draws, seed=seed) > _SCHOOL_P:
-            answers[str(school)] = "in this school the model ranked the later cohort no better than chance"
+        mine = held_out.part(held_out.school == school)
+        p = metrics.permutation_p(mine.y, mine.probability, draws=gate.draws, seed=seed)
+        by_chance = "in this school the model ranked the later cohort no better than chance"
+        answers[str(school)] = by_chance if p > _SCHOOL_P else None
     return answers

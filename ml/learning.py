@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from ml import metrics
 from ml.features import KNOWN_AT, LABEL_KNOWN_AT, LABEL_VALUE, shape_features
-from ml.gate import HeldOut, Verdict, judge, refuse_leaks, refuse_untaught
+from ml.gate import HeldOut, Verdict, judge, leave_out_thin_schools, refuse_leaks, refuse_untaught
 from ml.leakage import find_leaks
 from ml.metrics import Floats, Ints
 from ml.pipeline import fit_pipeline, predict_probability
@@ -87,7 +87,7 @@ def _learn(rows: pd.DataFrame, target: Target, thresholds: Mapping[str, float]) 
     judged = _judge_cohorts(task, candidate, target, thresholds, held_out)
     verdict = judge(judged, target.gate, capacity=target.flag.capacity, seed=target.validation.seed)
     facts = {
-        "held_out": _measure(judged, target),
+        "held_out": _measure(leave_out_thin_schools(judged, target.gate), target),
         "candidates": race,
         "backtest": _backtest(task, candidate, target, thresholds, min(held_out)),
     }

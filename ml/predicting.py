@@ -101,14 +101,15 @@ def _assemble(
     steps: Sequence[list[Step]],
     version_prefix: str,
 ) -> list[Prediction]:
+    as_of_dates = rows["as_of_date"].dt.date
     claims: list[float | None] = [None] * len(rows) if probability is None else list(map(float, probability))
     return [
         Prediction(
-            school, student, as_of.date(), model_id, claim, float(order), bool(is_flagged), why, what,
+            school, student, as_of, model_id, claim, float(order), bool(is_flagged), why, what,
             f"{version_prefix}:{version}",
         )
         for school, student, as_of, version, claim, order, is_flagged, why, what in zip(
-            rows["school_id"], rows["student_id"], rows["as_of_date"], rows["row_version"], claims, score,
-            flagged, reasons, steps, strict=True,
+            rows["school_id"], rows["student_id"], as_of_dates, rows["row_version"], claims, score, flagged,
+            reasons, steps, strict=True,
         )
     ]  # fmt: skip

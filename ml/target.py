@@ -252,10 +252,6 @@ class Target(_Part):
         """The declared feature of this name."""
         return next(feature for feature in self.features if feature.name == name)
 
-    def limit_to(self, **changes: Any) -> Target:
-        """A copy with some parts replaced and checked again (tests and benchmarks make smaller gates)."""
-        return Target.model_validate({**self.model_dump(), **changes})
-
 
 def _digest(facts: Any) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]

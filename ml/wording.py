@@ -102,10 +102,8 @@ def recommend(
     rows: pd.DataFrame, flagged: NDArray[np.bool_], target: Target, thresholds: Mapping[str, float]
 ) -> list[list[Step]]:
     """The steps that the values of each student on the list call for; none for the others."""
-    return [
-        _steps(record, target, thresholds) if on_list else []
-        for record, on_list in zip(_records(rows, target), flagged, strict=True)
-    ]
+    listed = iter([_steps(record, target, thresholds) for record in _records(rows[flagged], target)])
+    return [next(listed) if on_list else [] for on_list in flagged]
 
 
 def _worth_saying(rows: pd.DataFrame, contributions: Contributions, target: Target) -> NDArray[np.bool_]:

@@ -72,11 +72,25 @@ def test_too_few_terms_are_an_error_with_a_name(make_rows, at_risk, thresholds):
 def test_a_school_on_which_the_model_was_not_checked_is_left_to_the_rule(make_rows, at_risk, thresholds):
     rows = make_rows()
     safe = make_rows(students=80, seed=9).assign(school_id="Safe")
-    safe["label_value"] = 90.0
+    for column in ("term_average", "average_to_date", "lowest_score", "label_value"):
+        safe[column] = safe[column] + 35
     learnt = learn(pd.concat([rows, safe], ignore_index=True), at_risk, thresholds)
     assert learnt.verdict.is_published
     assert learnt.verdict.schools["S0"] is None
     assert "0 of them fell below" in learnt.verdict.schools["Safe"]
+    # Nor does it count: telling a school without failures from the others is no proof within a school.
+    assert learnt.verdict.conditions[0].found == 260
+
+
+def test_telling_schools_apart_is_no_proof(make_rows, at_risk, thresholds):
+    weak, strong = (make_rows(seed=seed, signal=False, schools=1) for seed in (5, 6))
+    strong["school_id"] = "Strong"
+    for column in ("term_average", "average_to_date", "lowest_score", "label_value"):
+        weak[column], strong[column] = weak[column] - 6, strong[column] + 4
+    learnt = learn(pd.concat([weak, strong], ignore_index=True), at_risk, thresholds)
+    assert learnt.metrics["held_out"]["model"]["auc"] > 0.65
+    assert all("no better than chance" in why for why in learnt.verdict.schools.values())
+    assert not learnt.verdict.is_published
 
 
 def test_the_same_rows_give_the_same_model(make_rows, at_risk, thresholds):
