@@ -40,8 +40,11 @@ def tell_a_person(context: dict[str, Any]) -> None:
     from elt.settings import load_settings
 
     error = context.get("exception")
-    # The text of other libraries' errors may hold values of rows; their type never does.
-    text = error.detail if isinstance(error, LaurelError) else type(error).__name__
+    if error is None:
+        text = "the task's process ended without a word; was it killed, or out of memory?"
+    else:
+        # The text of other libraries' errors may hold values of rows; their type never does.
+        text = error.detail if isinstance(error, LaurelError) else type(error).__name__
     instance = context["ti"]
     run_id = instance.xcom_pull(task_ids="discover", key="run_id")
     fail(load_settings(), UUID(run_id) if run_id else None, instance.task_id, text)
@@ -128,7 +131,7 @@ with DAG(
 
         return publish_changed(load_settings(), UUID(laurel_run), changed, scored)
 
-    found = discover("{{ run_id }}", "{{ dag_run.run_type }}")
+    found = discover("{{ run_id }}", "{{ dag_run.run_type.value }}")
     changed = transform(LAUREL_RUN)
     [found, load.partial(laurel_run=LAUREL_RUN).expand(references=found)] >> changed
     scored = score(LAUREL_RUN)
