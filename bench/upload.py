@@ -3,10 +3,10 @@
     python -m bench.upload --megabytes 500 --json
 
 The API runs as it is served for real (gunicorn, its own PostgreSQL, a folder as store). Each round copies
-the file, hands it in as the whole body, then as a form; a ratio is the median over the rounds of hand-in ÷ copy
-of the same round. `copy` neither flushes to disk nor talks to anybody; `flushed_copy` is the same with the flush
-that makes a stored file safe, as the store does it. `peak_rss_mb` is what the largest worker held at most
-beyond its memory after one small upload.
+the file, hands it in as the whole body, then as a form; a ratio is the median over the rounds of hand-in ÷
+copy of the same round. `copy` neither flushes to disk nor talks to anybody; `flushed_copy` is the same with
+the flush that makes a stored file safe, as the store does it. `peak_rss_mb` is what the largest worker held
+at most beyond its memory after small uploads.
 """
 
 from __future__ import annotations
