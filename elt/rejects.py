@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from elt.check import shorten
 from elt.contracts import REJECTS_COLUMNS, Contract, get_contract, match_header, rule_hint
 from elt.dialect import ReadOptions, Stream, TextSource, count_line_ends
 from elt.errors import Conflict, Issue
@@ -57,7 +58,7 @@ def row_issues(
 ) -> list[Issue]:
     """Findings about rows in the order of their lines, from the `after`-th on.
 
-    `found` is the cell as it was sent, None for personal columns and for findings about whole rows.
+    `found` is the cell as it was sent (a long one shortened), None for personal columns and for findings about whole rows.
 
     Raises:
         NotFound: no such upload or version.
@@ -82,7 +83,7 @@ def row_issues(
             hint=rule_hint(contract, row["rule"], row["column_name"]),
             line=row["line"],
             column=row["column_name"],
-            found=cells.get(row["line"], {}).get(row["column_name"]),
+            found=shorten(cells.get(row["line"], {}).get(row["column_name"])),
             severity=row["severity"],
         )
         for row in rows
