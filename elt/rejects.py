@@ -58,7 +58,8 @@ def row_issues(
 ) -> list[Issue]:
     """Findings about rows in the order of their lines, from the `after`-th on.
 
-    `found` is the cell as it was sent (a long one shortened), None for personal columns and for findings about whole rows.
+    `found` is the cell as it was sent, a long one shortened; None for personal columns and for findings
+    about whole rows.
 
     Raises:
         NotFound: no such upload or version.

@@ -38,7 +38,9 @@ def connect(database_url: str, *, application_name: str = "laurel") -> Connectio
         raise DatabaseUnavailable(_without_secrets(error)) from None
 
 
-def open_pool(database_url: str, *, max_size: int = 8, application_name: str = "laurel") -> ConnectionPool[Any]:
+def open_pool(
+    database_url: str, *, max_size: int = 8, application_name: str = "laurel"
+) -> ConnectionPool[Any]:
     """A pool for servers. It opens without waiting, so that a process can start before its database."""
     return ConnectionPool(
         database_url,

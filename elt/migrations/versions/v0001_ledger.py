@@ -9,7 +9,8 @@ down_revision = None
 
 LEDGER = """
 create function ops.row_key(variadic parts text[]) returns uuid
-    language sql immutable parallel safe
+    -- Stable, as array_to_string is: otherwise it is not inlined and costs three times as much.
+    language sql stable parallel safe
     return md5(array_to_string(parts, chr(31), ''))::uuid;
 comment on function ops.row_key is
     'The one definition of a row''s key: its primary-key columns as text, in the order of the contract.';
@@ -95,7 +96,7 @@ create table ops.row_issues (
 );
 create index on ops.row_issues (upload_id, version, line);
 comment on table ops.row_issues is
-    'Why rows were rejected (error) or loaded with a finding (warning). Cells are read again from the object.';
+    'Why rows were rejected (error) or loaded with a finding (warning). The object has the cells.';
 
 create table ops.fixed_lines (
     parent_id      uuid not null,
@@ -168,7 +169,8 @@ create table ops.alerts (
     event         text primary key,
     sent_at       timestamptz not null
 );
-comment on table ops.alerts is 'When people were last told of an event, so that the same one is told once an hour.';
+comment on table ops.alerts is
+    'When people were last told of an event, so that the same one is told once an hour.';
 """
 
 MODEL = """
