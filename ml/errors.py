@@ -12,13 +12,13 @@ from __future__ import annotations
 from elt.errors import LaurelError
 
 
-class NotEnoughHistory(LaurelError):  # noqa: N818 - the name is the project's
+class NotEnoughHistory(LaurelError):
     """There is too little past to learn from. Says what was found and what is needed."""
 
     title = "Too little history to train"
 
 
-class FeatureMismatch(LaurelError):  # noqa: N818
+class FeatureMismatch(LaurelError):
     """Columns the target declares are absent from the mart, or have another type there."""
 
     title = "The features do not match the mart"
@@ -30,7 +30,7 @@ class TargetError(LaurelError):
     title = "A target's file is wrong"
 
 
-class ModelRefused(LaurelError):  # noqa: N818
+class ModelRefused(LaurelError):
     """The stored model differs from the registered one, or holds types that no model of ours has."""
 
     title = "The stored model was not loaded"
