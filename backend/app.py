@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flask import Flask
+from werkzeug.routing import UnicodeConverter
 
 from backend.access import register_access
 from backend.docs import register_docs
@@ -35,6 +36,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app = Flask("backend", static_folder=None)
     app.extensions["laurel"] = Services(settings or load_settings())
     app.url_map.strict_slashes = False
+    app.url_map.converters["dataset"] = UnicodeConverter  # tells the document what the names are
     app.json.sort_keys = False  # type: ignore[attr-defined]
     register_errors(app)
     register_headers(app)

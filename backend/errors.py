@@ -42,7 +42,7 @@ _STATUS: dict[type[LaurelError], int] = {
 _log = get_logger(__name__)
 
 
-class InvalidRequest(LaurelError):  # noqa: N818 - named like its relatives
+class InvalidRequest(LaurelError):
     """The request itself is wrong: a parameter, a header, the JSON body. Nothing was done."""
 
     title = "The request is not valid"

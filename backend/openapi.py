@@ -15,6 +15,7 @@ from backend.access import ROLE_ACTIONS, action_of
 from backend.errors import PROBLEM_TYPE
 from backend.operations import JSON_TYPE, Answer, Operation, operation_of
 from backend.schemas.common import Problem
+from elt.contracts import load_contracts
 
 _REF = "#/components/schemas/{model}"
 _PROBLEMS = {
@@ -35,6 +36,11 @@ _PROBLEM_HEADERS = {
 }
 _ROWS = {"type": "array", "items": {"type": "object"}}
 _BYTES = {"type": "string", "format": "binary"}
+_TAG_OF = {"upload_files": "uploads", "models": "risk"}
+_PATH_SCHEMAS: dict[str, dict[str, Any]] = {
+    "uuid": {"type": "string", "format": "uuid"},
+    "dataset": {"type": "string", "enum": sorted(load_contracts())},
+}
 _TAGS = {
     "uploads": "Hand in files and follow what becomes of them.",
     "datasets": "What can be handed in: the contracts.",
@@ -63,12 +69,11 @@ def build_document(app: Flask) -> dict[str, Any]:
             continue
         path = re.sub(r"<(?:[^:>]+:)?([^>]+)>", r"{\1}", rule.rule)
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-            paths.setdefault(path, {})[method.lower()] = _describe(app, rule, method, declared, models)
+            paths.setdefault(path, {})[method.lower()] = _describe(app, rule, declared, models)
     problem_ref = models.ref(Problem, "serialization")
     return {
         "openapi": "3.1.0",
         "info": {"title": "Laurel", "version": version("laurel"), "description": _DESCRIPTION},
-        "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "paths": models.resolve(paths),
         "components": {
@@ -116,12 +121,11 @@ class _Models:
         return self._made
 
 
-def _describe(app: Flask, rule: Rule, method: str, declared: Operation, models: _Models) -> dict[str, Any]:
+def _describe(app: Flask, rule: Rule, declared: Operation, models: _Models) -> dict[str, Any]:
+    resource, _, name = rule.endpoint.partition(".")
     described: dict[str, Any] = {
-        "tags": [rule.endpoint.split(".")[0]],
-        "operationId": rule.endpoint.split(".")[-1]
-        if len(rule.methods or ()) <= 3
-        else f"{method}_{rule.endpoint}",
+        "tags": [_TAG_OF.get(resource, resource)],
+        "operationId": name,
         "summary": declared.summary,
         "parameters": _path_parameters(rule)
         + _query_parameters(declared.query or declared.form)
@@ -149,9 +153,8 @@ def _security(app: Flask, rule: Rule) -> dict[str, Any]:
 def _path_parameters(rule: Rule) -> list[dict[str, Any]]:
     found = []
     for name in sorted(rule.arguments):
-        schema: dict[str, Any] = {"type": "string", "minLength": 1}
-        if f"<uuid:{name}>" in rule.rule:
-            schema = {"type": "string", "format": "uuid"}
+        kind = re.search(rf"<(\w+):{name}>", rule.rule)
+        schema = _PATH_SCHEMAS[kind[1]] if kind else {"type": "string", "minLength": 1}
         found.append({"name": name, "in": "path", "required": True, "schema": schema})
     return found
 
@@ -171,6 +174,7 @@ def _query_parameters(model: type[BaseModel] | None) -> list[dict[str, Any]]:
                 "explode": True,
                 "description": " ".join(schema.get("description", "").split()),
                 "schema": {"type": "object", "additionalProperties": others},
+                "example": {},
             }
         )
     return found
@@ -192,7 +196,7 @@ def _parameters(schema: dict[str, Any], where: str) -> list[dict[str, Any]]:
         if "description" in described:
             parameter["description"] = parameter["schema"].pop("description")
         found.append(parameter)
-    return found
+    return sorted(found, key=lambda parameter: not parameter["required"])
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:

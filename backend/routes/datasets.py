@@ -40,7 +40,7 @@ def show_datasets() -> DatasetList:
     return DatasetList(items=[_summary(contract) for contract in load_contracts().values()])
 
 
-@datasets.get("/datasets/<name>")
+@datasets.get("/datasets/<dataset:name>")
 @allow("datasets:read")
 @operation("Show a dataset's contract", {200: Answer("In the words of Table Schema.", Contract)})
 def show_dataset(name: str) -> Contract:
@@ -48,7 +48,7 @@ def show_dataset(name: str) -> Contract:
     return get_contract(name)
 
 
-@datasets.get("/datasets/<name>/template.csv")
+@datasets.get("/datasets/<dataset:name>/template.csv")
 @allow("datasets:read")
 @operation(
     "Download an empty file with the right header",
@@ -82,7 +82,7 @@ def propose() -> ProposedContract:
     return ProposedContract(contract=contract)
 
 
-@datasets.post("/datasets/<name>/check")
+@datasets.post("/datasets/<dataset:name>/check")
 @allow("datasets:check")
 @operation(
     "Check a file without handing it in",

@@ -26,7 +26,7 @@ class UploadFields(ReadFields):
     note: Text | None = Field(default=None, description="Anything worth knowing about the file.")
     fixes: Uuid | None = Field(
         None,
-        description="The upload whose rejected rows this file corrects. Its own rank and lines are kept.",
+        description="The upload whose rejected rows this file corrects. It keeps that one's rank and lines.",
     )
 
 

@@ -1,0 +1,84 @@
+"""`laurel upload`, `status` and `withdraw`, over HTTP and straight: the same words either way."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from elt.settings import PROJECT_DIR
+
+CSV = "Student ID,First Name\nSTU001,Ada\n"
+Laurel = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(params=["http", "direct"])
+def laurel(request: pytest.FixtureRequest, api_server: Any, tmp_path: Path) -> Laurel:
+    """The command, on the same platform either way."""
+    settings = api_server.settings
+    environment = {"PATH": "/usr/bin:/bin", "LAUREL_HOME": str(tmp_path)}
+    if request.param == "http":
+        environment |= {"LAUREL_URL": api_server.url, "LAUREL_API_KEY": api_server.make_key("researcher")}
+    else:
+        environment |= {
+            "LAUREL_DATABASE_URL": settings.database_url.get_secret_value(),
+            "LAUREL_SECRET_KEY": settings.secret_key.get_secret_value(),
+            "LAUREL_STORE_URL": settings.store_url,
+        }
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [str(Path(sys.executable).with_name("laurel")), *arguments]
+        return subprocess.run(
+            command, env=environment, cwd=PROJECT_DIR, capture_output=True, text=True, timeout=120
+        )
+
+    return run
+
+
+def test_a_file_is_handed_in_followed_and_withdrawn(laurel: Laurel, tmp_path: Path) -> None:
+    file = tmp_path / "students.csv"
+    file.write_text(CSV)
+    handed_in = laurel("upload", str(file), "--dataset", "students", "--note", "first", "--json")
+    assert handed_in.returncode == 0, handed_in.stderr
+    made = json.loads(handed_in.stdout)
+    assert (made["status"], made["filename"], made["note"]) == ("stored", "students.csv", "first")
+    again = laurel("upload", str(file), "--dataset", "students", "--json")
+    assert json.loads(again.stdout)["id"] == made["id"]
+    listed = laurel("status", "--json")
+    assert made["id"] in [item["id"] for item in json.loads(listed.stdout)]
+    shown = laurel("status", made["id"])
+    assert "stored" in shown.stdout
+    withdrawn = laurel("withdraw", made["id"])
+    assert withdrawn.returncode == 0, withdrawn.stderr
+    assert "withdrawn" in withdrawn.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "word"),
+    [
+        ("%PDF-1.7\nand so on", ["--dataset", "students"], "PDF"),
+        (CSV, ["--dataset", "pupils"], "academic_history"),
+        (CSV, ["--dataset", "students", "--encoding", "klingon"], "encoding"),
+    ],
+)
+def test_what_is_refused_is_said_in_words(
+    laurel: Laurel, tmp_path: Path, content: str, options: list[str], word: str
+) -> None:
+    file = tmp_path / "file.csv"
+    file.write_text(content)
+    refused = laurel("upload", str(file), *options)
+    assert refused.returncode == 1, refused.stderr
+    assert word in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_missing_file_and_an_unknown_upload_are_told_apart(laurel: Laurel) -> None:
+    assert laurel("upload", "nowhere.csv", "--dataset", "students").returncode == 2
+    unknown = laurel("status", "00000000-0000-7000-8000-000000000000")
+    assert unknown.returncode == 1
+    assert "no upload" in unknown.stderr
