@@ -20,6 +20,8 @@ from elt.warehouse import Connection
 # Below this share of the staging table, looking up each key costs less than reading the table.
 _LOOKUP_SHARE = 0.05
 
+_JOIN_SETTINGS = ("enable_hashjoin", "enable_mergejoin", "enable_nestloop")
+
 
 @dataclass(frozen=True, slots=True)
 class HoldPolicy:
@@ -40,11 +42,13 @@ def find_impact(
 
     `replaces` says that the upload has an older version in raw.
     """
-    if replaces and (reason := _replacement_impact(connection, contract, upload_id, policy)):
-        return reason
-    if contract.is_keyed:
-        return _override_impact(connection, contract, upload_id, policy)
-    return None
+    _plan_joins(connection, by_lookup=False)
+    reason = _replacement_impact(connection, contract, upload_id, policy) if replaces else None
+    if reason is None and contract.is_keyed:
+        reason = _override_impact(connection, contract, upload_id, policy)
+    for setting in _JOIN_SETTINGS:
+        connection.execute(sql.SQL("reset {}").format(sql.Identifier(setting)))
+    return reason
 
 
 def _replacement_impact(
@@ -72,7 +76,7 @@ def _override_impact(
     comparable = _comparable_columns(connection, contract)
     if comparable is None:
         return None
-    _choose_plan(connection, contract, upload_id)
+    _plan_joins(connection, by_lookup=_is_small(connection, contract, upload_id))
     changes = connection.execute(
         _compose(_OVERRIDDEN, contract, columns=comparable), {"upload_id": upload_id}
     ).fetchall()
@@ -81,6 +85,7 @@ def _override_impact(
         if not policy.is_exceeded(change["changed"], cohort):
             continue
         # Staging shapes some values. What counts is whether the files differ, so look at their rows.
+        _plan_joins(connection, by_lookup=False)
         parameters = {"upload_id": upload_id, "school_id": change["school_id"]}
         changed = _one(connection, _OVERRIDDEN_IN_RAW, contract, parameters)["changed"]
         if policy.is_exceeded(changed, cohort):
@@ -114,16 +119,21 @@ def _comparable_columns(connection: Connection, contract: Contract) -> list[str]
     return [name for name in contract.columns if found.get(name)]
 
 
-def _choose_plan(connection: Connection, contract: Contract, upload_id: UUID) -> None:
-    """Look keys up one by one where the upload is small beside the table: its cost must not grow with it.
-
-    The planner knows nothing yet about rows that this transaction wrote.
-    """
+def _is_small(connection: Connection, contract: Contract, upload_id: UUID) -> bool:
+    """Whether looking up each key costs less than reading the staging table."""
     row = _one(connection, _SIZES, contract, {"upload_id": upload_id})
-    is_small = row["new"] < _LOOKUP_SHARE * max(row["staged"], 0)
-    choice = "off" if is_small else "on"
-    for setting in ("enable_hashjoin", "enable_mergejoin"):
-        connection.execute("select set_config(%s, %s, true)", (setting, choice))
+    return bool(row["new"] < _LOOKUP_SHARE * max(row["staged"], 0))
+
+
+def _plan_joins(connection: Connection, *, by_lookup: bool) -> None:
+    """Say how to join, for this transaction: the planner knows nothing yet about rows that it wrote.
+
+    A small upload is looked up key by key, so that its cost does not grow with the table; in any other case
+    looking up would cost by far the most.
+    """
+    for setting in _JOIN_SETTINGS:
+        is_on = by_lookup == (setting == "enable_nestloop")
+        connection.execute("select set_config(%s, %s, true)", (setting, "on" if is_on else "off"))
 
 
 def _count_cohort(

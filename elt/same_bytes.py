@@ -95,5 +95,9 @@ def _share_a_key(connection: Connection, contract: Contract, upload_id: UUID, ot
     ).format(
         table=raw_table(contract), mine=row_key_sql(contract, "mine"), other=row_key_sql(contract, "other")
     )
-    row = connection.execute(statement, {"mine": upload_id, "others": others}).fetchone()
+    with connection.transaction():
+        # The planner may take a recent upload for a few rows, and compare each with each.
+        connection.execute("set local enable_nestloop = off")
+        row = connection.execute(statement, {"mine": upload_id, "others": others}).fetchone()
+        connection.execute("reset enable_nestloop")
     return bool(row and row["shared"])
