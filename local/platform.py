@@ -178,7 +178,7 @@ class Platform:
                     f"{self.where.logs / service.name}.log; ./start.sh status shows the rest, "
                     "./start.sh down stops it."
                 )
-            time.sleep(0.2)
+            time.sleep(0.3)
 
     def _find_problem(self, service: Service, process: ProcessState, settings: Settings) -> str | None:
         """Why a service is not healthy; None when it is."""

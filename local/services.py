@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 
 import httpx
 
@@ -97,7 +98,7 @@ def _airflow_job(job: str) -> Callable[[Paths, Settings, int], str | None]:
     def check(_where: Paths, settings: Settings, seconds: int) -> str | None:
         url = f"{local_url(settings, settings.airflow_port)}/api/v2/monitor/health"
         try:
-            state = httpx.get(url, timeout=10, trust_env=False).json()[job]
+            state = _client().get(url).json()[job]
             heartbeat = datetime.fromisoformat(state[f"latest_{job}_heartbeat"])
         except (httpx.HTTPError, json.JSONDecodeError, KeyError):
             return "unknown, because Airflow's API does not answer"
@@ -111,10 +112,16 @@ def _airflow_job(job: str) -> Callable[[Paths, Settings, int], str | None]:
     return check
 
 
+@cache
+def _client() -> httpx.Client:
+    """One for all checks: making one reads every certificate, which takes longer than a check."""
+    return httpx.Client(timeout=30, trust_env=False)
+
+
 def _check_url(url: str) -> str | None:
     """None when the address answers with success, else why not."""
     try:
-        answer = httpx.get(url, timeout=30, trust_env=False)
+        answer = _client().get(url)
     except httpx.HTTPError as error:
         return f"no answer from {url} ({type(error).__name__})"
     return None if answer.is_success else f"{url} answers {answer.status_code}"
