@@ -47,20 +47,22 @@ def target_dir(settings: Settings) -> Path:
     return settings.home / "dbt"
 
 
-def run_dbt(settings: Settings, arguments: Sequence[str]) -> DbtOutcome:
-    """Run `dbt <arguments>` to its end.
+def run_dbt(settings: Settings, arguments: Sequence[str], *, rebuild: bool = False) -> DbtOutcome:
+    """Run `dbt <arguments>` to its end. With `rebuild`, tables are emptied and filled again in place.
 
     Raises:
         TransformError: dbt failed. One line per model or test, without values of the data.
     """
-    target = target_dir(settings)
+    # dbt's parse cache holds for one environment.
+    target = target_dir(settings) / "rebuild" if rebuild else target_dir(settings)
     target.mkdir(parents=True, exist_ok=True)
     results = target / "run_results.json"
     results.unlink(missing_ok=True)
     process = subprocess.run(
         [str(_dbt_program()), "--no-use-colors", *arguments],
         cwd=DBT_DIR,
-        env=_environment(settings),
+        env=_environment(settings)
+        | {"DBT_TARGET_PATH": str(target), "LAUREL_DBT_REBUILD": str(int(rebuild))},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -102,7 +104,6 @@ def _environment(settings: Settings) -> dict[str, str]:
         **dbt_connection(settings),
         "DBT_PROFILES_DIR": str(DBT_DIR),
         "DBT_PROJECT_DIR": str(DBT_DIR),
-        "DBT_TARGET_PATH": str(target_dir(settings)),
         "DBT_LOG_PATH": str(logs),
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         "DBT_VERSION_CHECK": "false",

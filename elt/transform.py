@@ -58,8 +58,8 @@ class TransformResult:
 def transform(settings: Settings, run_id: UUID, *, full: bool = False) -> TransformResult:
     """Bring all loads that wait into the marts.
 
-    The whole project is built from scratch and tested in full where `full` asks for it, and where the models
-    in the database were built by other code than this.
+    Where `full` asks for it, everything is built again from raw, in place, and all tests run. Where the
+    tables were made by other code than this, or a build of everything did not end, they are made anew.
 
     Raises:
         TransformError: a model or test failed; names them. The loads stay on the list for the next run.
@@ -70,13 +70,15 @@ def transform(settings: Settings, run_id: UUID, *, full: bool = False) -> Transf
         connection.execute("select pg_advisory_lock(%s)", (_LOCK,))
         end_orphans(connection)
         digest = project_digest()
-        whole = full or digest != _built_digest(connection)
+        is_current = digest == _built_digest(connection)
         changed = _stamp_loads(connection, run_id)
-        if not changed and not whole:
+        if is_current and not changed and not full:
             return TransformResult(0, 0, 0, True, time.perf_counter() - started)
+        whole = full or not is_current
         log.info("build_started", run_id=str(run_id), datasets=sorted(changed), whole=whole)
         if whole:
-            result = _build_whole(settings, digest)
+            _remember_digest(connection, None)
+            result = _build_whole(settings, digest, is_current=is_current)
         else:
             result = _build_changed(connection, settings, digest, changed)
         loads = _consume(connection, run_id, digest)
@@ -120,11 +122,20 @@ class _Built:
     warnings: tuple[str, ...] = ()
 
 
-def _build_whole(settings: Settings, digest: str) -> _Built:
-    outcome = run_dbt(settings, ["build", "--full-refresh", "--exclude-resource-type", "unit_test"])
-    keep_lineage(settings, digest)
+def _build_whole(settings: Settings, digest: str, *, is_current: bool) -> _Built:
+    if is_current:
+        # Views hold no rows, and making them again would take away for a moment what depends on them.
+        outcome = run_dbt(
+            settings, ["run", "--exclude", "config.materialized:view", "tag:kept"], rebuild=True
+        )
+        tested = run_dbt(settings, ["test", "--exclude-resource-type", "unit_test"])
+    else:
+        outcome = tested = run_dbt(
+            settings, ["build", "--full-refresh", "--exclude-resource-type", "unit_test"]
+        )
+        keep_lineage(settings, digest)
     marts = read_lineage(settings, digest).marts
-    return _Built(outcome.models, outcome.tests, marts, outcome.warnings)
+    return _Built(outcome.models, tested.tests, marts, tested.warnings)
 
 
 def _build_changed(connection: Connection, settings: Settings, digest: str, changed: Iterable[str]) -> _Built:
@@ -197,9 +208,7 @@ def _consume(connection: Connection, run_id: UUID, digest: str) -> int:
             r"select tablename from pg_tables where schemaname = 'staging' and tablename like '%\_\_changed'"
         ).fetchall():
             connection.execute(sql.SQL("truncate {}").format(sql.Identifier("staging", row["tablename"])))
-        connection.execute(
-            sql.SQL("comment on schema staging is {}").format(sql.Literal(_DIGEST_NOTE + digest))
-        )
+        _remember_digest(connection, digest)
     return len(built)
 
 
@@ -217,6 +226,14 @@ def _built_digest(connection: Connection) -> str | None:
     ).fetchone()
     note: str | None = row["note"] if row else None
     return note.removeprefix(_DIGEST_NOTE) if note else None
+
+
+def _remember_digest(connection: Connection, digest: str | None) -> None:
+    """Note what built the tables; None while everything is built, so that a build cut short is done again."""
+    exists = connection.execute("select to_regnamespace('staging') as oid").fetchone()
+    if exists and exists["oid"]:
+        note = None if digest is None else _DIGEST_NOTE + digest
+        connection.execute(sql.SQL("comment on schema staging is {}").format(sql.Literal(note)))
 
 
 def _project_files() -> Iterable[Path]:

@@ -19,10 +19,27 @@ The lists stay until the whole build has succeeded, so a build killed anywhere i
 {%- endmacro %}
 
 
-{# In a run that builds what changed: a condition that keeps the rows on the list. Else: true. #}
-{% macro on_list(list, columns=['school_id', 'student_id']) -%}
-    {%- if is_incremental() -%}
-        ({{ columns | join(', ') }}) in (select {{ columns | join(', ') }} from {{ list }})
+{#
+Whether this run builds what changed. Not where a table is made for the first time or swapped for a new one, nor
+where everything is built anew in place (`LAUREL_DBT_REBUILD`): that empties each table and fills it again in one
+transaction, so that readers wait instead of finding nothing, and views and grants stay.
+#}
+{% macro builds_changes() -%}
+    {{ return(is_incremental() and not is_rebuilding()) }}
+{%- endmacro %}
+
+
+{% macro is_rebuilding() -%}
+    {{ return(env_var('LAUREL_DBT_REBUILD', '') == '1') }}
+{%- endmacro %}
+
+
+{# In a run that builds what changed: a condition that keeps the rows whose student is on the list. Else: true. #}
+{% macro on_list(list, alias) -%}
+    {%- if builds_changes() -%}
+        ({{ alias }}.school_id, {{ alias }}.student_id) in (
+            select changed.school_id, changed.student_id from {{ list }} as changed
+        )
     {%- else -%}
         true
     {%- endif -%}
@@ -47,6 +64,9 @@ The incremental strategy `changed_keys`. What to rebuild stands in the model's m
     {%- set key = meta.get('changed_columns', ['school_id', 'student_id']) -%}
     {%- set totals = meta.get('totals') -%}
 
+    {% if is_rebuilding() %}
+    {{ do_over(target_table, new_rows, columns) }}
+    {% else %}
     {% if totals %}
     insert into {{ ref(totals['log']) }} ({{ totals_columns(totals['spec']) }})
     {{ totals_select(totals['spec'], target_table, -1, ref(meta['changed_list']), key) }};
@@ -64,7 +84,16 @@ The incremental strategy `changed_keys`. What to rebuild stands in the model's m
 
     insert into {{ target_table }} ({{ columns }}) select {{ columns }} from {{ new_rows }};
     {{ analyze_where_grown(target_table, new_rows) }}
+    {% endif %}
 {% endmacro %}
+
+
+{# Empties a table and fills it again. #}
+{% macro do_over(target_table, new_rows, columns) -%}
+    truncate {{ target_table }};
+    insert into {{ target_table }} ({{ columns }}) select {{ columns }} from {{ new_rows }};
+    analyze {{ target_table }};
+{%- endmacro %}
 
 
 {#
@@ -82,6 +111,9 @@ meta: entity (columns of the list), list (the list's model), removed (the source
     {%- set list = ref(meta['list']) -%}
     {%- set doomed = new_rows.identifier ~ '_doomed' -%}
 
+    {% if is_rebuilding() %}
+    {{ do_over(target_table, new_rows, columns) }}
+    {% else %}
     create temporary table {{ doomed }} on commit drop as
     select row_key from {{ new_rows }}
     union
@@ -115,6 +147,7 @@ meta: entity (columns of the list), list (the list's model), removed (the source
 
     insert into {{ target_table }} ({{ columns }}) select {{ columns }} from {{ new_rows }};
     {{ analyze_where_grown(target_table, new_rows) }}
+    {% endif %}
 {% endmacro %}
 
 
@@ -135,9 +168,9 @@ model, and the planner would walk through the whole table for a handful of keys.
 {%- endmacro %}
 
 
-{# Full: everything from scratch, or a test command of its own. Else tests look at changed keys only. #}
+{# Everything is built, or a test command of its own. Else tests look at changed keys only. #}
 {% macro is_whole_run() -%}
-    {{ return(flags.FULL_REFRESH or flags.WHICH == 'test') }}
+    {{ return(flags.FULL_REFRESH or is_rebuilding() or flags.WHICH == 'test') }}
 {%- endmacro %}
 
 

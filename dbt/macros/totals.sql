@@ -102,7 +102,11 @@ to null in every row that changed, for a hook to work out anew.
     {%- set meta = config.get('meta', {}) -%}
     {%- set spec = totals_spec(meta['spec']) -%}
     {%- set fresh = meta.get('fresh_column') -%}
+    {%- set columns = arg_dict['dest_columns'] | map(attribute='quoted') | join(', ') -%}
 
+    {% if is_rebuilding() %}
+    {{ do_over(target_table, differences, columns) }}
+    {% else %}
     insert into {{ target_table }} as totals ({{ totals_columns(meta['spec']) }})
     select {{ totals_columns(meta['spec']) }} from {{ differences }}
     on conflict ({{ spec['keys'].keys() | join(', ') }}) do update set
@@ -113,8 +117,9 @@ to null in every row that changed, for a hook to work out anew.
     using {{ differences }} as differences
     where totals.students = 0
         {% for name in spec['keys'] %}and totals.{{ name }} = differences.{{ name }} {% endfor %};
-    truncate {{ ref(meta['log']) }};
     {{ analyze_where_grown(target_table, differences) }}
+    {% endif %}
+    truncate {{ ref(meta['log']) }};
 {% endmacro %}
 
 

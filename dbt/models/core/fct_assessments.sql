@@ -38,7 +38,7 @@ with history as (
     from {{ ref('stg_academic_history') }} as history
     inner join {{ ref('grade_levels') }} as grades on grades.grade_level = history.grade_level
     inner join {{ ref('terms') }} as terms on terms.term = history.term
-    where {{ on_list(ref('stg_academic_history__changed')) }}
+    where {{ on_list(ref('stg_academic_history__changed'), 'history') }}
 ),
 
 pass_mark as (

@@ -14,7 +14,7 @@
 }}
 -- depends_on: {{ ref('fct_assessments') }} {{ ref('int_assessment_changes') }}
 
-{% if is_incremental() %}
+{% if builds_changes() %}
 {{ netted_log('assessments', ref('int_assessment_changes')) }}
 {% else %}
 {{ totals_select('assessments', ref('fct_assessments')) }}

@@ -6,7 +6,7 @@
     )
 }}
 
-{% if is_incremental() %}
+{% if builds_changes() %}
 -- Students of a teacher whose experience changed are found by walking through the facts: an index for it would
 -- cost every load, and teachers' files come once a year. Where no teacher changed, nothing is walked through.
 select school_id, student_id from {{ ref('stg_academic_history__changed') }}

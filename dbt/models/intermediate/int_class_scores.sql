@@ -13,7 +13,7 @@
 }}
 -- depends_on: {{ ref('int_student_terms') }} {{ ref('int_class_score_changes') }}
 
-{% if is_incremental() %}
+{% if builds_changes() %}
 with differences as (
     {{ netted_log('class_scores', ref('int_class_score_changes')) }}
 )

@@ -23,8 +23,8 @@ with assessments as (
         is_pass,
         jamb_score,
         has_passed_core_subjects
-    from {{ ref('fct_assessments') }}
-    where {{ on_list(ref('stg_academic_history__changed')) }}
+    from {{ ref('fct_assessments') }} as facts
+    where {{ on_list(ref('stg_academic_history__changed'), 'facts') }}
 ),
 
 grades as (

@@ -10,18 +10,17 @@
 -- What was known about a student at the end of each term. Windows end at the current row, so that nothing of a
 -- later term gets in; only the columns next_… look ahead, and they are labels.
 with terms as (
-    select * from {{ ref('int_student_terms') }}
-    where {{ on_list(ref('int_changed_students')) }}
+    select * from {{ ref('int_student_terms') }} as terms
+    where {{ on_list(ref('int_changed_students'), 'terms') }}
 ),
 
 students as (
-    select * from {{ ref('dim_students') }}
-    where {{ on_list(ref('int_changed_students')) }}
+    select * from {{ ref('dim_students') }} as students
+    where {{ on_list(ref('int_changed_students'), 'students') }}
 ),
 
 guardians as (
-    select * from {{ ref('int_student_guardians') }}
-    where {{ on_list(ref('int_changed_students')) }}
+    {{ student_guardians(on_list(ref('int_changed_students'), 'guardians')) }}
 ),
 
 teachers as (
@@ -34,7 +33,7 @@ teachers as (
     from {{ ref('fct_assessments') }} as assessments
     inner join {{ ref('dim_teachers') }} as teachers
         on teachers.school_id = assessments.school_id and teachers.teacher_id = assessments.teacher_id
-    where {{ on_list(ref('int_changed_students'), ['assessments.school_id', 'assessments.student_id']) }}
+    where {{ on_list(ref('int_changed_students'), 'assessments') }}
     group by assessments.school_id, assessments.student_id, assessments.school_year, assessments.term
 ),
 

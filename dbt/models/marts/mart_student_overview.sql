@@ -8,13 +8,13 @@
 }}
 
 with students as (
-    select * from {{ ref('dim_students') }}
-    where {{ on_list(ref('int_changed_students')) }}
+    select * from {{ ref('dim_students') }} as students
+    where {{ on_list(ref('int_changed_students'), 'students') }}
 ),
 
 terms as (
-    select * from {{ ref('int_student_terms') }}
-    where {{ on_list(ref('int_changed_students')) }}
+    select * from {{ ref('int_student_terms') }} as terms
+    where {{ on_list(ref('int_changed_students'), 'terms') }}
 ),
 
 assessments as (
@@ -22,12 +22,11 @@ assessments as (
     from {{ ref('fct_assessments') }} as assessments
     left join {{ ref('dim_teachers') }} as teachers
         on teachers.school_id = assessments.school_id and teachers.teacher_id = assessments.teacher_id
-    where {{ on_list(ref('int_changed_students'), ['assessments.school_id', 'assessments.student_id']) }}
+    where {{ on_list(ref('int_changed_students'), 'assessments') }}
 ),
 
 guardians as (
-    select * from {{ ref('int_student_guardians') }}
-    where {{ on_list(ref('int_changed_students')) }}
+    {{ student_guardians(on_list(ref('int_changed_students'), 'guardians')) }}
 ),
 
 chronic_absence as (
