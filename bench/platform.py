@@ -24,7 +24,7 @@ from elt.reader import ReadOptions
 from elt.settings import Settings
 from elt.store import open_store
 from elt.warehouse import connect
-from local import postgres
+from local import ports, postgres
 
 _PASSWORD = "bench"
 
@@ -48,7 +48,7 @@ def running_platform() -> Iterator[Bench]:
     with tempfile.TemporaryDirectory(prefix="laurel-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o755)  # the server's account reads the files here
-        cluster = postgres.prepare(folder / "postgres", postgres.find_free_port())
+        cluster = postgres.prepare(folder / "postgres", ports.find_free_port())
         postgres.initialise(cluster, _PASSWORD)
         server = postgres.start(cluster, _PASSWORD, log=folder / "postgres.log")
         try:

@@ -26,7 +26,6 @@ import psycopg
 from psycopg import sql
 
 from elt.errors import ConfigurationError, DatabaseUnavailable, DiskFull
-from local.ports import find_free_port as find_free_port
 
 SUPERUSER = "postgres"
 DEFAULT_VERSION = 18
