@@ -17,7 +17,7 @@ _DOCS_POLICY = "; ".join(
     (
         _NOTHING_ELSE,
         "script-src 'self'",
-        "style-src 'self' 'unsafe-inline'",
+        "style-src 'self'",
         "img-src 'self' data:",
         "connect-src 'self'",
     )

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from elt.warehouse import connect
 from tests.conftest import PostgresServer
 from tests.served_api import ApiServer, serve
 
@@ -34,28 +35,34 @@ def api_server(
         yield server
 
 
+@pytest.fixture(scope="module")
+def browser(api_server: ApiServer) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield launched
+        launched.close()
+
+
 @pytest.fixture
-def page(api_server: ApiServer) -> Iterator[Page]:
+def page(api_server: ApiServer, browser: Browser) -> Iterator[Page]:
     """/apidocs/, authorized as an admin; nothing may be fetched from elsewhere, and no script may fail."""
     faults: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        opened = browser.new_page(viewport={"width": 1400, "height": 1400})
-        opened.on("pageerror", lambda error: faults.append(str(error)))
-        opened.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
-        opened.on(
-            "request",
-            lambda sent: (
-                None if sent.url.startswith((api_server.url, "data:", "blob:")) else faults.append(sent.url)
-            ),
-        )
-        opened.goto(f"{api_server.url}/apidocs/")
-        opened.get_by_role("button", name="Authorize").click()
-        opened.get_by_role("textbox").fill(api_server.make_key("admin"))
-        opened.locator(".auth-btn-wrapper .authorize").click()
-        opened.get_by_role("button", name="Close").click()
-        yield opened
-        browser.close()
+    opened = browser.new_page(viewport={"width": 1400, "height": 1400})
+    opened.on("pageerror", lambda error: faults.append(str(error)))
+    opened.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
+    opened.on(
+        "request",
+        lambda sent: (
+            None if sent.url.startswith((api_server.url, "data:", "blob:")) else faults.append(sent.url)
+        ),
+    )
+    opened.goto(f"{api_server.url}/apidocs/")
+    opened.get_by_role("button", name="Authorize").click()
+    opened.get_by_role("textbox").fill(api_server.make_key("admin"))
+    opened.locator(".auth-btn-wrapper .authorize").click()
+    opened.get_by_role("button", name="Close").click()
+    yield opened
+    opened.close()
     assert faults == []
 
 
@@ -125,3 +132,14 @@ def test_an_operation_without_required_parameters_succeeds_as_it_stands(
 def test_a_document_named_in_the_address_is_not_shown(page: Page, api_server: ApiServer) -> None:
     page.goto(f"{api_server.url}/apidocs/?url={api_server.url}/nowhere.json&configUrl=/nowhere.json")
     expect(page.locator(".info .title")).to_contain_text("Laurel")
+
+
+def test_a_mart_is_read_without_any_filter(page: Page, api_server: ApiServer) -> None:
+    with connect(api_server.settings.database_url.get_secret_value()) as connection:
+        connection.execute(
+            "create schema if not exists marts; create table marts.mart_tiny as select 7 as days"
+        )
+    block = try_out(page, "get", "/api/v1/marts/{name}")
+    block.locator('tr[data-param-name="name"] input').fill("mart_tiny")
+    assert execute(block) == "200"
+    expect(block.locator(".live-responses-table")).to_contain_text('"days": 7')
