@@ -41,7 +41,7 @@ Score = Callable[[Settings, UUID], dict[str, Any]]
 class Plan:
     """What a run has to do. `groups` holds `upload_id:version` references, one list per load task.
 
-    Idle: nothing arrived and the marts show all that is loaded.
+    Idle: nothing arrived, the marts show all that is loaded, and the run before ended well.
     """
 
     run_id: UUID
@@ -77,7 +77,7 @@ def begin(settings: Settings, *, trigger: str, airflow_run: str | None = None, f
     pending = discover(settings, store)
     with connect(settings.database_url.get_secret_value()) as connection:
         unbuilt = ledger.count_unbuilt_loads(connection)
-        is_idle = not (pending or unbuilt or full)
+        is_idle = not (pending or unbuilt or full or runs.last_run_failed(connection))
         run_id = runs.start_run(connection, trigger=trigger, airflow_run=airflow_run, idle=is_idle)
     references = [f"{item.upload_id}:{item.version}" for item in pending]
     log.info("run_started", run_id=str(run_id), trigger=trigger, waiting=len(references), unbuilt=unbuilt)
@@ -94,12 +94,13 @@ def load(settings: Settings, run_id: UUID, references: Sequence[str]) -> dict[st
         TransientError: database or store went away; what is loaded stays loaded.
     """
     store = open_store(settings.resolved_store_url)
+    started = time.perf_counter()
     outcomes: dict[str, int] = {}
     for reference in references:
         upload_id, _, version = reference.partition(":")
         outcome = load_version(settings, store, UUID(upload_id), int(version), run_id=run_id)
         outcomes[outcome.status] = outcomes.get(outcome.status, 0) + 1
-    _record(settings, run_id, "load", outcomes)
+    _record(settings, run_id, "load", {**outcomes, "seconds": time.perf_counter() - started})
     return outcomes
 
 
@@ -132,11 +133,14 @@ def publish(
     Returns:
         The keys of the files written.
     """
-    store = open_store(settings.resolved_store_url)
+    started = time.perf_counter()
     changed = {*changed_marts, *([_RISK_MART] if scored.get("written") else [])}
-    published = publish_marts(settings, store, changed_marts=changed, run_id=run_id)
-    _record(settings, run_id, "publish", {"marts": list(published)})
     with connect(settings.database_url.get_secret_value()) as connection:
+        changed |= runs.unpublished_marts(connection)
+        store = open_store(settings.resolved_store_url)
+        published = publish_marts(settings, store, changed_marts=changed, run_id=run_id)
+        facts = {"files": list(published), "seconds": time.perf_counter() - started}
+        runs.record_stage(connection, run_id, "publish", facts)
         runs.finish_run(connection, run_id, status="succeeded")
         waiting = ledger.next_waiting_upload(connection)
     if waiting is not None:

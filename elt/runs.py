@@ -107,6 +107,27 @@ def finish_run(
     )
 
 
+def last_run_failed(connection: Connection) -> bool:
+    """Whether the newest run ended badly, so that something may be left to do."""
+    row = connection.execute("select status from ops.runs order by run_id desc limit 1").fetchone()
+    return row is not None and row["status"] == "failed"
+
+
+def unpublished_marts(connection: Connection) -> set[str]:
+    """The marts that runs changed which failed afterwards, since the last one that succeeded."""
+    rows = connection.execute(
+        """
+        select distinct jsonb_array_elements_text(stages -> 'transform' -> 'changed_marts') as mart
+        from ops.runs
+        where status = 'failed' and stages -> 'transform' ? 'changed_marts'
+          and not exists (
+              select from ops.runs later where later.status = 'succeeded' and later.run_id > runs.run_id
+          )
+        """
+    ).fetchall()
+    return {row["mart"] for row in rows}
+
+
 def get_run(connection: Connection, run_id: UUID) -> RunRecord:
     """One run.
 

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from elt.runs import finish_run, get_run, list_runs, record_stage, start_run
+from elt.runs import (
+    finish_run,
+    get_run,
+    last_run_failed,
+    list_runs,
+    record_stage,
+    start_run,
+    unpublished_marts,
+)
 from elt.warehouse import Connection
 
 
@@ -42,3 +50,15 @@ def test_a_run_that_was_cut_off_is_closed_by_a_later_one(connection: Connection)
 
     run = get_run(connection, run_id)
     assert (run.status, run.error) == ("failed", "The run was cut off.")
+
+
+def test_what_a_failed_run_had_changed_is_published_by_the_next_that_succeeds(connection: Connection) -> None:
+    failed = start_run(connection, trigger="cli")
+    record_stage(connection, failed, "transform", {"changed_marts": ["mart_student_terms"]})
+    finish_run(connection, failed, status="failed", error="score: OSError")
+    assert last_run_failed(connection)
+    assert unpublished_marts(connection) == {"mart_student_terms"}
+
+    finish_run(connection, start_run(connection, trigger="cli"), status="succeeded")
+    assert not last_run_failed(connection)
+    assert unpublished_marts(connection) == set()
