@@ -14,7 +14,7 @@ import secrets
 import stat as stat_module
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from io import BufferedReader
@@ -29,9 +29,12 @@ _TEMPORARY = ".laurel-tmp"
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
 _HASH_ASIDE_FROM = 256 * 1024  # smaller chunks hash faster than a thread is woken
+_FLUSH_EVERY = 16 * 1024**2
 _YOUNG_SECONDS = 60  # a writer locks its temporary file just after making it
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe must not block the opener
+
+_flush_content = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
 _log = get_logger(__name__)
 
@@ -187,7 +190,8 @@ def _write(descriptor: int, chunks: Iterable[bytes]) -> tuple[int, str]:
     """Write all chunks; the digest is computed beside the writing, since both leave the interpreter free."""
     digest = hashlib.sha256()
     size = 0
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="sha256") as beside:
+    with ThreadPoolExecutor(max_workers=2, thread_name_prefix="store-put") as beside:
+        early = _EarlyFlush(descriptor, beside)
         hashing: Future[None] | None = None
         for chunk in chunks:
             if hashing is not None:
@@ -200,9 +204,35 @@ def _write(descriptor: int, chunks: Iterable[bytes]) -> tuple[int, str]:
             with _store_errors():
                 _write_all(descriptor, chunk)
             size += len(chunk)
+            early.wrote(len(chunk))
         if hashing is not None:
             hashing.result()
+        early.wait()
     return size, digest.hexdigest()
+
+
+class _EarlyFlush:
+    """Lets the disk work while chunks still come in, so that the flush at the end has little left to do."""
+
+    def __init__(self, descriptor: int, beside: Executor) -> None:
+        self._descriptor = descriptor
+        self._beside = beside
+        self._running: Future[None] | None = None
+        self._unflushed = 0
+
+    def wrote(self, size: int) -> None:
+        """Begin a flush when there is enough for one and none is running."""
+        self._unflushed += size
+        if self._unflushed >= _FLUSH_EVERY and (self._running is None or self._running.done()):
+            self.wait()
+            self._running = self._beside.submit(_flush_content, self._descriptor)
+            self._unflushed = 0
+
+    def wait(self) -> None:
+        """Until the flush that is running has ended; says what went wrong with it."""
+        if self._running is not None:
+            with _store_errors():
+                self._running.result()
 
 
 def _write_all(descriptor: int, chunk: bytes) -> None:
