@@ -47,8 +47,12 @@ def decide(contract: Contract, tally: Tally, *, brought: int, is_fix: bool) -> D
     return Decision("loaded")
 
 
-def record_load(connection: Connection, source: Source, tally: Tally, root_id: UUID) -> None:
+def record_load(
+    connection: Connection, source: Source, tally: Tally, root_id: UUID, *, replaces: bool
+) -> None:
     """Make the rows live: the ledger line, the older version out, its fixes with it.
+
+    `replaces` says that an older version is in raw.
 
     Raises:
         OvertakenError: the upload was withdrawn meanwhile; the transaction must be rolled back.
@@ -57,7 +61,8 @@ def record_load(connection: Connection, source: Source, tally: Tally, root_id: U
     line = write_ledger_line(
         connection, source.upload_id, source.version, source.contract.name, "load", tally.accepted
     )
-    remove_rows(connection, source.contract, source.upload_id, line, only_older=True)
+    if replaces:
+        remove_rows(connection, source.contract, source.upload_id, line, only_older=True)
     _retire_older_versions(connection, source)
     _set_outcome(connection, source, tally, Decision("loaded"))
     connection.execute(

@@ -123,6 +123,7 @@ def copy_rows(connection: Connection, store: Store, source: Source, tally: Tally
             raise UploadRejected(f"The header does not fit: {'; '.join(faults)}.")
         with RepeatFinder(rows_in_memory=_ROWS_IN_MEMORY) as repeats:
             layout = _Layout.of(source, match)
+            connection.execute("select set_config('laurel.upload_id', %s, true)", (str(source.upload_id),))
             pieces = _pieces(verified, blocks, match, source, tally, repeats, layout)
             _copy(connection, layout, pieces, spool)
             tally.repeated = remove_repeats(connection, source.contract, source.upload_id, repeats.suspects())
@@ -226,9 +227,10 @@ def _issue_rows(checked: CheckedBlock, source: Source) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """How rows are written for COPY: only the columns that the file has, and what is the same in all rows.
+    """How rows are written for COPY: only the columns that the file has.
 
-    The latter is the end of each line: that costs next to nothing, a column of it a quarter of the load.
+    What is the same in all rows costs next to nothing as the end of each line or as the column's default; as
+    a column of the frame it would cost a quarter of the load.
     """
 
     columns: list[str]
@@ -238,10 +240,8 @@ class _Layout:
     @classmethod
     def of(cls, source: Source, match: HeaderMatch) -> _Layout:
         columns = [*(name for name in source.contract.columns if name in match.columns), "_line"]
-        same = {"_upload_id": str(source.upload_id)}
-        if "school_id" not in columns:
-            same["school_id"] = source.school_id
-        cells = "".join(',"{}"'.format(cell.replace('"', '""')) for cell in same.values())
+        same = [] if "school_id" in columns else ["school_id"]
+        cells = ',"{}"'.format(source.school_id.replace('"', '""')) if same else ""
         statement = sql.SQL("copy {} ({}) from stdin (format csv)").format(
             raw_table(source.contract), sql.SQL(", ").join(map(sql.Identifier, [*columns, *same]))
         )

@@ -33,7 +33,6 @@ from elt.lifecycle import hold_upload
 from elt.load_outcome import Decision, OvertakenError, decide, record_load, record_refusal
 from elt.load_rows import DamagedObjectError, IssueSpool, Source, Tally, copy_rows
 from elt.log import get_logger
-from elt.raw_tables import raw_table
 from elt.reader import ReadOptions
 from elt.rejects import rejects_csv
 from elt.settings import Settings
@@ -163,9 +162,6 @@ class _Load:
         except Exception as error:
             # The outermost boundary of a file: one that we cannot load must not keep others waiting.
             self._fail(_describe(error))
-        else:
-            if decision.status == "loaded":
-                self._summarise(described["dataset"])
 
     def _begin(self) -> dict[str, Any] | None:
         """Show that the version is being loaded; None if it no longer waits."""
@@ -196,7 +192,9 @@ class _Load:
                 tally.is_counted = tally.is_counted and tally.read == 0
             self._keep_issues(spool, tally)
         if decision.status == "loaded":
-            record_load(self.connection, source, tally, self.root_id)
+            record_load(
+                self.connection, source, tally, self.root_id, replaces=described["live_version"] is not None
+            )
         else:
             record_refusal(self.connection, source, tally, self.root_id, decision)
         if decision.status == "held" and not self._was_held():
@@ -290,14 +288,6 @@ class _Load:
                 """,
                 (status, reason, self.upload_id, self.version),
             )
-
-    def _summarise(self, dataset: str) -> None:
-        """Bring the index of upload ids up to date, or each later look-up would read the new rows as well."""
-        index = f'{raw_table(get_contract(dataset)).as_string(None)[:-1]}__upload_id"'
-        with suppress(psycopg.Error), self.connection.transaction():
-            # A vacuum holds the same lock and does the same; there is no need to wait for it.
-            self.connection.execute("set local lock_timeout = '1s'")
-            self.connection.execute("select brin_summarize_new_values(%s::regclass)", (index,))
 
 
 def _alert(settings: Settings, event: str, detail: str) -> None:

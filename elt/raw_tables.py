@@ -8,6 +8,7 @@ that were taken out of a keyed dataset and that the marts still show.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import LiteralString
 from uuid import UUID
 
 import numpy as np
@@ -31,6 +32,12 @@ LOAD_COLUMNS = {
     "_upload_id": ("uuid", "The upload that the row belongs to."),
     "_line": ("bigint", "Physical line of the file where the record starts; the header is line 1."),
     "_loaded_at": ("timestamp with time zone", "When the row was loaded."),
+}
+
+# What is the same in all rows of a load, so that COPY need not carry it.
+_DEFAULTS: dict[str, LiteralString] = {
+    "_upload_id": "ops.loading_upload_id()",
+    "_loaded_at": "now()",
 }
 
 _CHANGED_COLUMNS = {"row_key": ("uuid", True), "load_id": ("bigint", True)}
@@ -158,8 +165,8 @@ def _column_sql(name: str, type_: str, required: bool) -> sql.Composable:
     parts: list[sql.Composable] = [sql.Identifier(name), sql.SQL(type_)]
     if required:
         parts.append(sql.SQL("not null"))
-    if name == "_loaded_at":
-        parts.append(sql.SQL("default now()"))
+    if default := _DEFAULTS.get(name):
+        parts.append(sql.SQL("default {}").format(sql.SQL(default)))
     return sql.SQL(" ").join(parts)
 
 

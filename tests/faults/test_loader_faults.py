@@ -53,7 +53,7 @@ match facts["point"]:
     case "mid-COPY": dies_after(load_rows, "_to_csv", calls=4)
     case "rows copied": dies_after(loader, "copy_rows")
     case "before COMMIT": dies_after(loader, "record_load")
-    case "after COMMIT": loader._Load._summarise = die
+    case "after COMMIT": dies_after(loader._Load, "run")
 settings = Settings(
     _env_file=None, home=Path(facts["home"]), database_url=SecretStr(facts["url"]),
     secret_key=SecretStr("x" * 32), store_url=facts["store"],
