@@ -43,6 +43,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     register_metrics(app)
     register_access(app)
     app.register_blueprint(health)
+    app.register_blueprint(health, url_prefix=BASE, name="health_too")  # for those who know only the base
     for resource in _RESOURCES:
         app.register_blueprint(resource, url_prefix=BASE)
     register_docs(app)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import traceback
 from typing import Any
 
 from flask import Flask, Response, g, request
@@ -143,8 +144,18 @@ def _of_http(error: HTTPException) -> Response:
     return problem(error.code, error.name, detail, headers=kept)
 
 
+def _trace(error: BaseException) -> dict[str, Any]:
+    """Where it happened. Messages of other libraries are left out: a database's may hold cells of a file."""
+    kinds, cause = [type(error).__name__], error.__cause__ or error.__context__
+    while cause is not None:
+        kinds.append(type(cause).__name__)
+        cause = cause.__cause__ or cause.__context__
+    said = {"detail": error.detail} if isinstance(error, LaurelError) else {}
+    return {"error": " from ".join(kinds), "trace": "".join(traceback.format_tb(error.__traceback__)), **said}
+
+
 def _of_bug(error: Exception) -> Response:
-    _log.error("request_failed", error=type(error).__name__, exc_info=error)
+    _log.error("request_failed", **_trace(error))
     return problem(
         500,
         "Something went wrong on our side",

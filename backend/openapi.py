@@ -65,7 +65,7 @@ def build_document(app: Flask) -> dict[str, Any]:
     paths: dict[str, Any] = {}
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
         declared = operation_of(app, rule.endpoint)
-        if declared is None or rule.alias:
+        if declared is None or rule.endpoint.startswith("health_too."):
             continue
         path = re.sub(r"<(?:[^:>]+:)?([^>]+)>", r"{\1}", rule.rule)
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):

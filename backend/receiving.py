@@ -49,7 +49,8 @@ class Arrival(Generic[Model]):
     def filename(self) -> str:
         """The name that the form or the query gives the file."""
         named = self._submission.filename or request.args.get("filename")
-        return (named or "upload.csv").replace("\x00", "")[-200:]
+        plain = (named or "").replace("\x00", "").replace("\\", "/").rpartition("/")[2]
+        return plain[-200:] or "upload.csv"
 
     def store(self, upload_id: UUID, version: int) -> tuple[StoredObject, Model]:
         """Stream the file into the store. What is wrong with it or its form leaves nothing there.

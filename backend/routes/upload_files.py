@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import PurePosixPath
+from typing import BinaryIO
 from uuid import UUID
 
 from flask import Blueprint, Response, request
@@ -60,7 +61,9 @@ def download_content(upload_id: UUID, query: ContentQuery) -> Response:
     if request.if_none_match.contains(version.sha256):
         response = Response(status=304)
     else:
-        response = Response(_read(version.object_key), content_type="text/csv")
+        stream = _open(version.object_key)
+        response = Response(iter(lambda: stream.read(BLOCK_BYTES), b""), content_type="text/csv")
+        response.call_on_close(stream.close)
         response.content_length = version.size_bytes
     response.set_etag(version.sha256)
     response.headers["Cache-Control"] = "private, no-cache"
@@ -88,16 +91,8 @@ def _rejects(connection: Connection, upload_id: UUID) -> Iterator[bytes]:
     return rejects_csv(connection, services().store, upload_id)
 
 
-def _read(key: str) -> Iterator[bytes]:
-    """The object's bytes; it is opened at once, so that a missing one is a proper error."""
+def _open(key: str) -> BinaryIO:
     try:
-        stream = services().store.open(key)
+        return services().store.open(key)
     except NotFound:
         raise NotFound("The file is not in the store any more.") from None
-
-    def send() -> Iterator[bytes]:
-        with stream:
-            while block := stream.read(BLOCK_BYTES):
-                yield block
-
-    return send()

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from backend.app import create_app
 from elt.contracts import load_contracts
-from elt.runs import start_run
+from elt.runs import finish_run, start_run
 from elt.settings import Settings
 from elt.store import Store
 from elt.warehouse import Connection
@@ -127,7 +127,10 @@ def test_json_is_asked_for_where_json_is_taken(admin: FlaskClient) -> None:
 
 
 def test_runs_are_listed_newest_first_and_shown(admin: FlaskClient, connection: Connection) -> None:
-    made = [str(start_run(connection, trigger="cli", idle=True)) for _ in range(3)]
+    made = []
+    for _ in range(3):
+        made.append(str(run_id := start_run(connection, trigger="cli")))
+        finish_run(connection, run_id, status="succeeded")
     first = admin.get(f"{BASE}/runs?limit=2").json
     assert [run["id"] for run in first["items"]] == made[:0:-1]
     rest = admin.get(f"{BASE}/runs?limit=2&after={first['next']}").json

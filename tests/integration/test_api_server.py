@@ -5,14 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import psutil
 import pytest
+
+from elt.store import open_store
+from tests.served_api import serve
 
 HEADER = b"Student ID,First Name\n"
 MEGABYTE = 1024**2
@@ -207,3 +212,31 @@ def test_metrics_add_up_over_all_workers(client: httpx.Client, api_server: Any) 
 
 def waiting_uploads(metrics: str) -> float:
     return next(float(line.split()[1]) for line in metrics.splitlines() if line.startswith("laurel_waiting"))
+
+
+def test_a_server_killed_half_way_leaves_no_object(
+    postgres_server: Any,
+    _template: str,  # noqa: PT019 - its value is used
+    tmp_path: Any,
+) -> None:
+    with serve(postgres_server, _template, tmp_path) as server:
+        head = {"Authorization": f"Bearer {server.make_key('researcher')}"}
+        address = f"{server.url}/api/v1/uploads?dataset=students"
+        processes = [psutil.Process(server.process.pid), *psutil.Process(server.process.pid).children()]
+        half_sent, killed = threading.Event(), threading.Event()
+
+        def half() -> Iterator[bytes]:
+            yield from rows(2 * MEGABYTE)
+            half_sent.set()
+            killed.wait(30)
+
+        with ThreadPoolExecutor(1) as sender:
+            sending = sender.submit(httpx.post, address, content=half(), headers=head, trust_env=False)
+            assert half_sent.wait(30)
+            for process in processes:
+                process.kill()
+            killed.set()
+            with pytest.raises(httpx.TransportError):
+                sending.result(timeout=60)
+        store = open_store(server.settings.store_url)
+        assert list(store.list()) == []

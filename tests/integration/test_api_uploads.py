@@ -266,6 +266,11 @@ def test_the_file_comes_back_as_it_was_sent(researcher: FlaskClient) -> None:
     assert same.status_code == 304
 
 
+def test_a_path_in_the_name_of_a_file_is_left_out(researcher: FlaskClient) -> None:
+    answer = researcher.post(f"{BASE}?dataset=students&filename=C:%5Cmine%5C..%2Fscores.csv", data=CSV)
+    assert answer.json["filename"] == "scores.csv"
+
+
 def test_a_new_version_keeps_the_upload(researcher: FlaskClient) -> None:
     made = researcher.post(BASE, data=as_form(dataset="students")).json
     changed = CSV + b"STU002,Bisi\n"

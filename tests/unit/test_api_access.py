@@ -11,7 +11,10 @@ from backend.app import create_app
 from backend.operations import operation_of
 from elt.settings import Settings
 
-PUBLIC = {"/", "/healthz", "/readyz", "/openapi.json", "/apispec_1.json", "/static/<path:filename>"}
+PUBLIC = {"/", "/healthz", "/readyz", "/openapi.json", "/apispec_1.json", "/static/<path:filename>"} | {
+    "/api/v1/healthz",
+    "/api/v1/readyz",
+}
 
 
 @pytest.fixture(scope="module")

@@ -150,6 +150,11 @@ def test_a_fault_of_ours_is_logged_and_not_shown(app: Flask, capsys: pytest.Capt
     answer = fresh.test_client().get("/broken")
     assert answer.status_code == 500
     assert "STU001" not in answer.text
+    logged = capsys.readouterr().out
+    assert "in fail" in logged  # where it happened
+    assert "STU001" not in logged.replace(
+        'raise RuntimeError("the secret of STU001")', ""
+    )  # not what it said
     assert answer.json["instance"].removeprefix("urn:uuid:") in answer.json["detail"]
 
 
