@@ -49,7 +49,7 @@ def run(full: bool, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--wipe", is_flag=True, help="Empty the ledger, raw and the marts first.")
+@click.option("--wipe", is_flag=True, help="Empty the ledger and raw first; the marts are built again.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was rebuilt as JSON.")
 def replay(wipe: bool, as_json: bool) -> None:
     """Rebuild raw and the marts from the object store alone, into an empty database.
