@@ -52,8 +52,15 @@ class Arrival(Generic[Model]):
         plain = (named or "").replace("\x00", "").replace("\\", "/").rpartition("/")[2]
         return plain[-200:] or "upload.csv"
 
-    def store(self, upload_id: UUID, version: int) -> tuple[StoredObject, Model]:
+    def store(
+        self, upload_id: UUID, version: int, check: Callable[[Model], object] | None = None
+    ) -> tuple[StoredObject, Model]:
         """Stream the file into the store. What is wrong with it or its form leaves nothing there.
+
+        Args:
+            upload_id: the upload it will be.
+            version: and which version of it.
+            check: gets all that was said; what it raises refuses the file like any other fault.
 
         Returns:
             The object, and all that was said about it.
@@ -62,7 +69,7 @@ class Arrival(Generic[Model]):
         said: list[Model] = []
         stored = services().store.put(
             key,
-            self._blocks(said.append),
+            self._blocks(said.append, check),
             media_type="text/csv",
             expected_sha256=self._submission.expected_sha256,
         )
@@ -70,9 +77,14 @@ class Arrival(Generic[Model]):
         _log.info("upload_stored", upload_id=str(upload_id), version=version, size_bytes=stored.size)
         return stored, said[0]
 
-    def _blocks(self, when_whole: Callable[[Model], None]) -> Iterator[bytes]:
+    def _blocks(
+        self, when_whole: Callable[[Model], None], check: Callable[[Model], object] | None
+    ) -> Iterator[bytes]:
         yield from self._submission.blocks()
-        when_whole(parse_fields(self._model, self._submission.fields))
+        said = parse_fields(self._model, self._submission.fields)
+        if check is not None:
+            check(said)
+        when_whole(said)
 
     def _said_so_far(self) -> Model | None:
         """What is known before the file begins; None if a form may still say the rest behind it.

@@ -69,7 +69,7 @@ def create_upload(headers: UploadHeaders) -> tuple[Upload, int, dict[str, str]]:
         with services().connection() as connection:
             check_request(connection, _request(arrival, arrival.said), principal())
     upload_id = UUID(int=uuid7().int)
-    stored, said = arrival.store(upload_id, 1)
+    stored, said = arrival.store(upload_id, 1, check=lambda said: _request(arrival, said))
     try:
         with services().connection() as connection:
             accepted = accept_upload(

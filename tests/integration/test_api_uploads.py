@@ -303,6 +303,20 @@ def test_a_key_of_one_school_hands_in_for_that_school_only(client_of: Callable[.
     assert refused.status_code == 403
 
 
+def test_a_school_named_behind_the_file_is_refused_and_leaves_no_object(
+    client_of: Callable[..., FlaskClient], store: Store
+) -> None:
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="x.csv"\r\n\r\n' + CSV + b"\r\n"
+        b'--b\r\nContent-Disposition: form-data; name="school_id"\r\n\r\nsouth\r\n--b--\r\n'
+    )
+    refused = client_of("researcher", school_id="north").post(
+        f"{BASE}?dataset=students", data=body, content_type="multipart/form-data; boundary=b"
+    )
+    assert refused.status_code == 403, refused.text
+    assert objects(store) == []
+
+
 def test_only_admins_approve(researcher: FlaskClient, client_of: Callable[..., FlaskClient]) -> None:
     made = researcher.post(BASE, data=as_form(dataset="students")).json
     assert researcher.post(f"{BASE}/{made['id']}/approve").status_code == 403
