@@ -88,6 +88,10 @@ def _adopt(settings: Settings, connection: Connection, store: Store, item: Objec
     if stored is None:
         log.info("inbox_object_skipped", key=item.key, reason="it is still being written")
         return False
+    if last := _last_adopted_as(connection, item, stored.sha256):
+        store.delete(stored.key)
+        _remember(connection, item, last, None)
+        return False
     try:
         if is_new:
             request = NewUpload(
@@ -150,6 +154,25 @@ def _earlier_upload(connection: Connection, item: ObjectInfo, dataset: str) -> U
         (item.key, dataset),
     ).fetchone()
     return row["upload_id"] if row else None
+
+
+def _last_adopted_as(connection: Connection, item: ObjectInfo, sha256: str) -> UUID | None:
+    """The upload, also a withdrawn one, that this name last became, if its bytes are still the same.
+
+    Then only its time has changed, as it does when the store is copied. Only the last one: a file that is set
+    back to earlier bytes has changed.
+    """
+    row = connection.execute(
+        """
+        select e.upload_id, e.body -> 'object' ->> 'sha256' as sha256
+        from ops.inbox_objects i
+        join ops.events e on e.upload_id = i.upload_id and e.body -> 'inbox' ->> 'key' = i.object_key
+        where i.object_key = %s
+        order by e.event_id desc limit 1
+        """,
+        (item.key,),
+    ).fetchone()
+    return row["upload_id"] if row and row["sha256"] == sha256 else None
 
 
 def _copy(store: Store, item: ObjectInfo, key: str) -> StoredObject | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -256,3 +257,25 @@ def test_a_dropped_file_that_is_still_growing_waits(sender, history, monkeypatch
 
     [(upload_id, _)] = _discover(sender)
     assert sender.load(upload_id).counts.loaded == 2
+
+
+def test_a_withdrawn_file_does_not_come_back_when_only_its_time_changes(sender, history):
+    """As after the store's folder was copied, or after a replay that does not know the newer time."""
+    sender.store.put("drop/history.csv", [history([1]).encode()])
+    [(upload_id, _)] = _discover(sender)
+    sender.load(upload_id)
+    withdraw_upload(sender.connection, sender.store, upload_id, sender.admin)
+    before = {item.key for item in sender.store.list("uploads/")}
+    os.utime(sender.store.root / "drop" / "history.csv", (1, 1))
+
+    assert _discover(sender) == []
+    assert sender.connection.execute("select * from ops.uploads").rowcount == 1
+    assert {item.key for item in sender.store.list("uploads/")} == before
+
+
+def test_a_dropped_file_that_is_set_back_to_earlier_bytes_is_a_new_version(sender, history):
+    for version, students in enumerate(([1], [1, 2], [1]), start=1):
+        sender.store.put("drop/history.csv", [history(students).encode()], replace=True)
+        [(upload_id, found)] = _discover(sender)
+        assert found == version
+        sender.load(upload_id, version)
