@@ -48,10 +48,9 @@ class InvalidRequest(LaurelError):
 
     title = "The request is not valid"
 
-    def __init__(self, detail: str, issues: list[Issue] | None = None, status: int = 422) -> None:
+    def __init__(self, detail: str, issues: list[Issue] | None = None) -> None:
         super().__init__(detail)
         self.issues = issues or []
-        self.status = status
 
     @classmethod
     def of(cls, error: ValidationError, where: str) -> InvalidRequest:
@@ -71,7 +70,7 @@ class InvalidRequest(LaurelError):
 def status_of(error: LaurelError) -> int:
     """The HTTP status for an error: its class's own, else its nearest ancestor's."""
     if isinstance(error, InvalidRequest):
-        return error.status
+        return 422
     return next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
 
 
@@ -95,7 +94,8 @@ def problem(
         "issues": [issue.to_dict() for issue in (issues or [])[:_MAX_ISSUES]],
         **extra,
     }
-    response = Response(json.dumps(body, ensure_ascii=False), status=status, content_type=PROBLEM_TYPE)
+    text = json.dumps(body, ensure_ascii=False).encode(errors="replace")  # it may repeat half a character
+    response = Response(text, status=status, content_type=PROBLEM_TYPE)
     response.headers.update(headers or {})
     return response
 

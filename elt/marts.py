@@ -95,6 +95,9 @@ def open_mart(
     chosen = mart.columns if columns is None else [mart.column(column) for column in columns]
     if not chosen:
         raise UploadRejected("`columns` names no column.")
+    names = [column.name for column in chosen]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise UploadRejected(f"`columns` names more than once: {', '.join(repeated)}.")
     query, values = compose_query(mart, chosen, where or {}, order, limit, after)
     statement = sql.SQL("select {} from ({}) as found").format(row_text(chosen, format), query)
     cursor = psycopg.ServerCursor(

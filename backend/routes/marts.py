@@ -104,7 +104,8 @@ def _parse_key(text: str) -> dict[str, Any]:
         return dict(pair.split("=", 1) for pair in text.split(","))
     try:
         found = json.loads(text)
-    except json.JSONDecodeError:
+        json.dumps(found, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):  # also a number too long, half a character, nesting too deep
         raise InvalidRequest("The key is not valid JSON.") from None
     if not all(isinstance(value, str | int | float | bool | None) for value in found.values()):
         raise InvalidRequest("The key's values must be plain: text, numbers, true, false or null.")

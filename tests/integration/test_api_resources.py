@@ -188,6 +188,8 @@ def test_a_mart_is_described_and_read_in_three_formats(admin: FlaskClient) -> No
     [
         ("colour=red", 404),
         ("columns=colour", 404),
+        ("columns=total,total&format=csv", 422),
+        ("columns=total,total&format=parquet", 422),
         ("total=much", 422),
         ("format=xls", 422),
         ("limit=0", 422),
@@ -198,6 +200,25 @@ def test_what_is_wrong_with_a_question_about_a_mart_is_said(
 ) -> None:
     answer = admin.get(f"{BASE}/marts/mart_small?{query}")
     assert (answer.status_code, answer.content_type) == (status, "application/problem+json")
+
+
+@pytest.mark.usefixtures("small_mart")
+@pytest.mark.parametrize(
+    "key",
+    [
+        '{"student_id":' + "[" * 3000 + "]" * 3000 + "}",
+        '{"student_id":' + "1" * 5000 + "}",
+        r'{"student_id":"\ud800"}',
+        r'{"\ud800":"1"}',
+        r'{"student_id":"\u0000"}',
+        '{"student_id":}',
+    ],
+    ids=["deep", "long", "half", "half-name", "nul", "malformed"],
+)
+def test_a_key_that_is_no_key_is_refused(admin: FlaskClient, key: str) -> None:
+    asked = {"mart": "mart_small", "column": "total", "key": key}
+    answer = admin.get(f"{BASE}/provenance", query_string=asked)
+    assert (answer.status_code, answer.content_type) == (422, "application/problem+json"), answer.text
 
 
 def test_marts_with_names_of_students_are_for_admins(researcher: FlaskClient, admin: FlaskClient) -> None:
