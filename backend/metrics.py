@@ -29,6 +29,7 @@ from elt.warehouse import Connection
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _REQUESTS = Counter("laurel_requests", "Requests answered.", ["method", "route", "status"])
 _SECONDS = Histogram(
     "laurel_request_seconds",
@@ -63,7 +64,8 @@ def register_metrics(app: Flask) -> None:
     @app.after_request
     def _count(response: Response) -> Response:
         route = request.url_rule.rule if request.url_rule else "none"
-        _REQUESTS.labels(request.method, route, str(response.status_code)).inc()
+        method = request.method if request.method in _METHODS else "other"  # callers may invent any
+        _REQUESTS.labels(method, route, str(response.status_code)).inc()
         _SECONDS.labels(route).observe(time.perf_counter() - g.started)
         return response
 

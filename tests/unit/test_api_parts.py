@@ -158,6 +158,27 @@ def test_a_fault_of_ours_is_logged_and_not_shown(app: Flask, capsys: pytest.Capt
     assert answer.json["instance"].removeprefix("urn:uuid:") in answer.json["detail"]
 
 
+def test_an_error_that_repeats_half_a_character_is_still_told(app: Flask) -> None:
+    def fail() -> None:
+        raise errors.NotFound("no \ud800 here")
+
+    fail.laurel_action = "health:read"  # type: ignore[attr-defined]
+    fresh = create_app(app.extensions["laurel"].settings)
+    fresh.add_url_rule("/half", "half", fail)
+    answer = fresh.test_client().get("/half")
+    assert (answer.status_code, answer.json["detail"]) == (404, "no ? here")
+
+
+def test_invented_methods_are_counted_as_one(app: Flask) -> None:
+    for method in ("PUT", "BREW", "WHEN"):
+        app.test_client().open("/healthz", method=method)
+    counted = app.test_client().get("/metrics").text
+    assert 'method="other"' in counted
+    assert 'method="PUT"' in counted
+    assert "BREW" not in counted
+    assert "WHEN" not in counted
+
+
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nope", 404), ("PUT", "/healthz", 405)])
 def test_the_frameworks_errors_are_problems_too(app: Flask, method: str, path: str, status: int) -> None:
     answer = app.test_client().open(path, method=method)
