@@ -131,7 +131,7 @@ def _retire_older_versions(connection: Connection, source: Source) -> None:
         """
         update ops.upload_versions
         set status = 'withdrawn', reason = %s, rows_loaded = case when rows_read is not null then 0 end
-        where upload_id = %s and version < %s and status in ('loaded', 'held')
+        where upload_id = %s and version < %s and status in ('loaded', 'held', 'stored', 'loading')
         """,
         (reason, source.upload_id, source.version),
     )

@@ -253,6 +253,20 @@ def test_bytes_that_are_not_those_accepted_are_never_loaded(sender, history, dam
     _assert_sound(sender, upload_id, 100)
 
 
+def test_a_damaged_version_that_is_readable_again_never_replaces_a_newer_one(sender, history):
+    upload_id = sender.send(history(range(5))).upload_id
+    path = _path(sender, upload_id)
+    sound = path.read_bytes()
+    path.unlink()
+    sender.replace(upload_id, history(range(3), exam=41))
+    assert sender.load(upload_id, 2).status == "loaded"
+    path.write_bytes(sound)
+
+    assert sender.load(upload_id, 1).status == "withdrawn"
+    assert sender.raw("academic_history", "exam_score") == [(41,)] * 3
+    assert sender.upload(upload_id).live_version == 2
+
+
 def test_a_full_disk_leaves_the_version_for_the_next_run(sender, history, monkeypatch):
     upload_id = sender.send(history(range(100))).upload_id
 
