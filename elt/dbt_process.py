@@ -1,6 +1,6 @@
 """Runs dbt as a command: its environment, its end, and what it says about models and tests.
 
-dbt's target folder and parse cache live under `$LAUREL_HOME/dbt`, its log under `logs/dbt`. The address of
+dbt's target folder and parse cache live under `$LAUREL_HOME/dbt`. The address of
 the database reaches it by environment only, the password under a name that dbt masks in its logs.
 """
 
@@ -105,6 +105,8 @@ def _environment(settings: Settings) -> dict[str, str]:
         "DBT_PROFILES_DIR": str(DBT_DIR),
         "DBT_PROJECT_DIR": str(DBT_DIR),
         "DBT_LOG_PATH": str(logs),
+        # PostgreSQL's words about a broken constraint name the row; dbt would write them down whole.
+        "DBT_LOG_LEVEL_FILE": "none",
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         "DBT_VERSION_CHECK": "false",
         "PGOPTIONS": _SESSION_OPTIONS,
@@ -167,4 +169,4 @@ def _summary(failures: list[str], process: subprocess.CompletedProcess[str]) -> 
     if process.returncode < 0:
         return f"dbt was ended by signal {-process.returncode} before it had finished"
     said = " ".join([line for line in process.stdout.splitlines() if line.strip()][-_MESSAGE_LINES:])
-    return f"dbt ended with status {process.returncode}: {said}; see logs/dbt/dbt.log"
+    return f"dbt ended with status {process.returncode}: {said}"

@@ -32,6 +32,8 @@ MAX_LOAD_GROUPS = 4
 
 # A view over the predictions, so dbt cannot tell when its content changes.
 _RISK_MART = "mart_student_risk"
+# A view over the ledger, which also changes when a file is only refused.
+_LEDGER_MARTS = ("mart_freshness",)
 
 Progress = Callable[[str], None]
 Score = Callable[[Settings, UUID], dict[str, Any]]
@@ -41,7 +43,7 @@ Score = Callable[[Settings, UUID], dict[str, Any]]
 class Plan:
     """What a run has to do. `groups` holds `upload_id:version` references, one list per load task.
 
-    Idle: nothing arrived, the marts show all that is loaded, and the run before ended well.
+    Idle: nothing arrived, the marts show all that is loaded, and what changed in them is published.
     """
 
     run_id: UUID
@@ -77,7 +79,7 @@ def begin(settings: Settings, *, trigger: str, airflow_run: str | None = None, f
     pending = discover(settings, store)
     with connect(settings.database_url.get_secret_value()) as connection:
         unbuilt = ledger.count_unbuilt_loads(connection)
-        is_idle = not (pending or unbuilt or full or runs.last_run_failed(connection))
+        is_idle = not (pending or unbuilt or full or runs.unpublished_marts(connection))
         run_id = runs.start_run(connection, trigger=trigger, airflow_run=airflow_run, idle=is_idle)
     references = [f"{item.upload_id}:{item.version}" for item in pending]
     log.info("run_started", run_id=str(run_id), trigger=trigger, waiting=len(references), unbuilt=unbuilt)
@@ -121,24 +123,22 @@ def record_score(settings: Settings, run_id: UUID, scored: dict[str, Any]) -> di
     return scored
 
 
-def publish(
-    settings: Settings, run_id: UUID, changed_marts: Sequence[str], scored: Mapping[str, Any]
-) -> list[str]:
-    """Write the changed marts to the store, close the run, and call again if more has arrived.
+def publish(settings: Settings, run_id: UUID, scored: Mapping[str, Any]) -> list[str]:
+    """Write what changed in the marts to the store, close the run, and call again if more has arrived.
 
     Args:
-        changed_marts: what `transform` answered.
         scored: what the score stage answered; `written` counts new predictions.
 
     Returns:
         The keys of the files written.
     """
     started = time.perf_counter()
-    changed = {*changed_marts, *([_RISK_MART] if scored.get("written") else [])}
     with connect(settings.database_url.get_secret_value()) as connection:
-        changed |= runs.unpublished_marts(connection)
+        changed = runs.unpublished_marts(connection)
+        names = {*changed, *_LEDGER_MARTS, *([_RISK_MART] if scored.get("written") else [])}
         store = open_store(settings.resolved_store_url)
-        published = publish_marts(settings, store, changed_marts=changed, run_id=run_id)
+        published = publish_marts(settings, store, changed_marts=names, run_id=run_id)
+        runs.forget_published(connection, changed)
         facts = {"files": list(published), "seconds": time.perf_counter() - started}
         runs.record_stage(connection, run_id, "publish", facts)
         runs.finish_run(connection, run_id, status="succeeded")
@@ -184,7 +184,7 @@ def run(
         began = clock()
         try:
             return action()
-        except Exception as error:
+        except (Exception, KeyboardInterrupt) as error:
             fail(settings, plan.run_id, stage, _first_line(error))
             raise
         finally:
@@ -200,9 +200,7 @@ def run(
     say("scoring students")
     report.scored = timed("score", lambda: record_score(settings, plan.run_id, score(settings, plan.run_id)))
     say("publishing")
-    report.published = timed(
-        "publish", lambda: publish(settings, plan.run_id, result.changed_marts, report.scored)
-    )
+    report.published = timed("publish", lambda: publish(settings, plan.run_id, report.scored))
     return report
 
 
@@ -217,7 +215,7 @@ def _record(settings: Settings, run_id: UUID, stage: str, facts: dict[str, Any])
         runs.record_stage(connection, run_id, stage, facts)
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     """The first line of Laurel's own messages; only the type of any other, whose text may hold values."""
     from elt.errors import LaurelError
 

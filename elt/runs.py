@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -107,25 +108,34 @@ def finish_run(
     )
 
 
-def last_run_failed(connection: Connection) -> bool:
-    """Whether the newest run ended badly, so that something may be left to do."""
-    row = connection.execute("select status from ops.runs order by run_id desc limit 1").fetchone()
-    return row is not None and row["status"] == "failed"
+def note_changed_marts(connection: Connection, marts: Iterable[str]) -> None:
+    """Put marts on the list of those to be published."""
+    connection.execute(
+        """
+        insert into ops.unpublished_marts (mart, changed_at)
+        select mart, clock_timestamp() from unnest(%s::text[]) as mart
+        on conflict (mart) do update set changed_at = excluded.changed_at
+        """,
+        (list(marts),),
+    )
 
 
-def unpublished_marts(connection: Connection) -> set[str]:
-    """The marts that runs changed which failed afterwards, since the last one that succeeded."""
-    rows = connection.execute(
+def unpublished_marts(connection: Connection) -> dict[str, datetime]:
+    """The marts that changed since they were published, with the time of the last change."""
+    rows = connection.execute("select mart, changed_at from ops.unpublished_marts").fetchall()
+    return {row["mart"]: row["changed_at"] for row in rows}
+
+
+def forget_published(connection: Connection, published: Mapping[str, datetime]) -> None:
+    """Take marts off the list, except those that have changed again since the given times."""
+    connection.execute(
         """
-        select distinct jsonb_array_elements_text(stages -> 'transform' -> 'changed_marts') as mart
-        from ops.runs
-        where status = 'failed' and stages -> 'transform' ? 'changed_marts'
-          and not exists (
-              select from ops.runs later where later.status = 'succeeded' and later.run_id > runs.run_id
-          )
-        """
-    ).fetchall()
-    return {row["mart"] for row in rows}
+        delete from ops.unpublished_marts
+        using unnest(%s::text[], %s::timestamptz[]) as done (mart, changed_at)
+        where unpublished_marts.mart = done.mart and unpublished_marts.changed_at <= done.changed_at
+        """,
+        (list(published), list(published.values())),
+    )
 
 
 def get_run(connection: Connection, run_id: UUID) -> RunRecord:

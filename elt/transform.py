@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
 from psycopg import sql
 
+from elt import runs
 from elt.dbt_lineage import keep_lineage, read_lineage
 from elt.dbt_process import DBT_DIR, SESSION_NAME, run_dbt
 from elt.log import get_logger
@@ -81,7 +82,7 @@ def transform(settings: Settings, run_id: UUID, *, full: bool = False) -> Transf
             result = _build_whole(settings, digest, is_current=is_current)
         else:
             result = _build_changed(connection, settings, digest, changed)
-        loads = _consume(connection, run_id, digest)
+        loads = _consume(connection, run_id, digest, result.changed_marts)
     seconds = time.perf_counter() - started
     log.info(
         "build_finished", run_id=str(run_id), loads=loads, models=result.models, tests=result.tests,
@@ -192,8 +193,11 @@ def _analyze_where_grown(connection: Connection, dataset: str) -> None:
         connection.execute(sql.SQL("analyze {}").format(sql.Identifier("raw", dataset)))
 
 
-def _consume(connection: Connection, run_id: UUID, digest: str) -> int:
-    """The marts show it: date the loads, empty the lists of changed keys, remember what was built."""
+def _consume(connection: Connection, run_id: UUID, digest: str, changed_marts: Sequence[str]) -> int:
+    """The marts show it: date the loads, empty the lists of changed keys, remember what was built.
+
+    What changed is noted in the same transaction, so that it is published even if this run ends here.
+    """
     with connection.transaction():
         built = connection.execute(
             """
@@ -209,6 +213,7 @@ def _consume(connection: Connection, run_id: UUID, digest: str) -> int:
         ).fetchall():
             connection.execute(sql.SQL("truncate {}").format(sql.Identifier("staging", row["tablename"])))
         _remember_digest(connection, digest)
+        runs.note_changed_marts(connection, changed_marts)
     return len(built)
 
 

@@ -100,7 +100,7 @@ with DAG(
     # With no group to load (a withdrawal only) `load` is skipped, and there still is something to build.
     @task(trigger_rule="none_failed_min_one_success")
     def transform(laurel_run: str) -> list[str]:
-        """Build exactly what the loads changed, tests included; answer with the changed marts."""
+        """Build exactly what the loads changed, tests included; answers with the changed marts."""
         from uuid import UUID
 
         from elt.pipeline import transform as build
@@ -122,17 +122,18 @@ with DAG(
         return record_score(settings, UUID(laurel_run), report)
 
     @task(outlets=[MARTS])
-    def publish(changed: list[str], scored: dict[str, Any], laurel_run: str) -> list[str]:
+    def publish(scored: dict[str, Any], laurel_run: str) -> list[str]:
         """Write the changed marts to the store and close the run."""
         from uuid import UUID
 
         from elt.pipeline import publish as publish_changed
         from elt.settings import load_settings
 
-        return publish_changed(load_settings(), UUID(laurel_run), changed, scored)
+        return publish_changed(load_settings(), UUID(laurel_run), scored)
 
     found = discover("{{ run_id }}", "{{ dag_run.run_type.value }}")
     changed = transform(LAUREL_RUN)
     [found, load.partial(laurel_run=LAUREL_RUN).expand(references=found)] >> changed
     scored = score(LAUREL_RUN)
-    changed >> scored >> publish(changed, scored, LAUREL_RUN)
+    changed >> scored
+    publish(scored, LAUREL_RUN)

@@ -1,6 +1,23 @@
--- The newest prediction of each student who is in the records.
-with students as (
-    select school_id, student_id, grade_level, stream from {{ ref('mart_student_overview') }}
+-- The newest prediction of each student who was there at the end of the school's latest term. Who has left, or
+-- whose history was withdrawn, keeps predictions in the ledger but is nobody to help now.
+with latest as (
+    select school_id, max(as_of_date) as as_of_date
+    from {{ ref('mart_student_features') }}
+    group by school_id
+),
+
+students as (
+    select
+        overview.school_id,
+        overview.student_id,
+        overview.grade_level,
+        overview.stream,
+        features.as_of_date
+    from {{ ref('mart_student_overview') }} as overview
+    inner join {{ ref('mart_student_features') }} as features
+        on features.school_id = overview.school_id and features.student_id = overview.student_id
+    inner join latest
+        on latest.school_id = features.school_id and latest.as_of_date = features.as_of_date
 ),
 
 models as (
@@ -38,5 +55,5 @@ inner join lateral (
         and predictions.student_id = students.student_id
     order by predictions.prediction_id desc
     limit 1
-) as predictions on true
+) as predictions on predictions.as_of_date = students.as_of_date
 left join models on models.model_id = predictions.model_id

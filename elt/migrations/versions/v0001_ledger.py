@@ -171,6 +171,13 @@ create table ops.runs (
 );
 create index on ops.runs (run_id) where status = 'running';
 
+create table ops.unpublished_marts (
+    mart          text primary key,
+    changed_at    timestamptz not null
+);
+comment on table ops.unpublished_marts is
+    'Marts that a build has changed and that are not yet scored from and written to the store.';
+
 create table ops.alerts (
     event         text primary key,
     sent_at       timestamptz not null
