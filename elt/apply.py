@@ -117,6 +117,15 @@ def _insert_upload(connection: Connection, event: Event) -> None:
             """,
             (idempotency["principal"], idempotency["key"], idempotency["fingerprint"], event.upload_id),
         )
+    connection.execute(
+        """
+        update ops.uploads u set withdrawn_at = p.withdrawn_at, withdrawn_by = p.withdrawn_by
+        from ops.uploads p
+        where u.upload_id = %s and p.upload_id = u.parent_id and p.withdrawn_at is not null
+        """,
+        (event.upload_id,),
+    )
+    _keep_withdrawn(connection, event.upload_id)
 
 
 def _insert_version(connection: Connection, event: Event, version: int) -> None:
@@ -159,6 +168,20 @@ def _replace(connection: Connection, event: Event) -> None:
     connection.execute(
         "update ops.uploads set version = greatest(version, %s) where upload_id = %s",
         (version, event.upload_id),
+    )
+    _keep_withdrawn(connection, event.upload_id)
+
+
+def _keep_withdrawn(connection: Connection, upload_id: UUID) -> None:
+    """A version whose event is found after its upload was withdrawn must not bring the upload back."""
+    connection.execute(
+        """
+        update ops.upload_versions v set status = 'withdrawn'
+        from ops.uploads u
+        where v.upload_id = %s and u.upload_id = v.upload_id and u.withdrawn_at is not null
+          and v.status <> 'withdrawn'
+        """,
+        (upload_id,),
     )
 
 

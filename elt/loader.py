@@ -172,6 +172,7 @@ class _Load:
             from ops.uploads u
             where v.upload_id = %(upload_id)s and v.version = %(version)s and u.upload_id = v.upload_id
               and v.status in ('stored', 'loading') and v.version > coalesce(u.live_version, 0)
+              and u.withdrawn_at is null
             returning u.*, v.*
             """,
             {"upload_id": self.upload_id, "version": self.version, "run_id": self.run_id},

@@ -7,7 +7,9 @@ from uuid import UUID, uuid4
 import pytest
 from uuid6 import uuid7
 
+from elt.apply import adopt_event
 from elt.errors import Conflict, NotFound, UnknownDataset
+from elt.events import Event
 from elt.lifecycle import Principal, amend_upload, approve_upload, withdraw_upload
 
 OTHER = Principal("key:other", "researcher")
@@ -248,3 +250,36 @@ def test_ranks_never_run_backwards_when_the_clock_does(sender, history):
     [known] = sender.connection.execute("select min(occurred_at) as at from ops.events").fetchall()
     assert later >= known["at"]
     assert later > sender.upload(first).current.ranked_at
+
+
+def test_what_is_adopted_after_its_upload_was_withdrawn_stays_withdrawn(sender, history):
+    """Requests that died between event and database; a later run finds their events in the store."""
+    bad = {1: "STU00001,JSS1,Mathematics,First Term,20,40,61"}
+    parent = sender.hand_in(history(range(100), faults=bad))
+    fix = sender.send(history([1]), fixes=parent).upload_id
+    sender.replace(parent, history(range(50)))
+    lost = [_forgotten(sender, fix, "fixed"), _forgotten(sender, parent, "replaced")]
+    withdraw_upload(sender.connection, sender.store, parent, sender.researcher)
+
+    assert [adopt_event(sender.connection, event) for event in lost] == [True, True]
+    sender.load(fix)
+    sender.load(parent, 2)
+    assert [sender.upload(fix).status, sender.upload(parent).status] == ["withdrawn", "withdrawn"]
+    assert sender.upload(fix).withdrawn_at == sender.upload(parent).withdrawn_at
+    assert sender.raw() == []
+
+
+def _forgotten(sender, upload_id, kind):
+    """The event, of which the database no longer knows anything."""
+    row = sender.connection.execute(
+        "delete from ops.events where upload_id = %s and kind = %s returning *", (upload_id, kind)
+    ).fetchone()
+    version = row["body"].get("version", 1)
+    sender.connection.execute(
+        "delete from ops.upload_versions where upload_id = %s and version = %s", (upload_id, version)
+    )
+    if version == 1:
+        sender.connection.execute("delete from ops.uploads where upload_id = %s", (upload_id,))
+    else:
+        sender.connection.execute("update ops.uploads set version = 1 where upload_id = %s", (upload_id,))
+    return Event(**row)
