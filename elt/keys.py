@@ -113,15 +113,20 @@ def verify_key(connection: Connection, plaintext: str) -> Principal | None:
     return Principal(f"key:{found['key_id']}", cast("Role", found["role"]), found["school_id"], found["name"])
 
 
-def list_keys(connection: Connection) -> list[KeyRecord]:
-    """All keys, newest first, revoked ones too."""
+def list_keys(
+    connection: Connection, *, after: UUID | None = None, limit: int | None = None
+) -> list[KeyRecord]:
+    """Keys, newest first, revoked ones too: those made before `after`, at most `limit`; else all."""
     found = connection.execute(
         """
         select key_id, name, role, school_id, prefix,
                created_at, created_by, expires_at, last_used_at, revoked_at
         from ops.keys
+        where %(after)s::uuid is null or key_id < %(after)s::uuid
         order by key_id desc
-        """
+        limit %(limit)s
+        """,
+        {"after": after, "limit": limit},
     )
     return [_record(row) for row in found]
 

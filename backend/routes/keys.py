@@ -10,7 +10,8 @@ from flask import Blueprint
 
 from backend.access import allow, principal
 from backend.operations import Answer, operation
-from backend.schemas.keys import Key, KeyList, KeyMade, NewKey
+from backend.schemas.common import PageQuery
+from backend.schemas.keys import Key, KeyMade, KeyPage, NewKey
 from backend.services import services
 from elt.keys import KeyRecord, create_key, list_keys, revoke_key
 
@@ -19,11 +20,15 @@ keys = Blueprint("keys", __name__)
 
 @keys.get("/keys")
 @allow("keys:manage")
-@operation("List keys", {200: Answer("All keys, newest first.", KeyList)})
-def show_keys() -> KeyList:
+@operation("List keys", {200: Answer("A page, newest first.", KeyPage)}, query=PageQuery)
+def show_keys(query: PageQuery) -> KeyPage:
     """Revoked ones too; never the keys themselves."""
     with services().connection() as connection:
-        return KeyList(items=[_shown(record) for record in list_keys(connection)])
+        after = UUID(query.after) if query.after else None
+        found = list_keys(connection, after=after, limit=query.limit + 1)
+    page = found[: query.limit]
+    following = str(page[-1].key_id) if len(found) > query.limit else None
+    return KeyPage(items=[_shown(record) for record in page], next=following)
 
 
 @keys.post("/keys")

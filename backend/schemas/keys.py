@@ -49,7 +49,8 @@ class Key(Answered):
     revoked_at: datetime | None
 
 
-class KeyList(Answered):
-    """All keys, newest first."""
+class KeyPage(Answered):
+    """A page of keys, newest first."""
 
     items: list[Key]
+    next: str | None = Field(description="Give it as `after` to get the next page; null: this is the last.")
