@@ -13,8 +13,11 @@ from backend.operations import Answer, operation
 from backend.schemas.health import Health, Readiness
 from backend.services import services
 from elt.errors import LaurelError
+from elt.log import get_logger
 
 health = Blueprint("health", __name__)
+
+_log = get_logger(__name__)
 
 
 @health.get("/healthz")
@@ -35,13 +38,15 @@ def check_readiness() -> Readiness | Response:
     faults = {
         name: detail
         for name, detail in (("database", _database_fault()), ("store", _store_fault()))
-        if detail
+        if detail is not None
     }
     if not faults:
         return Readiness(checks={"database": "ok", "store": "ok"})
-    detail = " ".join(faults.values())
+    for name, detail in faults.items():
+        _log.warning("not_ready", dependency=name, detail=detail)
+    away = ", ".join(f"{name}: away" for name in faults)  # no more: anyone may ask
     return problem(
-        503, "Not ready", detail, kind="urn:laurel:problem:not-ready", headers={"Retry-After": "5"}
+        503, "Not ready", away, kind="urn:laurel:problem:not-ready", headers={"Retry-After": "5"}
     )
 
 

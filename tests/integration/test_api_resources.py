@@ -114,6 +114,15 @@ def test_a_key_is_made_used_and_revoked(admin: FlaskClient, api: Flask) -> None:
     assert client.get(f"{BASE}/uploads").status_code == 401
 
 
+def test_keys_are_listed_in_pages(admin: FlaskClient, make_key: Callable[..., str]) -> None:
+    make_key("teacher")
+    make_key("analyst")
+    first = admin.get(f"{BASE}/keys?limit=2").json
+    assert [key["role"] for key in first["items"]] == ["analyst", "teacher"]
+    rest = admin.get(f"{BASE}/keys?limit=2&after={first['next']}").json
+    assert ([key["role"] for key in rest["items"]], rest["next"]) == (["admin"], None)
+
+
 @pytest.mark.parametrize("body", [{}, {"name": "x", "role": "king"}, {"name": "", "role": "admin"}, []])
 def test_a_key_that_cannot_be_is_refused_with_the_field_named(admin: FlaskClient, body: Any) -> None:
     answer = admin.post(f"{BASE}/keys", json=body)
@@ -258,6 +267,7 @@ def test_ready_when_database_and_store_answer(api: Flask, settings: Settings) ->
     (settings.home / "store").write_text("in the way")
     answer = api.test_client().get("/readyz")
     assert answer.status_code == 503
+    assert answer.json["detail"] == "store: away"
     assert int(answer.headers["Retry-After"]) > 0
 
 
