@@ -49,12 +49,18 @@ def run(full: bool, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--wipe", is_flag=True, help="Empty the ledger and raw first; the marts are built again.")
+@click.option(
+    "--wipe",
+    is_flag=True,
+    help="First empty the ledger (uploads, events, loads, rejected rows, idempotency keys) and raw.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what was rebuilt as JSON.")
 def replay(wipe: bool, as_json: bool) -> None:
     """Rebuild raw and the marts from the object store alone, into an empty database.
 
-    Users, keys, models and predictions are not in the store; they come from the backup.
+    Users, keys, runs, models and predictions are not in the store; they come from the backup, and --wipe
+    leaves them as they are. The marts show what they showed until they are built again at the end.
+    While it runs, nothing else is loaded; stop the platform first if files are being loaded now.
 
     \b
     Examples:

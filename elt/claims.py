@@ -1,6 +1,6 @@
-"""Who is loading what: one loader at a time for an upload together with its fixes.
+"""Who is loading what: one loader at a time for an upload together with its fixes; nobody beside a replay.
 
-The claim is a lock of the database session, so it ends with the loader, however that ends.
+A claim is a lock of the database session, so it ends with its holder, however that ends.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from uuid import UUID
 
 import psycopg
 
+from elt.errors import TransientError
 from elt.warehouse import Connection
+
+_REPLAY_LOCK = 0x7265706C6179  # "replay"
 
 
 @contextmanager
@@ -41,6 +44,34 @@ def claimed_families(connection: Connection, root_ids: set[UUID]) -> set[UUID]:
     )
     held = {row["lock"] for row in rows}
     return {root_id for root_id in root_ids if _lock(root_id) in held}
+
+
+@contextmanager
+def claim_replay(connection: Connection) -> Iterator[None]:
+    """Keep discoveries and other replays out; waits for those that are under way."""
+    connection.execute("select pg_advisory_lock(%s)", (_REPLAY_LOCK,))
+    try:
+        yield
+    finally:
+        with suppress(psycopg.Error):
+            connection.execute("select pg_advisory_unlock(%s)", (_REPLAY_LOCK,))
+
+
+@contextmanager
+def keep_replay_out(connection: Connection) -> Iterator[None]:
+    """Let no replay begin meanwhile; any number may do this at the same time.
+
+    Raises:
+        TransientError: a replay is running, or waits to.
+    """
+    row = connection.execute("select pg_try_advisory_lock_shared(%s) as free", (_REPLAY_LOCK,)).fetchone()
+    if not (row and row["free"]):
+        raise TransientError("A replay is running; try again when it is done.", retry_after=60)
+    try:
+        yield
+    finally:
+        with suppress(psycopg.Error):
+            connection.execute("select pg_advisory_unlock_shared(%s)", (_REPLAY_LOCK,))
 
 
 def _lock(root_id: UUID) -> int:

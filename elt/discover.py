@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from elt.apply import adopt_event
-from elt.claims import claimed_families
+from elt.claims import claimed_families, keep_replay_out
 from elt.contracts import get_contract
 from elt.errors import LoadError, NotFound
 from elt.events import Event, id_time, list_event_keys, read_event
@@ -44,9 +44,10 @@ def discover(settings: Settings, store: Store) -> list[PendingLoad]:
     Includes versions whose loader was killed.
 
     Raises:
-        TransientError: store or database did not answer.
+        TransientError: store or database did not answer, or a replay is running.
     """
-    with connect(settings.database_url.get_secret_value(), application_name="laurel-discover") as connection:
+    url = settings.database_url.get_secret_value()
+    with connect(url, application_name="laurel-discover") as connection, keep_replay_out(connection):
         adopt_recent_events(connection, store)
         adopt_inbox(settings, connection, store)
         return list_pending(connection)

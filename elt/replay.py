@@ -15,6 +15,7 @@ from uuid import UUID
 from psycopg import sql
 
 from elt.apply import adopt_event
+from elt.claims import claim_replay
 from elt.contracts import load_contracts
 from elt.discover import list_pending, without_superseded
 from elt.errors import Conflict, LoadError, NotFound
@@ -54,8 +55,8 @@ def replay(
 ) -> ReplayReport:
     """Rebuild ledger and raw; the marts are built afterwards by a full run of dbt.
 
-    With `wipe`, the ledger and all of raw are emptied first. Keys, runs, `ml` and what dbt made are left as
-    they are in either case.
+    With `wipe`, the ledger (`_LEDGER_TABLES`) and all of raw are emptied first. Keys, runs, alerts, `ml` and
+    what dbt made are left as they are in either case. Nothing is discovered meanwhile.
 
     Raises:
         Conflict: the database holds uploads and `wipe` is not set.
@@ -63,7 +64,7 @@ def replay(
     """
     url = settings.database_url.get_secret_value()
     migrate(url)
-    with connect(url, application_name="laurel-replay") as connection:
+    with connect(url, application_name="laurel-replay") as connection, claim_replay(connection):
         _require_empty(connection, wipe)
         return _Replay(settings, store, connection, progress or (lambda _text: None)).run()
 

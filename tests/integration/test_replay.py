@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 from pydantic import SecretStr
 
-from elt.errors import Conflict
+from elt.discover import discover
+from elt.errors import Conflict, TransientError
 from elt.lifecycle import Principal, amend_upload, approve_upload, withdraw_upload
 from elt.rejects import rejects_csv
 from elt.replay import replay
@@ -111,10 +115,51 @@ def test_wiping_first_gives_the_same_again(lived):
 
 
 def test_nothing_is_adopted_again_after_a_replay(lived, empty_database_url):
-    from elt.discover import discover
-
     elsewhere = lived.settings.model_copy(update={"database_url": SecretStr(empty_database_url)})
     discover(lived.settings, lived.store)
     replay(elsewhere, lived.store)
 
     assert discover(elsewhere, lived.store) == []
+
+
+def test_nothing_is_discovered_while_a_replay_runs(lived):
+    url = lived.settings.database_url.get_secret_value()
+    before = _state(url)
+    refused = []
+
+    def look_beside(_text):
+        with pytest.raises(TransientError, match="A replay is running"):
+            discover(lived.settings, lived.store)
+        refused.append(True)
+
+    replay(lived.settings, lived.store, progress=look_beside, wipe=True)
+
+    assert refused
+    assert _state(url) == before
+    assert len(discover(lived.settings, lived.store)) == 1  # students/broken.csv
+
+
+def test_a_replay_waits_for_a_discovery_that_is_under_way(lived, monkeypatch):
+    url = lived.settings.database_url.get_secret_value()
+    started = []
+
+    def adopt_while_a_replay_starts(_settings, connection, _store):
+        thread = threading.Thread(target=replay, args=(lived.settings, lived.store), kwargs={"wipe": True})
+        thread.start()
+        started.append(thread)
+        waiting = (
+            "select from pg_locks where locktype = 'advisory' and mode = 'ExclusiveLock' and not granted"
+        )
+        while thread.is_alive() and not connection.execute(waiting).rowcount:
+            time.sleep(0.02)
+        assert thread.is_alive()
+        assert connection.execute("select from ops.uploads").rowcount
+        return 0
+
+    before = _state(url)
+    with monkeypatch.context() as patched:
+        patched.setattr("elt.discover.adopt_inbox", adopt_while_a_replay_starts)
+        discover(lived.settings, lived.store)
+    started[0].join()
+
+    assert _state(url) == before
