@@ -30,8 +30,13 @@ def find_same(
     """The first upload that these bytes would only repeat, if there is one."""
     candidates = connection.execute(
         """
-        select u.*, v.status, v.ranked_at
-        from ops.upload_versions v join ops.uploads u using (upload_id, version)
+        select u.*, v.version, v.status, v.ranked_at
+        from ops.uploads u
+        join ops.upload_versions newest on (newest.upload_id, newest.version) = (u.upload_id, u.version)
+        join ops.upload_versions v on v.upload_id = u.upload_id
+         and (v.version = u.version
+              -- What is live stays so unless a later version is about to replace it.
+              or (v.version = u.live_version and newest.status <> all(%(statuses)s)))
         where v.sha256 = %(sha256)s and v.options = %(options)s and v.status = any(%(statuses)s)
           and u.dataset = %(dataset)s and u.school_id = %(school_id)s and u.uploader = %(uploader)s
           and u.withdrawn_at is null and u.parent_id is not distinct from %(parent_id)s::uuid
@@ -57,9 +62,9 @@ def find_same(
 
 
 def is_overridden(connection: Connection, contract: Contract, upload: dict[str, Any]) -> bool:
-    """Whether a later upload wins over any row of the upload's newest version.
+    """Whether a later upload wins over any row of a version of the upload.
 
-    `upload` holds upload_id, version, live_version, school_id and the newest version's ranked_at. Of a later
+    `upload` holds upload_id, version, live_version, school_id and the version's ranked_at. Of a later
     upload that still waits nothing is known but its dataset and school, so it counts as overriding; the same
     holds where this one is not loaded itself.
     """

@@ -107,6 +107,31 @@ def test_rows_of_a_keyless_dataset_are_never_overridden(sender):
     assert sender.send(rows.format(50), "student_performance").upload_id == first
 
 
+def test_a_live_version_overrides_also_when_a_later_one_was_rejected(sender, history):
+    sender.hand_in(history([1, 2, 3]))
+    later = sender.hand_in(history([3, 4], exam=50))
+    sender.replace(later, history([]))
+    assert sender.load(later, 2).status == "rejected"
+
+    assert sender.send(history([1, 2, 3])).created
+
+
+@pytest.mark.parametrize(("newest", "created"), [("rejected", False), ("stored", True)])
+def test_the_bytes_of_an_older_version_are_known_while_nothing_is_to_replace_it(sender, newest, created):
+    head = (
+        "gender,race/ethnicity,parental level of education,lunch,test preparation course,"
+        "math score,reading score,writing score\n"
+    )
+    row = "female,group B,high school,standard,none,{},70,70\n"
+    first = sender.hand_in(head + row.format(50), "student_performance")
+    sender.replace(first, head if newest == "rejected" else head + row.format(60))
+    if newest == "rejected":
+        sender.load(first, 2)
+    assert sender.upload(first).status == newest
+
+    assert sender.send(head + row.format(50), "student_performance").created == created
+
+
 def test_an_idempotency_key_names_one_request(sender, history):
     first = sender.send(history([1]), idempotency_key="abc")
     assert sender.send(history([1]), idempotency_key="abc").upload_id == first.upload_id
