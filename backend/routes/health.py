@@ -45,9 +45,7 @@ def check_readiness() -> Readiness | Response:
     for name, detail in faults.items():
         _log.warning("not_ready", dependency=name, detail=detail)
     away = ", ".join(f"{name}: away" for name in faults)  # no more: anyone may ask
-    return problem(
-        503, "Not ready", away, kind="urn:laurel:problem:not-ready", headers={"Retry-After": "5"}
-    )
+    return problem(503, "Not ready", away, kind="urn:laurel:problem:not-ready", headers={"Retry-After": "5"})
 
 
 @health.get("/metrics")
