@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -13,6 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from cli.account import caller
 from elt.keys import KeyRecord, create_key, list_keys, revoke_key
 from elt.lifecycle import Role
 from elt.settings import load_settings
@@ -32,7 +32,10 @@ def keys() -> None:
 @click.option("--name", default=None, help="Who or what uses the key. [default: the role]")
 @click.option("--school", default=None, help="Limit the key to one school. [default: any]")
 @click.option(
-    "--expires-days", type=click.IntRange(min=1), default=None, help="Days until it expires. [default: never]"
+    "--expires-days",
+    type=click.IntRange(1, 3650),
+    default=None,
+    help="Days until it expires. [default: never]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def create(role: str, name: str | None, school: str | None, expires_days: int | None, as_json: bool) -> None:
@@ -42,9 +45,7 @@ def create(role: str, name: str | None, school: str | None, expires_days: int | 
     """
     expires_at = datetime.now(UTC) + timedelta(days=expires_days) if expires_days else None
     with _connect() as connection:
-        key_id, plaintext = create_key(
-            connection, name or role, role, school, f"cli:{_account()}", expires_at
-        )
+        key_id, plaintext = create_key(connection, name or role, role, school, caller(), expires_at)
     if as_json:
         click.echo(json.dumps({"key": plaintext, "key_id": str(key_id), "role": role, "school_id": school}))
         return
@@ -87,25 +88,22 @@ def list_command(as_json: bool) -> None:
 
 @keys.command()
 @click.argument("key_id", type=click.UUID)
-def revoke(key_id: UUID) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def revoke(key_id: UUID, as_json: bool) -> None:
     """Make the key KEY_ID worthless at once.
 
     Example: laurel keys revoke 0193c0de-0000-7000-8000-000000000000
     """
     with _connect() as connection:
         key = revoke_key(connection, key_id)
+    if as_json:
+        click.echo(json.dumps(_as_json(key, datetime.now(UTC))))
+        return
     click.echo(f"Revoked {key.prefix}… ({key.name}).")
 
 
 def _connect() -> Connection:
     return connect(load_settings().database_url.get_secret_value(), application_name="laurel-keys")
-
-
-def _account() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return "unknown"
 
 
 def _as_json(key: KeyRecord, now: datetime) -> dict[str, Any]:

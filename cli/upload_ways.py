@@ -5,7 +5,6 @@ Both speak in the API's own words, so that a command need not know which way it 
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +19,9 @@ from uuid6 import uuid7
 from backend.errors import InvalidRequest
 from backend.filetypes import HEAD_BYTES, check_head
 from backend.schemas.uploads import Upload, UploadDetail, UploadQuery
-from elt.errors import Issue, LaurelError, UploadRejected
+from cli.account import caller
+from elt.errors import ConfigurationError, Issue, LaurelError, UploadRejected
+from elt.keys import is_well_formed
 from elt.ledger import get_upload, list_uploads
 from elt.lifecycle import (
     NewUpload,
@@ -36,6 +37,7 @@ from elt.rejects import row_issues
 from elt.settings import Settings, load_settings
 from elt.store import Store, open_store
 from elt.warehouse import Connection, connect
+from local.services import local_url
 
 Json = dict[str, Any]
 
@@ -61,29 +63,45 @@ class Way(Protocol):
 
 @contextmanager
 def open_way(url: str | None, key: str | None) -> Iterator[Way]:
-    """Over HTTP where an address is given, else straight.
+    """Over HTTP where there is a key, so that its owner acts and nobody else; without one straight.
 
     Raises:
-        UsageError: an address without a key.
-        ConfigurationError: neither an address nor a platform on this machine.
+        UsageError: an address without a key, a key that is none, or one that no API on this machine awaits.
+        ConfigurationError: neither a key nor a platform on this machine.
     """
-    if url is not None:
-        if key is None:
-            raise click.UsageError("An address needs a key: give --key or set LAUREL_API_KEY.")
-        with _client(url, key) as client:
+    if key is not None:
+        if not (key.isascii() and is_well_formed(key)):
+            raise click.UsageError("This is no API key: look for a typing error in --key or LAUREL_API_KEY.")
+        with _client(url or _local_api(), key, through_proxy=url is not None) as client:
             yield _Remote(client)
         return
+    if url is not None:
+        raise click.UsageError("An address needs a key: give --key or set LAUREL_API_KEY.")
     settings = load_settings()
     configure_logging(json=settings.log_json, level="WARNING")
     with connect(settings.database_url.get_secret_value(), application_name="laurel-uploads") as connection:
         yield _Direct(settings, connection, open_store(settings.resolved_store_url))
 
 
-def _client(url: str, key: str) -> httpx.Client:
+def _local_api() -> str:
+    try:
+        settings = load_settings()
+        url = local_url(settings, settings.port)
+        httpx.get(f"{url}/healthz", timeout=10, trust_env=False).raise_for_status()
+    except (ConfigurationError, httpx.HTTPError):
+        raise click.UsageError(
+            "There is a key but no address, and no Laurel answers on this machine. Give --url or set "
+            "LAUREL_URL, or start one (./start.sh up)."
+        ) from None
+    return url
+
+
+def _client(url: str, key: str, *, through_proxy: bool) -> httpx.Client:
     return httpx.Client(
         base_url=f"{url.rstrip('/').removesuffix('/api/v1')}/api/v1",
         headers={"Authorization": f"Bearer {key}"},
         timeout=httpx.Timeout(60, write=None, read=600),  # a large file takes its time
+        trust_env=through_proxy,
     )
 
 
@@ -133,19 +151,12 @@ def _refused(problem: Json) -> UploadRejected:
     return error
 
 
-def _account() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return "unknown"
-
-
 class _Direct:
     def __init__(self, settings: Settings, connection: Connection, store: Store) -> None:
         self._settings = settings
         self._connection = connection
         self._store = store
-        self._principal = Principal(f"cli:{_account()}", "admin", None, "Command line")
+        self._principal = Principal(caller(), "admin", None, "Command line")
 
     def upload(self, file: Path, said: dict[str, str]) -> Json:
         try:

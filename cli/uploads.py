@@ -1,7 +1,8 @@
 """`laurel upload`, `laurel status`, `laurel withdraw`: the life of an upload from the command line.
 
-With an address (`--url` or LAUREL_URL) and a key (`--key` or LAUREL_API_KEY) they talk to a Laurel anywhere,
-over HTTP. Without, they act on the platform of this machine, as its administrator.
+With a key (`--key` or LAUREL_API_KEY) they talk over HTTP to the Laurel at an address (`--url` or LAUREL_URL;
+by default this machine's), as the key's owner. Without a key they act straight on the platform of this
+machine, as its administrator.
 """
 
 from __future__ import annotations
@@ -33,7 +34,11 @@ def _way_options(command: Command) -> Command:
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
         click.option("--key", envvar="LAUREL_API_KEY", help="Your API key. [env: LAUREL_API_KEY]"),
-        click.option("--url", envvar="LAUREL_URL", help="Address of a Laurel elsewhere. [env: LAUREL_URL]"),
+        click.option(
+            "--url",
+            envvar="LAUREL_URL",
+            help="Address of the Laurel that knows the key. [env: LAUREL_URL; default: this machine's]",
+        ),
     ):
         command = option(command)
     return command

@@ -125,7 +125,10 @@ def test_the_command_makes_lists_and_revokes(run, connection: Connection) -> Non
         ("researcher", "researcher", "active"),
     ]
     assert made["key"] not in json.dumps(listed)
+    revoked = json.loads(run("revoke", made["key_id"], "--json"))
+    assert (revoked["key_id"], revoked["state"]) == (made["key_id"], "revoked")
     assert "Revoked" in run("revoke", made["key_id"])
     assert verify_key(connection, made["key"]) is None
     assert "revoked" in run("list")
     run("create", "--role", "root", code=2)
+    run("create", "--role", "admin", "--expires-days", "9999999", code=2)
