@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -72,12 +74,17 @@ def demo(seed: int, students: int) -> None:
 @click.option(
     "--years", default=3, show_default=True, type=click.IntRange(2), help="School years of history."
 )
-def demo_school(directory: Path, seed: int, students: int, schools: int, years: int) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def demo_school(directory: Path, seed: int, students: int, schools: int, years: int, as_json: bool) -> None:
     """Write a synthetic school's files and their answer key into DIRECTORY."""
     try:
         answers = write_demo_school(directory, seed=seed, students=students, schools=schools, years=years)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+    if as_json:
+        files = {name: asdict(answer) for name, answer in answers.files.items()}
+        click.echo(json.dumps({"answer_key": str(directory / "answer_key.json"), "files": files}, indent=2))
+        return
     for name, answer in answers.files.items():
         click.echo(f"{name:<32}{answer.read:>9} rows, {answer.rejected} of them planted to be rejected")
     click.echo(f"Synthetic: nobody in these files exists. The answers: {directory / 'answer_key.json'}")

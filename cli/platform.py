@@ -111,8 +111,12 @@ def migrate() -> None:
     add_help_option=False,
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def psql(arguments: tuple[str, ...]) -> NoReturn:
+@click.pass_context
+def psql(context: click.Context, arguments: tuple[str, ...]) -> None:
     """Open the database `elt` with psql; ARGUMENTS go to psql as they are."""
+    if arguments == ("--help",):
+        click.echo(context.get_help())
+        return
     from psycopg.conninfo import conninfo_to_dict
 
     from local.postgres import find_binaries

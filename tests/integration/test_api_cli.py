@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from elt.settings import PROJECT_DIR
+from local.ports import find_free_port
 
 CSV = "Student ID,First Name\nSTU001,Ada\n"
 Laurel = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -20,21 +21,29 @@ Laurel = Callable[..., "subprocess.CompletedProcess[str]"]
 @pytest.fixture(params=["http", "direct"])
 def laurel(request: pytest.FixtureRequest, api_server: Any, tmp_path: Path) -> Laurel:
     """The command, on the same platform either way."""
-    settings = api_server.settings
-    environment = {"PATH": "/usr/bin:/bin", "LAUREL_HOME": str(tmp_path)}
     if request.param == "http":
-        environment |= {"LAUREL_URL": api_server.url, "LAUREL_API_KEY": api_server.make_key("researcher")}
-    else:
-        environment |= {
-            "LAUREL_DATABASE_URL": settings.database_url.get_secret_value(),
-            "LAUREL_SECRET_KEY": settings.secret_key.get_secret_value(),
-            "LAUREL_STORE_URL": settings.store_url,
-        }
+        key = api_server.make_key("researcher")
+        return command(tmp_path, {"LAUREL_URL": api_server.url, "LAUREL_API_KEY": key})
+    return command(tmp_path, of_this_machine(api_server))
+
+
+def of_this_machine(api_server: Any, port: int | None = None) -> dict[str, str]:
+    settings = api_server.settings
+    return {
+        "LAUREL_DATABASE_URL": settings.database_url.get_secret_value(),
+        "LAUREL_SECRET_KEY": settings.secret_key.get_secret_value(),
+        "LAUREL_STORE_URL": settings.store_url,
+        "LAUREL_PORT": str(port or settings.port),
+    }
+
+
+def command(home: Path, variables: dict[str, str]) -> Laurel:
+    environment = {"PATH": "/usr/bin:/bin", "LAUREL_HOME": str(home), **variables}
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [str(Path(sys.executable).with_name("laurel")), *arguments]
+        line = [str(Path(sys.executable).with_name("laurel")), *arguments]
         return subprocess.run(
-            command, env=environment, cwd=PROJECT_DIR, capture_output=True, text=True, timeout=120
+            line, env=environment, cwd=PROJECT_DIR, capture_output=True, text=True, timeout=120
         )
 
     return run
@@ -82,3 +91,39 @@ def test_a_missing_file_and_an_unknown_upload_are_told_apart(laurel: Laurel) -> 
     unknown = laurel("status", "00000000-0000-7000-8000-000000000000")
     assert unknown.returncode == 1
     assert "no upload" in unknown.stderr
+
+
+def test_a_key_without_an_address_acts_as_its_owner(api_server: Any, tmp_path: Path) -> None:
+    laurel = command(
+        tmp_path, {**of_this_machine(api_server), "LAUREL_API_KEY": api_server.make_key("researcher")}
+    )
+    file = tmp_path / "students.csv"
+    file.write_text("Student ID,First Name\nSTU777,Obi\n")
+    handed_in = laurel("upload", str(file), "--dataset", "students", "--json")
+    assert handed_in.returncode == 0, handed_in.stderr
+    assert json.loads(handed_in.stdout)["uploader"].startswith("key:")
+
+
+def test_a_key_that_nobody_can_check_is_never_passed_over(api_server: Any, tmp_path: Path) -> None:
+    key = api_server.make_key("researcher")
+    laurel = command(tmp_path, of_this_machine(api_server, port=find_free_port()))
+    for given, word in ((key, "no Laurel answers"), (key[:-1], "no API key"), ("clé" * 18, "no API key")):
+        refused = laurel("status", "--key", given)
+        assert refused.returncode == 2, refused.stderr
+        assert word in " ".join(refused.stderr.split())
+        assert "Traceback" not in refused.stderr
+
+
+def test_help_on_psql_is_ours(tmp_path: Path) -> None:
+    shown = command(tmp_path, {})("psql", "--help")
+    assert shown.returncode == 0, shown.stderr
+    assert "Example: laurel psql -c" in shown.stdout
+
+
+def test_a_written_school_is_told_as_json(tmp_path: Path) -> None:
+    shown = command(tmp_path, {})("demo-school", str(tmp_path / "school"), "--students", "60", "--json")
+    assert shown.returncode == 0, shown.stderr
+    told = json.loads(shown.stdout)
+    assert Path(told["answer_key"]).is_file()
+    assert all((tmp_path / "school" / name).is_file() for name in told["files"])
+    assert told["files"]
