@@ -54,10 +54,9 @@ def discover(settings: Settings, store: Store) -> list[PendingLoad]:
 
 
 def adopt_recent_events(connection: Connection, store: Store) -> int:
-    """Adopt events since a day before the newest known one; returns how many were unknown."""
-    newest = connection.execute("select event_id from ops.events order by event_id desc limit 1").fetchone()
-    # The earlier of the two: a clock that ran ahead must not hide what comes after it is set right.
-    since = min(id_time(newest["event_id"]), datetime.now(UTC)) - _LOOK_BACK if newest else None
+    """Adopt events since a day before those looked at last time; returns how many were unknown."""
+    reached = _reached(connection)
+    since = reached - _LOOK_BACK if reached else None
     unknown = [
         key for batch in _batches(list_event_keys(store, since)) for key in _unknown(connection, batch)
     ]
@@ -66,7 +65,32 @@ def adopt_recent_events(connection: Connection, store: Store) -> int:
     for event in late:  # its upload's first event may have sorted after it
         if not _adopt(connection, store, event):
             log.error("event_not_adopted", event_id=str(event.event_id), reason="its upload is unknown")
+    _set_reached(connection)
     return len(unknown)
+
+
+def _reached(connection: Connection) -> datetime | None:
+    """Up to when all events are known; None before the first look.
+
+    The newest known event does not tell: the API notes its own, whatever was left before them.
+    """
+    row = connection.execute("select reached from ops.marks where name = 'events'").fetchone()
+    # The earlier of the two: a clock that ran ahead must not hide what comes after it is set right.
+    return min(row["reached"], datetime.now(UTC)) if row else None
+
+
+def _set_reached(connection: Connection) -> None:
+    """To the newest known event; what was left while we looked is well within the margin."""
+    newest = connection.execute("select event_id from ops.events order by event_id desc limit 1").fetchone()
+    if newest is None:
+        return
+    connection.execute(
+        """
+        insert into ops.marks (name, reached) values ('events', %s)
+        on conflict (name) do update set reached = excluded.reached where marks.reached <> excluded.reached
+        """,
+        (id_time(newest["event_id"]),),
+    )
 
 
 def without_superseded(events: Iterable[Event]) -> list[Event]:

@@ -33,8 +33,8 @@ Progress = Callable[[str], None]
 _READ_STATUSES = ("loaded", "rejected", "held", "failed")
 
 _LEDGER_TABLES = (
-    "loads", "fixed_lines", "row_issues", "idempotency_keys", "inbox_objects", "events", "upload_versions",
-    "uploads",
+    "loads", "fixed_lines", "row_issues", "idempotency_keys", "inbox_objects", "marks", "events",
+    "upload_versions", "uploads",
 )  # fmt: skip
 
 

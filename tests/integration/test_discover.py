@@ -95,6 +95,7 @@ def test_an_adopted_upload_that_its_sender_has_sent_again_since_is_withdrawn(sen
 
 def test_only_recent_events_are_looked_at(sender, history, monkeypatch):
     sender.send(history([1]))
+    adopt_recent_events(sender.connection, sender.store)
     long_ago = uuid7().int - (int(timedelta(days=9).total_seconds() * 1000) << 80)
     day = datetime.now(UTC) - timedelta(days=9)
     old = f"events/{day:%Y-%m-%d}/{UUID(int=long_ago)}.json"
@@ -106,6 +107,34 @@ def test_only_recent_events_are_looked_at(sender, history, monkeypatch):
     adopt_recent_events(sender.connection, sender.store)
 
     assert opened == []
+
+
+def test_an_event_stranded_before_a_long_outage_is_adopted_although_a_newer_one_is_known(
+    sender, history, monkeypatch
+):
+    from elt import events, lifecycle
+
+    def away(*_):
+        raise DatabaseUnavailable("away")
+
+    def of_days_ago(days):
+        return UUID(int=uuid7().int - (int(timedelta(days=days).total_seconds() * 1000) << 80))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(events, "uuid7", lambda: of_days_ago(3))
+        sender.hand_in(history([3]))
+    assert _discover(sender) == []
+    with monkeypatch.context() as patched:
+        patched.setattr(lifecycle, "adopt_event", away)
+        patched.setattr(events, "uuid7", lambda: of_days_ago(2))
+        with pytest.raises(DatabaseUnavailable):
+            sender.send(history([1]))
+    newer = sender.send(history([2])).upload_id
+
+    found = _discover(sender)
+    assert len(found) == 2
+    assert (newer, 1) in found
+    assert adopt_recent_events(sender.connection, sender.store) == 0
 
 
 def test_an_object_that_is_no_event_stops_nobody(sender, history):

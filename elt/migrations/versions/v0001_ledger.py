@@ -140,6 +140,13 @@ create table ops.events (
 );
 create index on ops.events (upload_id, event_id);
 
+create table ops.marks (
+    name          text primary key,
+    reached       timestamptz not null
+);
+comment on table ops.marks is
+    'How far something has been worked through. events: discover knows what the store held up to then.';
+
 create table ops.inbox_objects (
     object_key    text not null,
     etag          text not null,
