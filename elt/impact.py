@@ -169,6 +169,7 @@ def _compose(query: str, contract: Contract, columns: list[str] | None = None) -
         **tables,
         new_rows=sql.SQL(_NEW_ROWS).format(**tables),
         overrides=sql.SQL(_OVERRIDES).format(**tables),
+        earlier=sql.SQL(_EARLIER),
         regclass=sql.Literal(staging.as_string(None)),
         r=cells("r"), old=cells("old"), new=cells("new"), staged=cells("s"),
     )  # fmt: skip
@@ -218,11 +219,14 @@ _OVERRIDES = """
     ) mine
 """
 
+# As in staging: a fix has the rank of its parent, and may still win over rows of it.
+_EARLIER = "(v.ranked_at, s._line, s._upload_id) < (mine.ranked_at, new._line, %(upload_id)s)"
+
 _OVERRIDDEN = """
     with new as ({new_rows})
     select new.school_id, count(*) as changed
     {overrides}
-    where s._upload_id <> %(upload_id)s and v.ranked_at < mine.ranked_at
+    where s._upload_id <> %(upload_id)s and {earlier}
       and ({staged}) is distinct from ({new})
     group by new.school_id order by changed desc
 """
@@ -232,7 +236,7 @@ _OVERRIDDEN_IN_RAW = """
     select count(*) as changed
     {overrides}
     join {raw} r on r._upload_id = s._upload_id and r._line = s._line
-    where s._upload_id <> %(upload_id)s and v.ranked_at < mine.ranked_at
+    where s._upload_id <> %(upload_id)s and {earlier}
       and new.school_id = %(school_id)s and ({r}) is distinct from ({new})
 """
 

@@ -22,6 +22,7 @@ from elt.apply import adopt_event, lock_with_fixes, new_event
 from elt.contracts import get_contract
 from elt.errors import Conflict, LaurelError, NotFound, TransientError
 from elt.events import EventKind, id_time, write_event
+from elt.ledger import count_brought_lines, get_version
 from elt.reader import ReadOptions
 from elt.same_bytes import SAME_BYTES_STATUSES, find_same, is_overridden
 from elt.store import ObjectInfo, Store, StoredObject
@@ -141,7 +142,8 @@ def accept_upload(
     that the bytes were copied from, for files that came by other means.
 
     Raises:
-        UnknownDataset, NotFound, Conflict: as `check_request`; also for an `Idempotency-Key` used otherwise.
+        UnknownDataset, NotFound, Conflict: as `check_request`; also for an `Idempotency-Key` used otherwise,
+            and for a fix of an upload that has no rejected rows left.
         TransientError: store or database went away; the event may be there and will then be adopted.
     """
     fingerprint = request_fingerprint(request, stored.sha256)
@@ -160,6 +162,8 @@ def accept_upload(
         )  # fmt: skip
         if known is not None:
             return _known(store, stored, known)
+        if request.fixes is not None:
+            _refuse_without_open_lines(connection, UUID(body["parent_id"]), body["parent_version"])
         if idempotency_key is not None:
             body["idempotency"] = {
                 "principal": principal.id, "key": idempotency_key, "fingerprint": fingerprint,
@@ -347,6 +351,12 @@ def _find_parent(connection: Connection, request: NewUpload, principal: Principa
     if status not in ("loaded", "rejected"):
         raise Conflict(f"Upload {root_id} is {status}; only one that is loaded or rejected can be fixed.")
     return root
+
+
+def _refuse_without_open_lines(connection: Connection, parent_id: UUID, version: int) -> None:
+    rejected = get_version(connection, parent_id, version).counts.rejected or 0
+    if rejected <= count_brought_lines(connection, parent_id, version):
+        raise Conflict(f"Upload {parent_id} has no rejected rows left to fix.")
 
 
 def _own_upload(connection: Connection, upload_id: UUID | None, principal: Principal) -> dict[str, Any]:

@@ -233,7 +233,9 @@ class _Load:
     def _decide(self, source: Source, tally: Tally, described: dict[str, Any]) -> Decision:
         brought = count_brought_lines(self.connection, self.upload_id, self.version)
         decision = decide(source.contract, tally, brought=brought, is_fix=source.is_fix)
-        if decision.status != "loaded" or source.is_fix or described["approved_at"]:
+        if decision.status == "loaded" and source.is_fix and tally.brought is None:
+            decision = self._within_open_lines(source, tally, described)
+        if decision.status != "loaded" or described["approved_at"]:
             return decision
         if reason := self._was_held():
             return Decision("held", reason)
@@ -242,9 +244,31 @@ class _Load:
         policy = HoldPolicy(self.settings.hold_share, self.settings.hold_minimum_rows)
         reason = find_impact(
             self.connection, source.contract, self.upload_id,
-            replaces=described["live_version"] is not None, policy=policy,
+            replaces=described["live_version"] is not None and not source.is_fix, policy=policy,
         )  # fmt: skip
         return Decision("held", reason) if reason else decision
+
+    def _within_open_lines(self, source: Source, tally: Tally, described: dict[str, Any]) -> Decision:
+        """A fix whose rows name no lines may not bring more rows than are missing."""
+        unnamed = self.connection.execute(
+            """
+            select coalesce(sum(v.rows_loaded), 0)::bigint as rows
+            from ops.uploads u
+            join ops.upload_versions v on v.upload_id = u.upload_id and v.version = u.live_version
+            where u.parent_id = %(parent)s and u.parent_version = %(version)s and u.upload_id <> %(fix)s
+              and not exists (select from ops.fixed_lines f where f.upload_id = u.upload_id)
+            """,
+            {"parent": described["parent_id"], "version": described["parent_version"], "fix": self.upload_id},
+        ).fetchone()
+        assert unnamed is not None and source.open_lines is not None  # noqa: S101, PT018
+        left = max(0, source.open_lines.len() - unnamed["rows"])
+        if tally.accepted <= left:
+            return Decision("loaded")
+        return Decision(
+            "rejected",
+            f"It brings {tally.accepted} rows, but only {left} rejected rows are left to fix. Hand in a file "
+            "with the column line, or a new version of the whole file.",
+        )
 
     def _was_held(self) -> str | None:
         """The reason for which this version was held before: what was decided once stands."""

@@ -80,13 +80,31 @@ def test_a_fix_of_a_fix_belongs_to_the_first_upload(sender, parent):
 
 
 def test_a_line_is_fixed_once(sender, parent):
-    fixed = _corrected(_rejects(sender, parent))
-    sender.hand_in(fixed, fixes=parent)
-    again = sender.hand_in(fixed.replace("20,40,60", "21,39,60"), fixes=parent)
+    rejects = _rejects(sender, parent)
+    sender.hand_in(_corrected(rejects, lines={12}), fixes=parent)
+    again = sender.hand_in(_corrected(rejects).replace("20,40,60", "21,39,60"), fixes=parent)
 
     upload = sender.upload(again)
-    assert (upload.status, upload.counts.rejected) == ("rejected", 3)
+    assert (upload.status, upload.counts.accepted, upload.counts.rejected) == ("loaded", 2, 1)
     assert len(sender.raw()) == 200
+
+
+def test_where_no_line_is_open_there_is_nothing_to_fix(sender, parent):
+    fixed = _corrected(_rejects(sender, parent))
+    first = sender.hand_in(fixed, fixes=parent)
+
+    assert sender.send(fixed, fixes=parent).upload_id == first
+    with pytest.raises(Conflict, match="no rejected rows left"):
+        sender.send(fixed.replace("20,40,60", "21,39,60"), fixes=parent)
+
+
+def test_a_fix_without_lines_brings_no_more_rows_than_are_open(sender, parent, history):
+    sender.hand_in(history([10]), fixes=parent)
+    more = sender.upload(sender.hand_in(history([20, 30, 40]), fixes=parent))
+
+    assert more.status == "rejected"
+    assert "3 rows, but only 2" in more.reason
+    assert len(sender.raw()) == 198
 
 
 def test_a_fix_may_not_bring_lines_that_were_not_rejected(sender, parent):

@@ -157,7 +157,19 @@ def test_a_held_version_is_over_when_a_later_one_has_loaded(sender, history):
         approve_upload(sender.connection, sender.store, upload_id, SECOND)
 
 
-def test_a_fix_is_never_held(sender, history, stage):
+def test_a_fix_that_changes_much_of_other_uploads_is_held(sender, history, stage):
+    sender.hand_in(history(range(200)))
+    bad = {n: f"STU{n:05},JSS1,Mathematics,First Term,20,40,61" for n in range(500, 570)}
+    parent = sender.hand_in(history(range(500, 570), faults=bad))
+    stage()
+    fix = sender.hand_in(history(range(70), exam=41), fixes=parent)
+
+    assert sender.upload(fix).status == "held"
+    approve_upload(sender.connection, sender.store, fix, SECOND)
+    assert sender.load(fix).status == "loaded"
+
+
+def test_a_fix_that_adds_rows_is_not_held(sender, history, stage):
     bad = {number: f"STU{number:05},JSS1,Mathematics,First Term,20,40,61" for number in range(3)}
     parent = sender.hand_in(history(range(100), faults=bad))
     stage()
