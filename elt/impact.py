@@ -46,6 +46,8 @@ def find_impact(
     reason = _replacement_impact(connection, contract, upload_id, policy) if replaces else None
     if reason is None and contract.is_keyed:
         reason = _override_impact(connection, contract, upload_id, policy)
+    if reason is None and contract.is_keyed:
+        reason = _unbuilt_impact(connection, contract, upload_id, policy)
     for setting in _JOIN_SETTINGS:
         connection.execute(sql.SQL("reset {}").format(sql.Identifier(setting)))
     return reason
@@ -92,6 +94,31 @@ def _override_impact(
             return _held(
                 f"would change {changed} of the {cohort} existing rows of school {change['school_id']}",
                 policy,
+            )
+    return None
+
+
+def _unbuilt_impact(
+    connection: Connection, contract: Contract, upload_id: UUID, policy: HoldPolicy
+) -> str | None:
+    """Compare the new rows with those of uploads that staging does not show yet, school by school."""
+    found = connection.execute(_UNBUILT, {"upload_id": upload_id, "dataset": contract.name}).fetchall()
+    if not found:
+        return None
+    parameters = {"upload_id": upload_id, "unbuilt": [row["upload_id"] for row in found]}
+    if _one(connection, _SIZES, contract, parameters)["new"] <= policy.share * policy.minimum_rows:
+        return None  # too few to be too many, so that a batch of small files stays cheap
+    _plan_joins(connection, by_lookup=False)
+    changes = connection.execute(_compose(_OVERRIDDEN_UNBUILT, contract), parameters).fetchall()
+    is_staged = _comparable_columns(connection, contract) is not None
+    for change in changes:
+        school_id, changed = change["school_id"], change["changed"]
+        cohort = _one(connection, _UNBUILT_COHORT, contract, {**parameters, "school_id": school_id})["cohort"]
+        if is_staged:
+            cohort = max(cohort, _count_cohort(connection, contract, school_id, changed, policy))
+        if policy.is_exceeded(changed, cohort):
+            return _held(
+                f"would change {changed} of the {cohort} existing rows of school {school_id}", policy
             )
     return None
 
@@ -248,4 +275,43 @@ _SIZES = """
 _COHORT = """
     select count(*) as cohort
     from (select from {staging} s where s.school_id = %(school_id)s limit %(enough)s) counted
+"""
+
+_UNBUILT = """
+    select distinct u.upload_id
+    from ops.loads l
+    join ops.uploads u using (upload_id)
+    join ops.upload_versions v on v.upload_id = u.upload_id and v.version = u.live_version
+    where l.built_at is null and l.dataset = %(dataset)s and l.kind = 'load' and u.upload_id <> %(upload_id)s
+      and v.ranked_at <= (select max(ranked_at) from ops.upload_versions
+                          where upload_id = %(upload_id)s and status = 'loading')
+"""
+
+# Rows of other schools are left out before their keys are made, which costs by far the most.
+_OVERRIDDEN_UNBUILT = """
+    with new as ({new_rows}),
+    old as (
+        select distinct on (row_key) * from (
+            select {key} as row_key, v.ranked_at, r.*
+            from {raw} r
+            join ops.uploads u on u.upload_id = r._upload_id
+            join ops.upload_versions v on v.upload_id = u.upload_id and v.version = u.live_version
+            where r._upload_id = any(%(unbuilt)s)
+              and r.school_id = any(array(select distinct school_id from new))
+        ) keyed order by row_key, ranked_at desc, _line desc, _upload_id desc
+    )
+    select new.school_id, count(*) as changed
+    from new join old using (row_key)
+    cross join lateral (
+        select max(ranked_at) as ranked_at from ops.upload_versions
+        where upload_id = %(upload_id)s and status = 'loading'
+    ) mine
+    where (old.ranked_at, old._line, old._upload_id) < (mine.ranked_at, new._line, %(upload_id)s)
+      and ({old}) is distinct from ({new})
+    group by new.school_id order by changed desc
+"""
+
+_UNBUILT_COHORT = """
+    select count(distinct {key}) as cohort from {raw} r
+    where r._upload_id = any(%(unbuilt)s) and r.school_id = %(school_id)s
 """

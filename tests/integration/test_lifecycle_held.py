@@ -54,6 +54,20 @@ def test_an_upload_that_changes_much_of_a_cohort_is_held(sender, history, stage)
     assert kinds[-1]["kind"] == "held"
 
 
+@pytest.mark.parametrize("has_staging", [False, True])
+def test_rows_that_are_not_built_yet_count_as_existing(sender, history, stage, has_staging):
+    if has_staging:
+        stage()
+    sender.hand_in(history(range(200)))
+    sender.hand_in(history(range(300, 310)), principal=SECOND)
+
+    assert sender.upload(sender.hand_in(history(range(60), exam=41))).status == "loaded"
+    assert sender.upload(sender.hand_in(history(range(200), exam=45), school_id="north")).status == "loaded"
+    upload = sender.upload(sender.hand_in(history(range(70), exam=42)))
+    assert upload.status == "held"
+    assert "change 70 of the 210 existing rows of school main" in upload.reason
+
+
 @pytest.mark.parametrize(
     ("existing", "students", "exam"),
     [(200, range(60), 41), (90, range(90), 41), (200, range(200), 40), (200, range(500, 900), 41)],
