@@ -15,7 +15,7 @@ from werkzeug.exceptions import Forbidden, Unauthorized
 
 from backend.services import services
 from elt.keys import is_well_formed, verify_key
-from elt.lifecycle import Principal
+from elt.principals import Principal
 
 View = TypeVar("View", bound=Callable[..., Any])
 

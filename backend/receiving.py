@@ -19,8 +19,8 @@ from backend.operations import Model, parse_fields
 from backend.services import services
 from elt.errors import DatabaseUnavailable
 from elt.events import Event, list_event_keys, read_event
-from elt.lifecycle import new_object_key
 from elt.log import get_logger
+from elt.object_keys import new_object_key
 from elt.store import StoredObject
 
 _log = get_logger(__name__)

@@ -18,8 +18,10 @@ import psycopg
 import uuid6
 from pydantic import SecretStr
 
-from elt.lifecycle import NewUpload, Principal, accept_upload, new_object_key
+from elt.accept import NewUpload, accept_upload
 from elt.migrate import migrate
+from elt.object_keys import new_object_key
+from elt.principals import Principal
 from elt.reader import ReadOptions
 from elt.settings import Settings
 from elt.store import open_store

@@ -14,7 +14,6 @@ import httpx
 
 from cli.demo_report import list_stages, show_model, show_outcome, show_runs, show_worklist
 from cli.platform import print_addresses
-from demo.school import write_demo_school
 from elt.errors import ConfigurationError, LaurelError, UploadRejected
 from elt.keys import create_key
 from elt.settings import Settings
@@ -38,6 +37,8 @@ def demo(seed: int, students: int) -> None:
 
     Starts the platform where it does not run. Safe to repeat: the same files are taken once.
     """
+    from demo.school import write_demo_school  # needs NumPy, which `laurel --help` should not wait for
+
     started = time.monotonic()
     platform = Platform(click.echo)
     settings = platform.up()
@@ -77,6 +78,8 @@ def demo(seed: int, students: int) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def demo_school(directory: Path, seed: int, students: int, schools: int, years: int, as_json: bool) -> None:
     """Write a synthetic school's files and their answer key into DIRECTORY."""
+    from demo.school import write_demo_school  # needs NumPy, which `laurel --help` should not wait for
+
     try:
         answers = write_demo_school(directory, seed=seed, students=students, schools=schools, years=years)
     except ValueError as error:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from demo.answers import FileAnswer
+if TYPE_CHECKING:
+    from demo.answers import FileAnswer
 
 _SHOWN_STUDENTS = 10
 _STAGES = ("discover", "load", "transform", "score", "publish")

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from cli.account import caller
 from elt.keys import KeyRecord, create_key, list_keys, revoke_key
-from elt.lifecycle import Role
+from elt.principals import Role
 from elt.settings import load_settings
 from elt.warehouse import Connection, connect
 

@@ -20,19 +20,15 @@ from backend.errors import InvalidRequest
 from backend.filetypes import HEAD_BYTES, check_head
 from backend.schemas.uploads import Upload, UploadDetail, UploadQuery
 from cli.account import caller
+from elt.accept import NewUpload, accept_upload, check_request
 from elt.errors import ConfigurationError, Issue, LaurelError, UploadRejected
 from elt.keys import is_well_formed
 from elt.ledger import get_upload, list_uploads
-from elt.lifecycle import (
-    NewUpload,
-    Principal,
-    accept_upload,
-    check_request,
-    new_object_key,
-    withdraw_upload,
-)
+from elt.lifecycle import withdraw_upload
 from elt.log import configure_logging
 from elt.notify import announce_upload
+from elt.object_keys import new_object_key
+from elt.principals import Principal
 from elt.rejects import row_issues
 from elt.settings import Settings, load_settings
 from elt.store import Store, open_store

@@ -12,13 +12,12 @@ import polars as pl
 
 from elt.contracts import Contract, HeaderMatch, match_header, rule_hint
 from elt.dialect import Detected, ReadOptions, Stream
-from elt.errors import Issue, UploadRejected
+from elt.errors import Issue, UploadRejected, shorten
 from elt.reader import Block, read_blocks
 from elt.repeats import RepeatFinder
 from elt.validation import CheckedBlock, validate
 
 MAX_ISSUES = 100
-MAX_FOUND = 80
 
 
 @dataclass(slots=True)
@@ -151,11 +150,6 @@ def _found(contract: Contract, match: HeaderMatch, block: Block, line: int, colu
         return None
     cells = block.frame.filter(pl.col("_line") == line)[f"c{match.columns.index(column)}"]
     return shorten(cells.item(0)) if cells.len() else None
-
-
-def shorten(cell: str | None) -> str | None:
-    """A cell as it is shown in a message."""
-    return f"{cell[:MAX_FOUND]}…" if cell is not None and len(cell) > MAX_FOUND else cell
 
 
 def _note(report: CheckReport, issues: list[Issue]) -> None:

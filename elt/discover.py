@@ -13,12 +13,13 @@ from uuid import UUID
 from elt.apply import adopt_event
 from elt.claims import claimed_families, keep_replay_out
 from elt.contracts import get_contract
+from elt.dialect import ReadOptions
 from elt.errors import LoadError, NotFound
 from elt.events import Event, id_time, list_event_keys, read_event
 from elt.inbox import adopt_inbox
-from elt.lifecycle import SYSTEM, withdraw_upload
+from elt.lifecycle import withdraw_upload
 from elt.log import get_logger
-from elt.reader import ReadOptions
+from elt.principals import SYSTEM
 from elt.same_bytes import find_same
 from elt.settings import Settings
 from elt.store import Store

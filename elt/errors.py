@@ -28,6 +28,8 @@ from typing import Any, Literal
 
 Severity = Literal["error", "warning"]
 
+MAX_FOUND = 80
+
 
 @dataclass(frozen=True, slots=True)
 class Issue:
@@ -48,6 +50,11 @@ class Issue:
     def to_dict(self) -> dict[str, Any]:
         """The issue as plain JSON values."""
         return asdict(self)
+
+
+def shorten(cell: str | None) -> str | None:
+    """A cell as it is shown in a message."""
+    return f"{cell[:MAX_FOUND]}…" if cell is not None and len(cell) > MAX_FOUND else cell
 
 
 class LaurelError(Exception):

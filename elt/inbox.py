@@ -13,11 +13,15 @@ from uuid import UUID
 
 from uuid6 import uuid7
 
+from elt.accept import NewUpload, accept_upload
 from elt.contracts import fold, guess_dataset, load_contracts
+from elt.dialect import ReadOptions
 from elt.errors import Conflict, NotFound, TransientError, UploadRejected
-from elt.lifecycle import INBOX, NewUpload, accept_upload, new_object_key, replace_upload
+from elt.lifecycle import replace_upload
 from elt.log import get_logger
-from elt.reader import ReadOptions, read_blocks
+from elt.object_keys import new_object_key
+from elt.principals import INBOX
+from elt.reader import read_blocks
 from elt.settings import Settings
 from elt.store import ObjectInfo, Store, StoredObject
 from elt.warehouse import Connection

@@ -18,7 +18,7 @@ from uuid import UUID
 from uuid6 import uuid7
 
 from elt.errors import NotFound, UploadRejected
-from elt.lifecycle import Principal, Role
+from elt.principals import Principal, Role
 from elt.warehouse import Connection
 
 PREFIX = "lrl_"

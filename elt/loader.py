@@ -18,6 +18,7 @@ import psycopg
 
 from elt.claims import claim_family
 from elt.contracts import get_contract
+from elt.dialect import ReadOptions
 from elt.errors import (
     DatabaseUnavailable,
     DiskFull,
@@ -33,7 +34,6 @@ from elt.lifecycle import hold_upload
 from elt.load_outcome import Decision, OvertakenError, decide, record_load, record_refusal
 from elt.load_rows import DamagedObjectError, IssueSpool, Source, Tally, copy_rows
 from elt.log import get_logger
-from elt.reader import ReadOptions
 from elt.rejects import rejects_csv
 from elt.settings import Settings
 from elt.store import Store

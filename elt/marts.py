@@ -17,7 +17,7 @@ from psycopg.rows import scalar_row
 
 from elt.errors import DatabaseUnavailable, Issue, UploadRejected
 from elt.mart_catalogue import Mart, MartColumn, describe_mart, list_marts
-from elt.mart_formats import MEDIA_TYPES, Format, row_text, write_csv, write_json, write_parquet
+from elt.mart_formats import MEDIA_TYPES, Format, row_text, write_csv, write_json
 from elt.mart_query import OPERATORS, compose_query
 from elt.provenance import Provenance, SourceLine, provenance
 from elt.warehouse import Connection
@@ -60,7 +60,11 @@ class MartRows:
         batches = self._batches()
         if format == "json":
             return write_json(batches)
-        return (write_csv if format == "csv" else write_parquet)(batches, self._columns)
+        if format == "csv":
+            return write_csv(batches, self._columns)
+        from elt.mart_parquet import write_parquet  # needs Arrow, which the API should not wait for to start
+
+        return write_parquet(batches, self._columns)
 
     def close(self) -> None:
         """Let the server forget the rows."""

@@ -7,10 +7,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import create_engine, pool, text
-
 from elt.contracts import load_contracts
 from elt.raw_tables import create_raw_tables
 from elt.warehouse import connect
@@ -33,6 +29,11 @@ def migrate(database_url: str) -> None:
 
 
 def _run_alembic(database_url: str) -> None:
+    # Here, so that commands that migrate nothing need not wait for it.
+    from alembic import command
+    from alembic.config import Config
+    from sqlalchemy import create_engine, pool, text
+
     scheme, _, rest = database_url.partition("://")
     engine = create_engine(f"{scheme.split('+')[0]}+psycopg://{rest}", poolclass=pool.NullPool)
     config = Config()

@@ -8,16 +8,18 @@ that were taken out of a keyed dataset and that the marts still show.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import LiteralString
+from typing import TYPE_CHECKING, LiteralString
 from uuid import UUID
 
-import numpy as np
-from numpy.typing import NDArray
 from psycopg import sql
 
 from elt.contracts import Contract, Field, FieldType
 from elt.errors import ContractError
 from elt.warehouse import Connection
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _SQL_TYPES: dict[FieldType, str] = {
     "string": "text",

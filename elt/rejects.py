@@ -14,12 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from elt.check import shorten
 from elt.contracts import REJECTS_COLUMNS, Contract, get_contract, match_header, rule_hint
 from elt.dialect import ReadOptions, Stream, TextSource, count_line_ends
-from elt.errors import Conflict, Issue
+from elt.errors import Conflict, Issue, shorten
 from elt.ledger import VersionRecord, get_upload, get_version
-from elt.records import read_records
 from elt.store import Store
 from elt.warehouse import Connection
 
@@ -165,6 +163,8 @@ def _pick(records: Iterator[_Record], lines: Container[int]) -> Iterator[_Record
 
 def _read_again(stream: Stream, record: VersionRecord) -> Iterator[_Record]:
     """All records behind the header, whatever is wrong with them, read as they were when they were loaded."""
+    from elt.records import read_records  # needs Polars, which a list of uploads should not wait for
+
     assert record.detected is not None  # noqa: S101 - the callers have looked
     delimiter = record.detected["delimiter"]
     texts = TextSource(stream, ReadOptions.from_dict(record.options)).blocks()

@@ -9,8 +9,8 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from elt.contracts import Contract
+from elt.dialect import ReadOptions
 from elt.raw_tables import raw_table, row_key_sql
-from elt.reader import ReadOptions
 from elt.warehouse import Connection
 
 SAME_BYTES_STATUSES = ("stored", "loading", "held", "loaded")

@@ -24,9 +24,10 @@ from elt.warehouse import Connection, connect
 from local import ports, postgres
 
 if TYPE_CHECKING:
+    from elt.accept import Accepted
     from elt.ledger import UploadRecord
-    from elt.lifecycle import Accepted, Principal
     from elt.loader import LoadOutcome
+    from elt.principals import Principal
     from elt.store import Store
 
 _TEMPLATE = "laurel_template"
@@ -152,7 +153,7 @@ class Sender:
     """Hands files in as the API does and loads them as the pipeline does, for tests of what follows."""
 
     def __init__(self, settings: Settings, connection: Connection, store: Store) -> None:
-        from elt.lifecycle import Principal
+        from elt.principals import Principal
 
         self.settings = settings
         self.connection = connection
@@ -171,7 +172,8 @@ class Sender:
         **request: Any,
     ) -> Accepted:
         """Store the bytes and accept them."""
-        from elt.lifecycle import NewUpload, accept_upload, new_object_key
+        from elt.accept import NewUpload, accept_upload
+        from elt.object_keys import new_object_key
 
         upload_id = UUID(int=uuid7().int)
         stored = self.store.put(new_object_key(upload_id, 1, filename), [_bytes(content)])
@@ -183,7 +185,8 @@ class Sender:
 
     def replace(self, upload_id: UUID, content: bytes | str, principal: Principal | None = None) -> int:
         """Store the bytes as the upload's next version."""
-        from elt.lifecycle import new_object_key, replace_upload
+        from elt.lifecycle import replace_upload
+        from elt.object_keys import new_object_key
         from elt.reader import ReadOptions
 
         stored = self.store.put(new_object_key(upload_id, 2, "file.csv"), [_bytes(content)])

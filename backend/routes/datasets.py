@@ -23,11 +23,9 @@ from backend.schemas.datasets import (
 )
 from backend.services import services
 from backend.streams import BlockReader, attach
-from elt.check import check_file
 from elt.contracts import Contract, get_contract, load_contracts
 from elt.errors import DigestMismatch, TooLarge, TruncatedUpload, UploadRejected
 from elt.generate import template_csv
-from elt.propose import propose_contract
 
 datasets = Blueprint("datasets", __name__)
 
@@ -71,6 +69,8 @@ def download_template(name: str) -> Response:
 )
 def propose() -> ProposedContract:
     """Types, key and personal columns as they look."""
+    from elt.propose import propose_contract  # needs Polars, which the API should not wait for to start
+
     sample = _Sample(ProposeFields)
     stem = PurePosixPath(sample.filename or "dataset.csv").stem
     try:
@@ -92,6 +92,8 @@ def propose() -> ProposedContract:
 )
 def check(name: str) -> CheckReport:
     """A dry run."""
+    from elt.check import check_file  # needs Polars, which the API should not wait for to start
+
     contract = get_contract(name)
     sample = _Sample(CheckQuery)
     try:

@@ -23,18 +23,11 @@ from backend.schemas.uploads import (
     UploadQuery,
 )
 from backend.services import services
+from elt.accept import NewUpload, accept_upload, check_request
 from elt.errors import Conflict, DatabaseUnavailable
 from elt.events import Event
 from elt.ledger import get_upload, list_uploads
-from elt.lifecycle import (
-    NewUpload,
-    accept_upload,
-    amend_upload,
-    approve_upload,
-    check_request,
-    replace_upload,
-    withdraw_upload,
-)
+from elt.lifecycle import amend_upload, approve_upload, replace_upload, withdraw_upload
 from elt.notify import announce_upload
 from elt.rejects import row_issues
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, Field
 
 from backend.schemas.common import Answered, Name, Sent
-from elt.lifecycle import Role
+from elt.principals import Role
 
 
 class NewKey(Sent):

@@ -17,9 +17,11 @@ from uuid6 import uuid7
 from demo.answers import AnswerKey
 from demo.school import write_demo_school
 from elt import pipeline
+from elt.accept import NewUpload, accept_upload
 from elt.ledger import get_upload
-from elt.lifecycle import NewUpload, Principal, accept_upload, new_object_key
 from elt.marts import stream_mart
+from elt.object_keys import new_object_key
+from elt.principals import Principal
 from elt.settings import Settings
 from elt.store import open_store
 from elt.warehouse import connect

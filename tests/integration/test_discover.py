@@ -56,13 +56,13 @@ def test_events_that_the_database_does_not_know_are_adopted_once(sender, history
 
 
 def test_an_upload_whose_answer_was_lost_is_adopted(sender, history, monkeypatch):
-    from elt import lifecycle
+    from elt import acts
 
     def away(*_):
         raise DatabaseUnavailable("away")
 
     with monkeypatch.context() as patched:
-        patched.setattr(lifecycle, "adopt_event", away)
+        patched.setattr(acts, "adopt_event", away)
         with pytest.raises(DatabaseUnavailable):
             sender.send(history([1, 2]))
 
@@ -72,7 +72,7 @@ def test_an_upload_whose_answer_was_lost_is_adopted(sender, history, monkeypatch
 
 def test_an_adopted_upload_that_its_sender_has_sent_again_since_is_withdrawn(sender, monkeypatch):
     """Otherwise the rows of a dataset without a key would count twice."""
-    from elt import lifecycle
+    from elt import acts
 
     content = (
         "gender,race/ethnicity,parental level of education,lunch,test preparation course,"
@@ -83,7 +83,7 @@ def test_an_adopted_upload_that_its_sender_has_sent_again_since_is_withdrawn(sen
         raise DatabaseUnavailable("away")
 
     with monkeypatch.context() as patched:
-        patched.setattr(lifecycle, "adopt_event", away)
+        patched.setattr(acts, "adopt_event", away)
         with pytest.raises(DatabaseUnavailable):
             sender.send(content, "student_performance")
     again = sender.send(content, "student_performance").upload_id
@@ -112,7 +112,7 @@ def test_only_recent_events_are_looked_at(sender, history, monkeypatch):
 def test_an_event_stranded_before_a_long_outage_is_adopted_although_a_newer_one_is_known(
     sender, history, monkeypatch
 ):
-    from elt import events, lifecycle
+    from elt import acts, events
 
     def away(*_):
         raise DatabaseUnavailable("away")
@@ -125,7 +125,7 @@ def test_an_event_stranded_before_a_long_outage_is_adopted_although_a_newer_one_
         sender.hand_in(history([3]))
     assert _discover(sender) == []
     with monkeypatch.context() as patched:
-        patched.setattr(lifecycle, "adopt_event", away)
+        patched.setattr(acts, "adopt_event", away)
         patched.setattr(events, "uuid7", lambda: of_days_ago(2))
         with pytest.raises(DatabaseUnavailable):
             sender.send(history([1]))

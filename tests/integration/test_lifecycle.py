@@ -10,7 +10,8 @@ from uuid6 import uuid7
 from elt.apply import adopt_event
 from elt.errors import Conflict, NotFound, UnknownDataset
 from elt.events import Event
-from elt.lifecycle import Principal, amend_upload, approve_upload, withdraw_upload
+from elt.lifecycle import amend_upload, approve_upload, withdraw_upload
+from elt.principals import Principal
 
 OTHER = Principal("key:other", "researcher")
 

@@ -8,7 +8,8 @@ import io
 import pytest
 
 from elt.errors import Conflict, NotFound
-from elt.lifecycle import Principal, withdraw_upload
+from elt.lifecycle import withdraw_upload
+from elt.principals import Principal
 from elt.rejects import rejects_csv
 
 BAD = "STU{:05},JSS1,Mathematics,First Term,20,40,61"  # total ≠ test + exam

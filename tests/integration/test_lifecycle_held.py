@@ -6,7 +6,8 @@ import pytest
 from psycopg import sql
 
 from elt.errors import Conflict
-from elt.lifecycle import Principal, approve_upload
+from elt.lifecycle import approve_upload
+from elt.principals import Principal
 
 SECOND = Principal("key:second", "admin")
 

@@ -17,9 +17,11 @@ from pydantic import SecretStr
 from scipy import optimize, stats
 from uuid6 import uuid7
 
-from elt.lifecycle import NewUpload, Principal, accept_upload, new_object_key
+from elt.accept import NewUpload, accept_upload
 from elt.loader import load_version
 from elt.marts import provenance
+from elt.object_keys import new_object_key
+from elt.principals import Principal
 from elt.settings import PROJECT_DIR, Settings
 from elt.store import open_store
 from elt.transform import transform

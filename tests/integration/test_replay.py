@@ -10,7 +10,8 @@ from pydantic import SecretStr
 
 from elt.discover import discover
 from elt.errors import Conflict, TransientError
-from elt.lifecycle import Principal, amend_upload, approve_upload, withdraw_upload
+from elt.lifecycle import amend_upload, approve_upload, withdraw_upload
+from elt.principals import Principal
 from elt.rejects import rejects_csv
 from elt.replay import replay
 from elt.warehouse import connect

@@ -12,9 +12,9 @@ from elt.contracts import get_contract
 from elt.discover import without_superseded
 from elt.events import Event, next_id
 from elt.impact import HoldPolicy
-from elt.lifecycle import new_object_key
 from elt.load_outcome import decide
 from elt.load_rows import Tally, only_open_lines
+from elt.object_keys import new_object_key
 from elt.reader import Block
 
 UPLOAD = UUID("01930f4a-0000-7abc-8def-0123456789ab")
