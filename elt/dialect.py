@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from elt.errors import Issue, UploadRejected
 
-BLOCK_BYTES = 1 << 19  # larger ones are hardly faster and cost tens of megabytes
+BLOCK_BYTES = 1 << 20  # smaller ones cost time, larger ones memory
 
 ENCODINGS = ("utf-8", "utf-16", "utf-16-le", "utf-16-be", "cp1252")
 DELIMITERS = (",", ";", "\t", "|")

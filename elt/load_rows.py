@@ -30,6 +30,8 @@ from elt.warehouse import Connection
 _DEPTH = 2  # pieces ready before they are copied; more only costs memory
 _SPOOL_BYTES = 1 << 20
 _CHUNK = 1 << 20
+Piece = bytes | memoryview
+
 _ROWS_IN_MEMORY = 1 << 17  # sorting them takes some ten megabytes
 
 
@@ -85,7 +87,7 @@ class IssueSpool:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def add(self, rows: bytes) -> None:
+    def add(self, rows: Piece) -> None:
         """Keep some rows of CSV."""
         if rows:
             self._is_empty = False
@@ -122,7 +124,7 @@ def copy_rows(connection: Connection, store: Store, source: Source, tally: Tally
             faults = [issue.hint for issue in match.issues if issue.severity == "error"]
             raise UploadRejected(f"The header does not fit: {'; '.join(faults)}.")
         with RepeatFinder(rows_in_memory=_ROWS_IN_MEMORY) as repeats:
-            layout = _Layout.of(source, match)
+            layout = _Layout.of(source, match, tally.detected.delimiter)
             connection.execute("select set_config('laurel.upload_id', %s, true)", (str(source.upload_id),))
             pieces = _pieces(verified, blocks, match, source, tally, repeats, layout)
             _copy(connection, layout, pieces, spool)
@@ -132,7 +134,7 @@ def copy_rows(connection: Connection, store: Store, source: Source, tally: Tally
 
 
 def _copy(
-    connection: Connection, layout: _Layout, pieces: Iterator[tuple[bytes, bytes]], spool: IssueSpool
+    connection: Connection, layout: _Layout, pieces: Iterator[tuple[Piece, Piece]], spool: IssueSpool
 ) -> None:
     """Copy while the next pieces are made.
 
@@ -141,7 +143,7 @@ def _copy(
     """
     failures: list[Exception] = []
 
-    def quietly(items: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+    def quietly(items: Iterator[tuple[Piece, Piece]]) -> Iterator[tuple[Piece, Piece]]:
         try:
             yield from items
         except Exception as error:
@@ -173,7 +175,7 @@ def _pieces(
     tally: Tally,
     repeats: RepeatFinder,
     layout: _Layout,
-) -> Iterator[tuple[bytes, bytes]]:
+) -> Iterator[tuple[Piece, Piece]]:
     """Rows and issues as CSV, block by block. Runs in the thread that works ahead."""
     position = match.line_position if source.is_fix else None
     if position is not None and source.open_lines is not None:
@@ -186,7 +188,7 @@ def _pieces(
         if source.contract.is_keyed:
             repeats.add(checked.accepted)
         _count(tally, checked)
-        yield layout.to_csv(checked.accepted), _issue_rows(checked, source)
+        yield layout.to_csv(checked), _issue_rows(checked, source)
     verified.require_whole()
 
 
@@ -218,11 +220,11 @@ def _count(tally: Tally, checked: CheckedBlock) -> None:
         tally.brought += checked.accepted["_line"].to_list()
 
 
-def _issue_rows(checked: CheckedBlock, source: Source) -> bytes:
+def _issue_rows(checked: CheckedBlock, source: Source) -> Piece:
     if not checked.issues.height:
         return b""
     issues = checked.issues.select("line", "column_name", "rule", "severity")
-    return _to_csv(issues, f",{source.upload_id},{source.version}\n")
+    return to_copy_csv(issues, line_end=f",{source.upload_id},{source.version}\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,28 +236,42 @@ class _Layout:
     """
 
     columns: list[str]
+    delimiter: str
     line_end: str
     statement: sql.Composed
 
     @classmethod
-    def of(cls, source: Source, match: HeaderMatch) -> _Layout:
+    def of(cls, source: Source, match: HeaderMatch, delimiter: str) -> _Layout:
         columns = [*(name for name in source.contract.columns if name in match.columns), "_line"]
         same = [] if "school_id" in columns else ["school_id"]
-        cells = ',"{}"'.format(source.school_id.replace('"', '""')) if same else ""
-        statement = sql.SQL("copy {} ({}) from stdin (format csv)").format(
-            raw_table(source.contract), sql.SQL(", ").join(map(sql.Identifier, [*columns, *same]))
+        cells = '{}"{}"'.format(delimiter, source.school_id.replace('"', '""')) if same else ""
+        statement = sql.SQL("copy {} ({}) from stdin (format csv, delimiter {})").format(
+            raw_table(source.contract),
+            sql.SQL(", ").join(map(sql.Identifier, [*columns, *same])),
+            sql.Literal(delimiter),
         )
-        return cls(columns, f"{cells}\n", statement)
+        return cls(columns, delimiter, f"{cells}\n", statement)
 
-    def to_csv(self, accepted: pl.DataFrame) -> bytes:
-        return _to_csv(accepted.select(self.columns), self.line_end)
+    def to_csv(self, checked: CheckedBlock) -> memoryview:
+        # The file's own delimiter, because its plain cells have none and so need not be searched for quotes.
+        return to_copy_csv(
+            checked.accepted.select(self.columns), self.delimiter, self.line_end, is_plain=checked.is_plain
+        )
 
 
-def _to_csv(frame: pl.DataFrame, line_end: str = "\n") -> bytes:
+def to_copy_csv(
+    frame: pl.DataFrame, delimiter: str = ",", line_end: str = "\n", *, is_plain: bool = False
+) -> memoryview:
     """Rows as PostgreSQL's CSV, in which an unquoted empty cell is null and `""` an empty text."""
     buffer = io.BytesIO()
-    frame.write_csv(buffer, include_header=False, quote_style="necessary", line_terminator=line_end)
-    return buffer.getvalue()
+    frame.write_csv(
+        buffer,
+        include_header=False,
+        separator=delimiter,
+        quote_style="never" if is_plain else "necessary",
+        line_terminator=line_end,
+    )
+    return buffer.getbuffer()
 
 
 class VerifiedStream:

@@ -34,11 +34,13 @@ class Block:
     `frame` has a text column per cell of the header (c0 … cN; null where the cell is empty) and `_line`, the
     physical line on which the row starts. `faults` (line, rule) lists the rows that are no rows of this
     header: `missing_cells`, `extra_cells`, `nul_byte`, `malformed_quote`. Blank lines are no rows.
+    `is_plain`: no cell holds a quote, the file's delimiter or a line end.
     """
 
     frame: pl.DataFrame
     faults: pl.DataFrame
     date_format: str | None = None
+    is_plain: bool = False
 
     @property
     def read(self) -> int:
@@ -72,7 +74,7 @@ def read_blocks(
             detected.encoding = source.encoding
             if parsed.frame.height or parsed.faults.height:
                 is_empty = False
-                yield Block(parsed.frame, parsed.faults, options.date_format)
+                yield Block(parsed.frame, parsed.faults, options.date_format, parsed.is_plain)
         if is_empty:
             raise reject("no_rows", "the file has a header but no rows", line=1)
 

@@ -1,8 +1,9 @@
 """Text to records: where each record starts and ends, how many cells it has, on which line it stands.
 
-Two ways give the same answer. Where every quote stands as RFC 4180 says, positions of quotes, delimiters and
-line ends tell the whole structure, and Polars parses what is sound. Elsewhere Python's csv module reads the
-block record by record. Both read a cell exactly as that module does.
+Three ways give the same answer, the quickest one first. A block without quotes in which every record has the
+right number of cells goes to Polars as it stands. Where every quote stands as RFC 4180 says, positions of
+quotes, delimiters and line ends tell the whole structure, and Polars parses what is sound. Elsewhere Python's
+csv module reads the block record by record. All read a cell exactly as that module does.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -35,12 +36,16 @@ FAULTS_SCHEMA = {"line": pl.Int64, "rule": pl.String}
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """The records of one block: sound ones with cells and line, others as faults. Blank lines are neither."""
+    """The records of one block: sound ones with cells and line, others as faults. Blank lines are neither.
+
+    `is_plain`: no cell holds a quote, the delimiter or a line end.
+    """
 
     frame: pl.DataFrame
     faults: pl.DataFrame
     rest: bytes
     next_line: int
+    is_plain: bool = False
 
 
 class RecordParser:
@@ -62,7 +67,11 @@ class RecordParser:
         held = b""
         if not is_last and text.endswith(b"\r"):  # it may be half of a CR LF
             text, held = text[:-1], b"\r"
-        parsed = self._parse_by_position(text, line, is_last) or self._parse_by_csv(text, line, is_last)
+        parsed = (
+            self._parse_plain(text, line, is_last)
+            or self._parse_by_position(text, line, is_last)
+            or self._parse_by_csv(text, line, is_last)
+        )
         rest = parsed.rest + held
         if (is_last or len(rest) > MAX_RECORD_BYTES) and b'"' in rest:
             hint = "a quoted cell starts in this row and never ends; close or double the quote"
@@ -71,7 +80,25 @@ class RecordParser:
             raise reject(
                 "long_row", "the row is longer than a megabyte; is this a CSV file?", line=parsed.next_line
             )
-        return Parsed(parsed.frame, parsed.faults, rest, parsed.next_line)
+        return replace(parsed, rest=rest)
+
+    def _parse_plain(self, text: bytes, line: int, is_last: bool) -> Parsed | None:
+        """None unless there are no quotes, and all records have the same cells.
+
+        Polars refuses a record with too many cells. So where the delimiters are as many as they should be
+        altogether, none has too few either, and no line is blank.
+        """
+        if self._width == 1 or any(mark in text for mark in (b'"', b"\r", b"\0")):
+            return None
+        if is_last and text and not text.endswith(b"\n"):
+            text += b"\n"
+        cut = text.rfind(b"\n") + 1
+        block, rest = text[:cut], text[cut:]
+        records = _count(block, _LF)
+        if not records or _count(block, self._byte) != records * (self._width - 1):
+            return None
+        frame = self._read(block, np.arange(line, line + records), has_quotes=False)
+        return None if frame is None else Parsed(frame, _no_faults(), rest, line + records, is_plain=True)
 
     def _parse_by_position(self, text: bytes, line: int, is_last: bool) -> Parsed | None:
         """None where quotes or line ends are not regular enough to be sure."""
@@ -174,7 +201,7 @@ class RecordParser:
             return None
         if frame.height != lines.size:
             return None
-        if b'""' in sound:
+        if has_quotes and b'""' in sound:
             frame = frame.select(pl.when(pl.col(name) != "").then(pl.col(name)) for name in self._names)
         return frame.with_columns(pl.Series("_line", lines, pl.Int64))
 
@@ -267,6 +294,11 @@ class _Lines:
 def _find(text: bytes, byte: int) -> Positions:
     found: Positions = np.flatnonzero(np.frombuffer(text, np.uint8) == byte).astype(np.int64, copy=False)
     return found
+
+
+def _count(text: bytes, byte: int) -> int:
+    # A byte at a time, bytes.count is slower where there are many.
+    return int(np.count_nonzero(np.frombuffer(text, np.uint8) == byte))
 
 
 def _outside(positions: Positions, quotes: Positions) -> Positions:

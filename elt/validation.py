@@ -7,6 +7,7 @@ another order are rewritten.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ from elt.rules import ISO, Check, check_of_rule, checks_of, text_of, value_of
 ISSUES_SCHEMA = {"line": pl.Int64, "column_name": pl.String, "rule": pl.String, "severity": pl.String}
 
 _TEXT = "text:"
-_FILE_LINE = "file line"
+_PLAIN_WORD = re.compile(r"[\w-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +30,15 @@ class CheckedBlock:
 
     `accepted` has the contract's columns in order, as text, then `_line`; null means no value. `issues`
     (line, column_name, rule, severity) has at least one error for each rejected row, and the warnings about
-    accepted ones, in order of lines; its lines are always those of the file that was read.
+    accepted ones, in order of lines; its lines are always those of the file that was read. `is_plain`: no
+    cell of `accepted` is an empty text or holds a quote, the file's delimiter or a line end.
     """
 
     accepted: pl.DataFrame
     issues: pl.DataFrame
     read: int
     rejected: int
-
-
-def to_copy_csv(frame: pl.DataFrame) -> bytes:
-    """Rows for `COPY … (format csv)`: null is nothing, an empty text is `""`."""
-    return frame.write_csv(include_header=False, quote_style="necessary").encode()
+    is_plain: bool = False
 
 
 def validate(
@@ -93,6 +91,9 @@ class _Plan:
             for field in contract.fields
         ]
         self._texts.append(line.alias("_line"))
+        self._adds_only_plain = _PLAIN_WORD.fullmatch(school_id) is not None and all(
+            "" in contract.missing_values_of(field) for field in contract.fields
+        )
         typed = [field for field in contract.fields if field.type != "string"]
         self._typed = [pl.col(field.name).alias(_TEXT + field.name) for field in typed]
         self._typed += [value_of(field, pl.col(field.name), date_format).alias(field.name) for field in typed]
@@ -122,14 +123,21 @@ class _Plan:
         if self._rewritten:
             texts = texts.with_columns(table.select(pl.col(self._rewritten).dt.to_string("%Y-%m-%d")))
         if not suspected:
-            return CheckedBlock(texts, _issues_of_faults(block), block.read, block.faults.height)
+            return CheckedBlock(
+                texts, _issues_of_faults(block), block.read, block.faults.height, self._is_plain(block)
+            )
         masks = table.select(
             check.broken.fill_null(value=False).alias(str(index)) for index, check in enumerate(suspected)
         )
-        return _sort_out(block, texts, suspected, masks.get_columns())
+        return _sort_out(block, texts, suspected, masks.get_columns(), is_plain=self._is_plain(block))
+
+    def _is_plain(self, block: Block) -> bool:
+        return block.is_plain and self._adds_only_plain
 
 
-def _sort_out(block: Block, texts: pl.DataFrame, checks: list[Check], masks: list[pl.Series]) -> CheckedBlock:
+def _sort_out(
+    block: Block, texts: pl.DataFrame, checks: list[Check], masks: list[pl.Series], *, is_plain: bool
+) -> CheckedBlock:
     is_rejected = pl.repeat(value=False, n=texts.height, eager=True)
     for check, mask in zip(checks, masks, strict=True):
         if check.severity == "error":
@@ -151,6 +159,7 @@ def _sort_out(block: Block, texts: pl.DataFrame, checks: list[Check], masks: lis
         issues.sort("line", maintain_order=True),
         block.read,
         block.faults.height + int(is_rejected.sum()),
+        is_plain,
     )
 
 

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from psycopg import sql
 
 from elt.contracts import Contract, get_contract, match_header, parse_contract
+from elt.load_rows import to_copy_csv
 from elt.raw_tables import raw_table, remove_repeats
 from elt.reader import ReadOptions, read_blocks
 from elt.repeats import RepeatFinder
-from elt.validation import to_copy_csv, validate
+from elt.validation import validate
 from elt.warehouse import Connection
 
 TYPES = {
@@ -82,6 +83,36 @@ def test_whatever_is_accepted_can_be_copied(connection: Connection, cells: list[
             assert row["empty"] == (cell is None)
             if type_ == "text":
                 assert row["v"] == cell
+
+
+UNQUOTED = st.text(st.characters(exclude_categories=["Cs"], exclude_characters='\0";\r\n'), max_size=8)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cells=st.lists(UNQUOTED, min_size=1, max_size=30), school=st.sampled_from(["main", 'St. "A"; B']))
+@example(cells=["\\.", "\\N", "a,b", " ", "'", "\ufeff", ""], school="main")
+def test_cells_without_quotes_are_copied_as_they_stand(
+    connection: Connection, cells: list[str], school: str
+) -> None:
+    contract = parse_contract(
+        {"name": "t", "title": "T", "description": "-", "grain": "row", "fields": [
+            {"name": name, "title": name, "type": "string", "description": "-", "personal": "none"}
+            for name in ("school_id", "word")
+        ]}
+    )  # fmt: skip
+    text = "school_id;word\n" + "".join(f"{cell};{cell}\n" for cell in cells)
+    detected, blocks = read_blocks(io.BytesIO(text.encode()), ReadOptions(delimiter=";", encoding="utf-8"))
+    (checked,) = validate(blocks, contract, match_header(contract, detected.header), school_id=school)
+    assert checked.is_plain == (school == "main")
+    with connection.transaction(force_rollback=True):
+        connection.execute("create temporary table taken (school text, word text, line bigint)")
+        with (
+            connection.cursor() as cursor,
+            cursor.copy("copy taken from stdin (format csv, delimiter ';')") as into,
+        ):
+            into.write(to_copy_csv(checked.accepted, ";", is_plain=checked.is_plain))
+        found = connection.execute("select school, word from taken order by line").fetchall()
+    assert [tuple(row.values()) for row in found] == [(cell or school, cell or None) for cell in cells]
 
 
 @pytest.mark.parametrize(

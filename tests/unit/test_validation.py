@@ -10,8 +10,9 @@ import pytest
 
 from elt.contracts import Contract, get_contract, guess_dataset, match_header, parse_contract
 from elt.errors import ContractError
+from elt.load_rows import to_copy_csv
 from elt.reader import ReadOptions, read_blocks
-from elt.validation import CheckedBlock, to_copy_csv, validate
+from elt.validation import CheckedBlock, validate
 
 REAL_FILES = {
     "laurel_high/students_bio_data.csv": ("students", 600, {"graduation_after_admission": 114}),
