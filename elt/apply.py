@@ -150,7 +150,8 @@ def _insert_version(connection: Connection, event: Event, version: int) -> None:
         connection.execute(
             """
             insert into ops.inbox_objects (object_key, etag, upload_id) values (%s, %s, %s)
-            on conflict (object_key, etag) do update set upload_id = excluded.upload_id, reason = null
+            on conflict (object_key, etag)
+            do update set upload_id = excluded.upload_id, reason = null, seen_at = now()
             """,
             (inbox["key"], inbox["etag"], event.upload_id),
         )

@@ -61,8 +61,12 @@ def _inbox_objects(store: Store) -> Iterator[ObjectInfo]:
 
 
 def _adopt_new(settings: Settings, connection: Connection, store: Store, batch: list[ObjectInfo]) -> int:
+    # What was seen last: on S3 a file that is set back to earlier bytes has its earlier mark again.
     rows = connection.execute(
-        "select object_key, etag from ops.inbox_objects where object_key = any(%s)",
+        """
+        select distinct on (object_key) object_key, etag from ops.inbox_objects where object_key = any(%s)
+        order by object_key, seen_at desc
+        """,
         ([item.key for item in batch],),
     )
     known = {(row["object_key"], row["etag"]) for row in rows}
@@ -193,7 +197,8 @@ def _remember(connection: Connection, item: ObjectInfo, upload_id: UUID | None, 
     connection.execute(
         """
         insert into ops.inbox_objects (object_key, etag, upload_id, reason) values (%s, %s, %s, %s)
-        on conflict (object_key, etag) do update set upload_id = excluded.upload_id, reason = excluded.reason
+        on conflict (object_key, etag)
+        do update set upload_id = excluded.upload_id, reason = excluded.reason, seen_at = now()
         """,
         (item.key, item.etag, upload_id, reason),
     )

@@ -1,20 +1,66 @@
-"""Finding what waits: events the database does not know, files dropped into the store, killed loaders."""
+"""Finding what waits: events the database does not know, files dropped into the store, killed loaders.
+
+Everything on both kinds of store.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID
 
+import boto3
 import pytest
+from moto.server import ThreadedMotoServer
 from uuid6 import uuid7
 
+import elt.discover
 from elt.claims import claim_family
 from elt.discover import adopt_recent_events, discover
 from elt.errors import DatabaseUnavailable
 from elt.lifecycle import withdraw_upload
+from elt.settings import Settings
+from elt.store_folder import FolderStore
 from elt.warehouse import connect
+
+BUCKET = "laurel"
+AWS = {
+    "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def s3_endpoint() -> Iterator[str]:
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in AWS.items():
+            patched.setenv(name, value)
+        boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket=BUCKET)
+    yield endpoint
+    server.stop()
+
+
+@pytest.fixture(params=["folder", "s3"])
+def settings(request: pytest.FixtureRequest, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings with each kind of store, empty."""
+    if request.param == "folder":
+        return settings
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", request.getfixturevalue("s3_endpoint"))
+    for name, value in AWS.items():
+        monkeypatch.setenv(name, value)
+    return settings.model_copy(update={"store_url": f"s3://{BUCKET}/{secrets.token_hex(8)}"})
+
+
+def _file_of(store, key: str) -> Path | None:
+    """Where a folder store keeps an object; None for S3."""
+    return store.root / key if isinstance(store, FolderStore) else None
 
 
 def _discover(sender):
@@ -160,10 +206,11 @@ def test_an_event_about_an_unknown_upload_stops_nobody(sender, history):
     assert _discover(sender) == [(upload_id, 1)]
 
 
-def test_more_than_a_page_of_events_is_adopted(sender, history):
+def test_more_than_a_batch_of_events_is_adopted(sender, history, monkeypatch):
+    monkeypatch.setattr(elt.discover, "_BATCH", 20)
     first = sender.send(history([1])).upload_id
     [event] = sender.connection.execute("select * from ops.events").fetchall()
-    for number in range(1100):
+    for number in range(45):
         event_id, upload_id = UUID(int=uuid7().int), UUID(int=uuid7().int)
         body = {
             **event["body"],
@@ -178,7 +225,7 @@ def test_more_than_a_page_of_events_is_adopted(sender, history):
         )
 
     found = _discover(sender)
-    assert len(found) == 1101
+    assert len(found) == 46
     assert (first, 1) in found
 
 
@@ -270,17 +317,20 @@ def test_files_around_our_own_folders_are_found(sender, history):
 
 def test_a_dropped_file_that_is_still_growing_waits(sender, history, monkeypatch):
     sender.store.put("drop/history.csv", [history([1]).encode()])
-    path = sender.store.root / "drop" / "history.csv"
+    path = _file_of(sender.store, "drop/history.csv")
     put = sender.store.put
 
     def put_while_it_grows(key, chunks, **options):
         stored = put(key, chunks, **options)
-        with path.open("ab") as file:
-            file.write(b"STU00002,JSS1,Mathematics,First Term,20,40,60\n")
+        if path is None:
+            put("drop/history.csv", [history([1, 2]).encode()], replace=True)
+        else:
+            with path.open("ab") as file:
+                file.write(b"STU00002,JSS1,Mathematics,First Term,20,40,60\n")
         return stored
 
     with monkeypatch.context() as patched:
-        patched.setattr("elt.store_folder.FolderStore.put", lambda _, *a, **o: put_while_it_grows(*a, **o))
+        patched.setattr(sender.store, "put", put_while_it_grows)
         assert _discover(sender) == []
     assert list(sender.store.list("uploads/")) == []
 
@@ -295,7 +345,10 @@ def test_a_withdrawn_file_does_not_come_back_when_only_its_time_changes(sender, 
     sender.load(upload_id)
     withdraw_upload(sender.connection, sender.store, upload_id, sender.admin)
     before = {item.key for item in sender.store.list("uploads/")}
-    os.utime(sender.store.root / "drop" / "history.csv", (1, 1))
+    if path := _file_of(sender.store, "drop/history.csv"):
+        os.utime(path, (1, 1))
+    else:
+        sender.store.put("drop/history.csv", [history([1]).encode()], replace=True)
 
     assert _discover(sender) == []
     assert sender.connection.execute("select * from ops.uploads").rowcount == 1
