@@ -22,7 +22,7 @@ from psycopg.types.json import Jsonb
 
 from elt.errors import NotFound
 from elt.events import Event, EventKind, next_id
-from elt.removal import take_out
+from elt.removal import take_out, take_out_outdated_fixes
 from elt.warehouse import Connection
 
 _FIRST_KINDS = ("accepted", "adopted", "fixed")
@@ -117,15 +117,18 @@ def _insert_upload(connection: Connection, event: Event) -> None:
             """,
             (idempotency["principal"], idempotency["key"], idempotency["fingerprint"], event.upload_id),
         )
-    connection.execute(
-        """
-        update ops.uploads u set withdrawn_at = p.withdrawn_at, withdrawn_by = p.withdrawn_by
-        from ops.uploads p
-        where u.upload_id = %s and p.upload_id = u.parent_id and p.withdrawn_at is not null
-        """,
-        (event.upload_id,),
-    )
-    _keep_withdrawn(connection, event.upload_id)
+    if parent_id := body.get("parent_id"):
+        _end_with_parent(connection, event.upload_id, UUID(parent_id))
+
+
+def _end_with_parent(connection: Connection, upload_id: UUID, parent_id: UUID) -> None:
+    """A fix whose event is found after its parent was withdrawn or replaced ends as the others did."""
+    parent = connection.execute("select * from ops.uploads where upload_id = %s", (parent_id,)).fetchone()
+    assert parent is not None  # noqa: S101 - adopt_event has locked it
+    if parent["withdrawn_at"] is not None:
+        take_out(connection, [upload_id], at=parent["withdrawn_at"], by=parent["withdrawn_by"], reason=None)
+    elif parent["live_version"] is not None:
+        take_out_outdated_fixes(connection, parent_id, parent["live_version"])
 
 
 def _insert_version(connection: Connection, event: Event, version: int) -> None:

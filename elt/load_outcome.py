@@ -12,7 +12,7 @@ from elt.apply import lock_with_fixes
 from elt.contracts import Contract, get_contract
 from elt.ledger import count_brought_lines
 from elt.load_rows import Source, Tally
-from elt.removal import remove_rows, take_out, write_ledger_line
+from elt.removal import remove_rows, take_out_outdated_fixes, write_ledger_line
 from elt.warehouse import Connection
 
 MAX_FILE_ISSUES = 200
@@ -135,17 +135,7 @@ def _retire_older_versions(connection: Connection, source: Source) -> None:
         """,
         (reason, source.upload_id, source.version),
     )
-    fixes = connection.execute(
-        "select upload_id from ops.uploads where parent_id = %s and parent_version < %s",
-        (source.upload_id, source.version),
-    ).fetchall()
-    if fixes:
-        now = connection.execute("select now() as now").fetchone()
-        assert now is not None  # noqa: S101
-        take_out(
-            connection, [row["upload_id"] for row in fixes], at=now["now"], by="system",
-            reason=f"The upload it fixes was replaced by version {source.version}.",
-        )  # fmt: skip
+    take_out_outdated_fixes(connection, source.upload_id, source.version)
 
 
 def _note_fixed_lines(connection: Connection, source: Source, tally: Tally) -> None:

@@ -93,6 +93,19 @@ def take_out(
     )
 
 
+def take_out_outdated_fixes(connection: Connection, upload_id: UUID, live_version: int) -> None:
+    """Withdraw the fixes of versions before the live one: the lines that they fix are gone."""
+    fixes = connection.execute(
+        "select upload_id, now() as now from ops.uploads where parent_id = %s and parent_version < %s",
+        (upload_id, live_version),
+    ).fetchall()
+    if fixes:
+        take_out(
+            connection, [fix["upload_id"] for fix in fixes], at=fixes[0]["now"], by="system",
+            reason=f"The upload it fixes was replaced by version {live_version}.",
+        )  # fmt: skip
+
+
 def _take_out_rows(connection: Connection, upload_id: UUID, dataset: str, version: int) -> None:
     load_id = write_ledger_line(connection, upload_id, version, dataset, "withdraw", 0)
     rows = remove_rows(connection, get_contract(dataset), upload_id, load_id)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+from uuid import UUID
 
 import pytest
 
-from elt.errors import Conflict, NotFound
+from elt import acts
+from elt.discover import adopt_recent_events
+from elt.errors import Conflict, DatabaseUnavailable, NotFound
 from elt.lifecycle import withdraw_upload
 from elt.principals import Principal
 from elt.rejects import rejects_csv
@@ -31,6 +34,19 @@ def _corrected(text, *, lines=None):
     writer.writeheader()
     writer.writerows(rows)
     return out.getvalue()
+
+
+def _send_and_lose_the_answer(sender, monkeypatch, content, **request):
+    """Hand in while the database goes away after the event was written; returns the upload's id."""
+
+    def away(_connection, event):
+        raise DatabaseUnavailable(str(event.upload_id))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(acts, "adopt_event", away)
+        with pytest.raises(DatabaseUnavailable) as lost:
+            sender.send(content, **request)
+    return UUID(lost.value.detail)
 
 
 @pytest.fixture
@@ -155,6 +171,38 @@ def test_a_new_version_of_the_parent_ends_its_fixes(sender, parent, history):
     assert "replaced" in sender.upload(fix).reason
     assert len(sender.raw()) == 200
     assert {row[0] for row in sender.raw("academic_history", "_upload_id")} == {parent}
+
+
+def test_a_fix_that_is_found_after_its_parent_was_replaced_ends_as_the_others(
+    sender, parent, history, monkeypatch
+):
+    rejects = _rejects(sender, parent)
+    first = sender.hand_in(_corrected(rejects, lines={12}), fixes=parent)
+    lost = _send_and_lose_the_answer(sender, monkeypatch, _corrected(rejects), fixes=parent)
+    sender.replace(parent, history(range(150)))
+    sender.load(parent, 2)
+
+    assert adopt_recent_events(sender.connection, sender.store) == 1
+    sender.load(lost)
+
+    found, other = sender.upload(lost), sender.upload(first)
+    assert (found.status, found.reason) == (other.status, other.reason)
+    assert (found.status, found.withdrawn_by) == ("withdrawn", "system")
+    assert len(sender.raw()) == 150
+
+
+def test_a_fix_that_is_found_after_its_parent_was_withdrawn_is_withdrawn(sender, parent, monkeypatch):
+    lost = _send_and_lose_the_answer(
+        sender, monkeypatch, _corrected(_rejects(sender, parent)), fixes=parent
+    )  # fmt: skip
+    withdraw_upload(sender.connection, sender.store, parent, sender.researcher)
+
+    adopt_recent_events(sender.connection, sender.store)
+    sender.load(lost)
+
+    assert sender.upload(lost).status == "withdrawn"
+    assert sender.upload(lost).withdrawn_by == sender.researcher.id
+    assert sender.raw() == []
 
 
 def test_a_parent_over_the_limit_loads_once_fixes_bring_it_under(sender, history):
