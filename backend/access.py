@@ -27,6 +27,7 @@ _HANDS_IN = {
     "uploads:read",
     "uploads:content",
     "uploads:replace",
+    "uploads:retry",
     "uploads:amend",
     "uploads:withdraw",
     "runs:read",

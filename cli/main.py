@@ -23,6 +23,7 @@ COMMANDS = {
     "models": "cli.models:models",
     "psql": "cli.platform:psql",
     "replay": "cli.run:replay",
+    "retry": "cli.uploads:retry",
     "run": "cli.run:run",
     "score": "cli.models:score",
     "services": "cli.platform:services",

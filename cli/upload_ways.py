@@ -24,7 +24,7 @@ from elt.accept import NewUpload, accept_upload, check_request
 from elt.errors import ConfigurationError, Issue, LaurelError, UploadRejected
 from elt.keys import is_well_formed
 from elt.ledger import get_upload, list_uploads
-from elt.lifecycle import withdraw_upload
+from elt.lifecycle import retry_upload, withdraw_upload
 from elt.log import configure_logging
 from elt.notify import announce_upload
 from elt.object_keys import new_object_key
@@ -55,6 +55,9 @@ class Way(Protocol):
 
     def withdraw(self, upload_id: UUID) -> Json:
         """Take one back."""
+
+    def retry(self, upload_id: UUID) -> Json:
+        """Let a failed one wait again."""
 
 
 @contextmanager
@@ -125,6 +128,9 @@ class _Remote:
     def withdraw(self, upload_id: UUID) -> Json:
         return self._ask("DELETE", f"/uploads/{upload_id}")
 
+    def retry(self, upload_id: UUID) -> Json:
+        return self._ask("POST", f"/uploads/{upload_id}/retry")
+
     def _ask(self, method: str, path: str, **sent: Any) -> Json:
         try:
             answer = self._client.request(method, path, **sent)
@@ -193,5 +199,10 @@ class _Direct:
 
     def withdraw(self, upload_id: UUID) -> Json:
         withdraw_upload(self._connection, self._store, upload_id, self._principal)
+        announce_upload(self._settings, upload_id, wait=True)
+        return self.show(upload_id)
+
+    def retry(self, upload_id: UUID) -> Json:
+        retry_upload(self._connection, upload_id, self._principal)
         announce_upload(self._settings, upload_id, wait=True)
         return self.show(upload_id)

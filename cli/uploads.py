@@ -1,4 +1,4 @@
-"""`laurel upload`, `laurel status`, `laurel withdraw`: the life of an upload from the command line.
+"""`laurel upload`, `status`, `withdraw`, `retry`: the life of an upload from the command line.
 
 With a key (`--key` or LAUREL_API_KEY) they talk over HTTP to the Laurel at an address (`--url` or LAUREL_URL;
 by default this machine's), as the key's owner. Without a key they act straight on the platform of this
@@ -121,6 +121,18 @@ def withdraw(upload: UUID, url: str | None, key: str | None, as_json: bool) -> N
     """
     with open_way(url, key) as way:
         _show(way.withdraw(upload), as_json)
+
+
+@click.command()
+@click.argument("upload", type=click.UUID)
+@_way_options
+def retry(upload: UUID, url: str | None, key: str | None, as_json: bool) -> None:
+    """Let UPLOAD, which failed for a reason of Laurel's own, wait to be loaded again.
+
+    Example: laurel retry 0193c0de-0000-7000-8000-000000000000
+    """
+    with open_way(url, key) as way:
+        _show(way.retry(upload), as_json)
 
 
 def _wait(way: Way, upload_id: str) -> Json:

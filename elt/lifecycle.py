@@ -24,7 +24,7 @@ from elt.contracts import get_contract
 from elt.dialect import ReadOptions
 from elt.errors import Conflict
 from elt.principals import SYSTEM, Principal
-from elt.same_bytes import SAME_BYTES_STATUSES, is_overridden
+from elt.same_bytes import SAME_BYTES_STATUSES, find_same, is_overridden
 from elt.store import ObjectInfo, Store, StoredObject
 from elt.warehouse import Connection
 
@@ -121,6 +121,35 @@ def withdraw_upload(
         record_act(connection, store, "withdrawn", upload_id, principal, body)
 
 
+def retry_upload(connection: Connection, upload_id: UUID, principal: Principal) -> None:
+    """Let an upload whose load failed wait again, with its rank.
+
+    No event: what was handed in stays the same, and a replay tries anew whatever had failed.
+
+    Raises:
+        NotFound: no such upload of this principal.
+        Conflict: it has not failed, or the same file has been handed in since.
+    """
+    with connection.transaction():
+        upload = lock_own_upload(connection, upload_id, principal)
+        version = _newest_version(connection, upload)
+        if version["status"] != "failed":
+            raise Conflict(f"Upload {upload_id} is {version['status']}; only one that failed can be retried.")
+        again = find_same(
+            connection, get_contract(upload["dataset"]), upload["uploader"], upload["school_id"],
+            version["sha256"], ReadOptions.from_dict(version["options"]), upload["parent_id"],
+        )  # fmt: skip
+        if again is not None:  # without a key, its rows would count twice
+            raise Conflict(f"The same file has been handed in as upload {again} since.")
+        connection.execute(
+            """
+            update ops.upload_versions set status = 'stored', reason = null
+            where upload_id = %s and version = %s
+            """,
+            (upload_id, upload["version"]),
+        )
+
+
 def hold_upload(connection: Connection, store: Store, upload_id: UUID, version: int, reason: str) -> None:
     """Note that the loader holds a version; called in the load's transaction."""
     body = {"version": version, "reason": reason}
@@ -130,17 +159,22 @@ def hold_upload(connection: Connection, store: Store, upload_id: UUID, version: 
 def _is_current(
     connection: Connection, upload: dict[str, Any], stored: StoredObject, options: ReadOptions
 ) -> bool:
-    newest = connection.execute(
-        "select * from ops.upload_versions where upload_id = %s and version = %s",
-        (upload["upload_id"], upload["version"]),
-    ).fetchone()
-    assert newest is not None  # noqa: S101 - every upload has its newest version
+    newest = _newest_version(connection, upload)
     return (
         newest["sha256"] == stored.sha256
         and newest["options"] == options.to_dict()
         and newest["status"] in SAME_BYTES_STATUSES
         and not is_overridden(connection, get_contract(upload["dataset"]), {**newest, **upload})
     )
+
+
+def _newest_version(connection: Connection, upload: dict[str, Any]) -> dict[str, Any]:
+    newest = connection.execute(
+        "select * from ops.upload_versions where upload_id = %s and version = %s",
+        (upload["upload_id"], upload["version"]),
+    ).fetchone()
+    assert newest is not None  # noqa: S101 - every upload has its newest version
+    return newest
 
 
 def _rank_of_parent(connection: Connection, upload: dict[str, Any]) -> datetime | None:

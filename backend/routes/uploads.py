@@ -27,7 +27,7 @@ from elt.accept import NewUpload, accept_upload, check_request
 from elt.errors import Conflict, DatabaseUnavailable
 from elt.events import Event
 from elt.ledger import get_upload, list_uploads
-from elt.lifecycle import amend_upload, approve_upload, replace_upload, withdraw_upload
+from elt.lifecycle import amend_upload, approve_upload, replace_upload, retry_upload, withdraw_upload
 from elt.notify import announce_upload
 from elt.rejects import row_issues
 
@@ -199,6 +199,24 @@ def approve(upload_id: UUID) -> Upload:
     with services().connection() as connection:
         find_own(connection, upload_id)
         approve_upload(connection, services().store, upload_id, principal())
+        answer = Upload.of(get_upload(connection, upload_id))
+    announce_upload(services().settings, upload_id)
+    return answer
+
+
+@uploads.post("/uploads/<uuid:upload_id>/retry")
+@allow("uploads:retry")
+@operation(
+    "Try a failed upload again",
+    {200: Answer("It waits to be loaded.", Upload)},
+    description="For one that is `failed`: the fault was Laurel's, and its file is in the store.",
+    problems=(409,),
+)
+def retry(upload_id: UUID) -> Upload:
+    """The same bytes again, without sending them."""
+    with services().connection() as connection:
+        find_own(connection, upload_id)
+        retry_upload(connection, upload_id, principal())
         answer = Upload.of(get_upload(connection, upload_id))
     announce_upload(services().settings, upload_id)
     return answer

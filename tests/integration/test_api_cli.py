@@ -1,4 +1,4 @@
-"""`laurel upload`, `status` and `withdraw`, over HTTP and straight: the same words either way."""
+"""`laurel upload`, `status`, `retry` and `withdraw`, over HTTP and straight: the same words either way."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from elt.settings import PROJECT_DIR
+from elt.warehouse import connect
 from local.ports import find_free_port
 
 CSV = "Student ID,First Name\nSTU001,Ada\n"
@@ -49,7 +50,9 @@ def command(home: Path, variables: dict[str, str]) -> Laurel:
     return run
 
 
-def test_a_file_is_handed_in_followed_and_withdrawn(laurel: Laurel, tmp_path: Path) -> None:
+def test_a_file_is_handed_in_followed_retried_and_withdrawn(
+    laurel: Laurel, api_server: Any, tmp_path: Path
+) -> None:
     file = tmp_path / "students.csv"
     file.write_text(CSV)
     handed_in = laurel("upload", str(file), "--dataset", "students", "--note", "first", "--json")
@@ -62,6 +65,14 @@ def test_a_file_is_handed_in_followed_and_withdrawn(laurel: Laurel, tmp_path: Pa
     assert made["id"] in [item["id"] for item in json.loads(listed.stdout)]
     shown = laurel("status", made["id"])
     assert "stored" in shown.stdout
+    refused = laurel("retry", made["id"])
+    assert refused.returncode == 1
+    assert "only one that failed can be retried" in refused.stderr
+    with connect(api_server.settings.database_url.get_secret_value()) as connection:
+        connection.execute(
+            "update ops.upload_versions set status = 'failed' where upload_id = %s", (made["id"],)
+        )
+    assert "stored" in laurel("retry", made["id"]).stdout
     withdrawn = laurel("withdraw", made["id"])
     assert withdrawn.returncode == 0, withdrawn.stderr
     assert "withdrawn" in withdrawn.stdout

@@ -162,3 +162,17 @@ def test_a_held_upload_waits_for_a_second_person(
     assert second.post(f"{address}/approve").json["status"] == "stored"
     load_all()
     assert sender.get(address).json["status"] == "loaded"
+
+
+def test_a_failed_upload_is_loaded_after_it_was_retried(
+    researcher: FlaskClient, load_all: Callable[[], None], connection: Connection
+) -> None:
+    connection.execute("alter table raw.academic_history rename column term to elsewhere")
+    address = f"{BASE}/{hand_in(researcher, history(range(2)))['id']}"
+    load_all()
+    connection.execute("alter table raw.academic_history rename column elsewhere to term")
+    assert researcher.get(address).json["status"] == "failed"
+    assert researcher.post(f"{address}/retry").json["status"] == "stored"
+    load_all()
+    assert researcher.get(address).json["status"] == "loaded"
+    assert researcher.post(f"{address}/retry").status_code == 409
