@@ -1,0 +1,127 @@
+"""People, sessions, what each may see, pseudonyms, erasures and the audit trail."""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+PEOPLE = """
+create table ops.users (
+    user_id         uuid primary key,          -- version 7
+    email           text not null,             -- the name to sign in with
+    name            text not null,
+    role            text not null check (role in ('researcher', 'teacher', 'analyst', 'admin')),
+    school_id       text,                      -- null: any school
+    password_hash   text,                      -- argon2id; null: signs in by OpenID Connect only
+    oidc_issuer     text,
+    oidc_subject    text,
+    created_at      timestamptz not null default now(),
+    created_by      text not null,
+    last_sign_in_at timestamptz,
+    disabled_at     timestamptz,
+    unique (oidc_issuer, oidc_subject)
+);
+create unique index on ops.users (lower(email));
+
+create table ops.assignments (
+    user_id         uuid not null references ops.users on delete cascade,
+    school_id       text not null,
+    grade_level     text,                      -- null: every class of the school
+    subject         text,                      -- null: every subject of the class
+    created_at      timestamptz not null default now(),
+    created_by      text not null,
+    unique nulls not distinct (user_id, school_id, grade_level, subject)
+);
+comment on table ops.assignments is 'The classes and subjects of a teacher: what they may see.';
+
+create table ops.sessions (
+    session_sha256  bytea primary key,         -- of the cookie's value, which is kept nowhere
+    user_id         uuid not null references ops.users on delete cascade,
+    created_at      timestamptz not null default now(),
+    last_seen_at    timestamptz not null default now(),
+    expires_at      timestamptz not null
+);
+create index on ops.sessions (user_id);
+
+create table ops.rates (
+    key             text primary key,
+    count           bigint not null,
+    expires_at      timestamptz not null
+);
+comment on table ops.rates is 'How often something was asked lately, for limits that all workers share.';
+"""
+
+SIGHT = """
+create table ops.scopes (
+    token_sha256    bytea primary key,         -- of a random token that only the reading session holds
+    principal       text not null,
+    role            text not null check (role in ('researcher', 'teacher', 'analyst', 'admin')),
+    school_id       text,                      -- null: any school
+    assignments     jsonb not null default '[]', -- of a teacher: [{school_id, grade_level, subject}]
+    expires_at      timestamptz not null
+);
+comment on table ops.scopes is
+    'What a reading session may see. Views find it by the hash of the token, which typed SQL cannot guess.';
+
+create table ops.pseudonyms (
+    kind            text not null check (kind in ('student', 'guardian', 'teacher')),
+    school_id       text not null,
+    source_id       text not null,
+    pseudonym       text not null,
+    key_version     integer not null,
+    primary key (kind, school_id, source_id)
+);
+create unique index on ops.pseudonyms (kind, pseudonym);
+comment on table ops.pseudonyms is
+    'HMAC of identifiers, with a key that is not in the database. Only the owner of the served views reads it.';
+
+create table ops.erasures (
+    erasure_id      uuid primary key,          -- version 7
+    kind            text not null check (kind in ('student', 'guardian', 'teacher')),
+    school_id       text not null,
+    tombstone       text not null,             -- keyed hash of school and identifier: keeps later rows out
+    person_tombstone text,                     -- keyed hash of name and birth date, for rows without identifier
+    reason          text not null,
+    requested_by    text not null,
+    requested_at    timestamptz not null default now(),
+    finished_at     timestamptz,               -- null: not all copies are gone yet; run again
+    counts          jsonb not null default '{}', -- what was removed where
+    unique (kind, school_id, tombstone)
+);
+comment on table ops.erasures is 'People who were erased, by keyed hashes only.';
+"""
+
+AUDIT = """
+create table ops.audit (
+    audit_id        bigint primary key,        -- 1, 2, 3 … without gaps
+    occurred_at     timestamptz not null,
+    actor           text not null,             -- principal, e.g. user:<user_id>
+    action          text not null,             -- e.g. students:read
+    subject         text not null default '',  -- what it was done to; of people a keyed hash, never a name
+    detail          jsonb not null default '{}',
+    previous_sha256 bytea not null,
+    sha256          bytea not null
+);
+create index on ops.audit (actor, audit_id desc);
+create index on ops.audit (subject, audit_id desc) where subject <> '';
+comment on table ops.audit is 'Who did what, when and why. Each line holds the hash of the line before.';
+
+create function ops.refuse_change() returns trigger language plpgsql as $$
+begin
+    raise exception '% is append only', tg_table_name;
+end $$;
+create trigger append_only before update or delete or truncate on ops.audit
+    for each statement execute function ops.refuse_change();
+"""
+
+
+def upgrade() -> None:
+    op.execute(PEOPLE)
+    op.execute(SIGHT)
+    op.execute(AUDIT)
+
+
+def downgrade() -> None:
+    raise NotImplementedError("Laurel's migrations only go forward; restore a backup instead.")
