@@ -34,6 +34,28 @@ transaction, so that readers wait instead of finding nothing, and views and gran
 {%- endmacro %}
 
 
+{#
+The model stg_<dataset>__changed: a list of changed keys. It is made empty, filled by the table that it belongs to
+(strategy `newest_rows`), and emptied by elt/transform.py when the build has succeeded.
+#}
+{% macro list_of_changed(columns) -%}
+    {{
+        config(
+            materialized='incremental',
+            incremental_strategy='append',
+            tags=['kept'],
+            indexes=[{'columns': columns, 'unique': true}],
+        )
+    }}
+
+    select
+        {% for column in columns -%}
+        null::text as {{ column }}{{ ',' if not loop.last }}
+        {% endfor -%}
+    where false
+{%- endmacro %}
+
+
 {# In a run that builds what changed: a condition that keeps the rows whose student is on the list. Else: true. #}
 {% macro on_list(list, alias) -%}
     {%- if builds_changes() -%}

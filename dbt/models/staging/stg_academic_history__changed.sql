@@ -1,14 +1,1 @@
-{{
-    config(
-        materialized='incremental',
-        incremental_strategy='append',
-        tags=['kept'],
-        indexes=[{'columns': ['school_id', 'student_id'], 'unique': true}],
-    )
-}}
-
--- Made empty; filled by the table it belongs to, emptied when the build has succeeded.
-select
-    null::text as school_id,
-    null::text as student_id
-where false
+{{ list_of_changed(['school_id', 'student_id']) }}
