@@ -75,14 +75,14 @@ create table ops.pseudonyms (
 );
 create unique index on ops.pseudonyms (kind, pseudonym);
 comment on table ops.pseudonyms is
-    'HMAC of identifiers, with a key that is not in the database. Only the owner of the served views reads it.';
+    'HMAC of identifiers, with a key kept outside. Only the owner of the served views reads this.';
 
 create table ops.erasures (
     erasure_id      uuid primary key,          -- version 7
     kind            text not null check (kind in ('student', 'guardian', 'teacher')),
     school_id       text not null,
     tombstone       text not null,             -- keyed hash of school and identifier: keeps later rows out
-    person_tombstone text,                     -- keyed hash of name and birth date, for rows without identifier
+    person_tombstone text,                     -- keyed hash of name and birth date: for rows without id
     reason          text not null,
     requested_by    text not null,
     requested_at    timestamptz not null default now(),
