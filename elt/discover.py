@@ -58,9 +58,7 @@ def adopt_recent_events(connection: Connection, store: Store) -> int:
     """Adopt events since a day before those looked at last time; returns how many were unknown."""
     reached = _reached(connection)
     since = reached - _LOOK_BACK if reached else None
-    unknown = [
-        key for batch in _batches(list_event_keys(store, since)) for key in _unknown(connection, batch)
-    ]
+    unknown = unknown_event_keys(connection, store, since)
     events = without_superseded(_readable(store, unknown))
     late = [event for event in events if not _adopt(connection, store, event)]
     for event in late:  # its upload's first event may have sorted after it
@@ -68,6 +66,11 @@ def adopt_recent_events(connection: Connection, store: Store) -> int:
             log.error("event_not_adopted", event_id=str(event.event_id), reason="its upload is unknown")
     _set_reached(connection)
     return len(unknown)
+
+
+def unknown_event_keys(connection: Connection, store: Store, since: datetime | None = None) -> list[str]:
+    """Keys of events, from the day of `since` on, that the database does not know; oldest first."""
+    return [key for batch in _batches(list_event_keys(store, since)) for key in _unknown(connection, batch)]
 
 
 def _reached(connection: Connection) -> datetime | None:
@@ -174,7 +177,7 @@ def _withdraw_if_repeated(connection: Connection, store: Store, event: Event) ->
     body, described = event.body, event.body["object"]
     twin = find_same(
         connection, get_contract(body["dataset"]), event.principal, body["school_id"], described["sha256"],
-        ReadOptions.from_dict(described["options"]), None, other_than=event.upload_id,
+        ReadOptions.from_dict(described["options"]), other_than=event.upload_id,
     )  # fmt: skip
     if twin is None:
         return

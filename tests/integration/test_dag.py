@@ -1,4 +1,4 @@
-"""The DAG `uploads` as Airflow reads it. (That it really runs is shown end to end.)"""
+"""The DAGs as Airflow reads them. (That it really runs is shown end to end.)"""
 
 from __future__ import annotations
 
@@ -20,8 +20,18 @@ from airflow.dag_processing.dagbag import DagBag
 heavy = {"pandas", "sklearn", "polars", "dbt", "psycopg"}
 before = set(sys.modules)
 bag = DagBag(sys.argv[1])
-dag = bag.dags.get("uploads")
+dag, daily = bag.dags.get("uploads"), bag.dags.get("maintenance")
 print(json.dumps({
+    "maintenance": {
+        "cron": daily.timetable.expression,
+        "catchup": daily.catchup,
+        "max_active_runs": daily.max_active_runs,
+        "tasks": sorted(daily.task_ids),
+        "alerted": all(task.on_failure_callback for task in daily.tasks),
+        "transient": daily.get_task("rebuild").retry_policy.evaluate(
+            __import__("elt.errors").errors.StoreUnavailable("away"), 1, 5).action.value,
+        "bug": daily.get_task("rebuild").retry_policy.evaluate(ValueError("x"), 1, 5).action.value,
+    },
     "errors": bag.import_errors,
     "ids": sorted(bag.dags),
     "catchup": dag.catchup,
@@ -59,7 +69,7 @@ def dag(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def test_every_dag_file_imports_without_errors(dag: dict[str, Any]) -> None:
     assert dag["errors"] == {}
-    assert "uploads" in dag["ids"]
+    assert dag["ids"] == ["maintenance", "uploads"]
 
 
 def test_it_runs_every_five_minutes_and_on_the_event_of_an_upload(dag: dict[str, Any]) -> None:
@@ -95,3 +105,15 @@ def test_every_task_tells_a_person_when_it_fails(dag: dict[str, Any]) -> None:
 
 def test_reading_the_file_loads_nothing_heavy(dag: dict[str, Any]) -> None:
     assert dag["heavy"] == []
+
+
+def test_maintenance_runs_daily_and_tells_a_person_when_it_fails(dag: dict[str, Any]) -> None:
+    assert dag["maintenance"] == {
+        "cron": "30 2 * * *",
+        "catchup": False,
+        "max_active_runs": 1,
+        "tasks": ["rebuild", "sweep"],
+        "alerted": True,
+        "transient": "retry",
+        "bug": "fail",
+    }

@@ -1,0 +1,75 @@
+"""DAG `maintenance`: once a day what need not be done in every run.
+
+Bytes that never became an upload are removed. Everything is built again from raw, with every test, as
+`laurel run --full` does.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import DAG, CronTriggerTimetable, ExceptionRetryPolicy, RetryAction, RetryRule, task
+
+
+def tell_a_person(context: dict[str, Any]) -> None:
+    """Send the alert."""
+    from elt.errors import LaurelError
+    from elt.notify import alert
+    from elt.settings import load_settings
+
+    error = context.get("exception")
+    if error is None:
+        text = "the task's process ended without a word; was it killed, or out of memory?"
+    else:
+        # The text of other libraries' errors may hold values of rows; their type never does.
+        text = error.detail if isinstance(error, LaurelError) else type(error).__name__
+    alert(load_settings(), "maintenance_failed", f"{context['ti'].task_id}: {text}")
+
+
+with DAG(
+    "maintenance",
+    # A platform that is started at noon does not begin with this.
+    schedule=CronTriggerTimetable("30 2 * * *", timezone="UTC", run_immediately=timedelta(minutes=10)),
+    catchup=False,
+    max_active_runs=1,
+    max_active_tasks=1,
+    dagrun_timeout=timedelta(hours=6),
+    default_args={
+        "retries": 3,
+        "retry_delay": timedelta(minutes=5),
+        "retry_policy": ExceptionRetryPolicy(
+            rules=[RetryRule("elt.errors.TransientError")], default=RetryAction.FAIL
+        ),
+        "on_failure_callback": tell_a_person,
+    },
+    doc_md=__doc__,
+    tags=["laurel"],
+):
+
+    @task
+    def sweep() -> int:
+        """Remove bytes that never became an upload."""
+        from elt.settings import load_settings
+        from elt.store import open_store
+        from elt.sweep import sweep as sweep_store
+
+        settings = load_settings()
+        return sweep_store(settings, open_store(settings.resolved_store_url))
+
+    @task
+    def rebuild() -> str:
+        """Build everything again from raw and run every test, as a run of its own; answers with its id."""
+        from uuid import UUID
+
+        from elt.pipeline import run
+        from elt.settings import Settings, load_settings
+        from ml.scoring import score
+
+        def score_students(settings: Settings, run_id: UUID) -> dict[str, Any]:
+            return score(settings, run_id).to_dict()
+
+        return str(run(load_settings(), trigger="schedule", score=score_students, full=True).run_id)
+
+    sweep()
+    rebuild()
