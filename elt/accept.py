@@ -107,9 +107,9 @@ def accept_upload(
 ) -> Accepted:
     """Accept bytes that are whole in the store.
 
-    The same bytes again from the same uploader, for the same dataset, school, options and parent, are the
-    first upload, unless it is withdrawn, rejected, failed or overridden by a later one. `inbox` is the object
-    that the bytes were copied from, for files that came by other means.
+    The same bytes again from the same uploader, for the same dataset, school, options and version of the
+    parent, are the first upload, unless it is withdrawn, rejected, failed or overridden by a later one.
+    `inbox` is the object that the bytes were copied from, for files that came by other means.
 
     Raises:
         UnknownDataset, NotFound, Conflict: as `check_request`; also for an `Idempotency-Key` used otherwise,
@@ -127,8 +127,8 @@ def accept_upload(
         body = _describe(connection, request, principal)
         _wait_for_twin(connection, f"{principal.id}\0{request.dataset}\0{stored.sha256}")
         known = find_same(
-            connection, contract, principal.id, body["school_id"], stored.sha256,
-            request.options, body.get("parent_id"),
+            connection, contract, principal.id, body["school_id"], stored.sha256, request.options,
+            parent_id=body.get("parent_id"), parent_version=body.get("parent_version"),
         )  # fmt: skip
         if known is not None:
             return _known(store, stored, known)

@@ -137,7 +137,8 @@ def retry_upload(connection: Connection, upload_id: UUID, principal: Principal) 
             raise Conflict(f"Upload {upload_id} is {version['status']}; only one that failed can be retried.")
         again = find_same(
             connection, get_contract(upload["dataset"]), upload["uploader"], upload["school_id"],
-            version["sha256"], ReadOptions.from_dict(version["options"]), upload["parent_id"],
+            version["sha256"], ReadOptions.from_dict(version["options"]), parent_id=upload["parent_id"],
+            parent_version=upload["parent_version"],
         )  # fmt: skip
         if again is not None:  # without a key, its rows would count twice
             raise Conflict(f"The same file has been handed in as upload {again} since.")

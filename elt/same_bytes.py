@@ -23,11 +23,15 @@ def find_same(
     school_id: str,
     sha256: str,
     options: ReadOptions,
-    parent_id: str | UUID | None,
     *,
+    parent_id: str | UUID | None = None,
+    parent_version: int | None = None,
     other_than: UUID | None = None,
 ) -> UUID | None:
-    """The first upload that these bytes would only repeat, if there is one."""
+    """The first upload that these bytes would only repeat, if there is one.
+
+    A fix repeats a fix of the same version only: the lines it corrects are that version's.
+    """
     candidates = connection.execute(
         """
         select u.*, v.version, v.status, v.ranked_at
@@ -40,6 +44,7 @@ def find_same(
         where v.sha256 = %(sha256)s and v.options = %(options)s and v.status = any(%(statuses)s)
           and u.dataset = %(dataset)s and u.school_id = %(school_id)s and u.uploader = %(uploader)s
           and u.withdrawn_at is null and u.parent_id is not distinct from %(parent_id)s::uuid
+          and u.parent_version is not distinct from %(parent_version)s::integer
           and u.upload_id is distinct from %(other_than)s::uuid
         order by u.upload_id
         """,
@@ -51,6 +56,7 @@ def find_same(
             "school_id": school_id,
             "uploader": uploader,
             "parent_id": parent_id,
+            "parent_version": parent_version,
             "other_than": other_than,
         },
     ).fetchall()
