@@ -2,7 +2,8 @@
 
 Each line of `ops.audit` holds the hash of the line before, so a line that was changed, removed or moved
 breaks the chain. A tail that was cut off leaves a sound chain: `elt.audit_anchors` keeps heads in the object
-store to compare with. People are named by keyed hashes only, so the trail needs no change when a person is erased.
+store to compare with. People are named by keyed hashes only, so the trail needs no change when a person is
+erased.
 """
 
 from __future__ import annotations
