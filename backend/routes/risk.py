@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+from urllib.parse import quote, unquote
+
 import psycopg
 from flask import Blueprint
 
@@ -18,8 +21,11 @@ select * from marts.mart_student_risk
 where (%(school_id)s::text is null or school_id = %(school_id)s)
   and (%(grade_level)s::text is null or grade_level = %(grade_level)s)
   and (is_at_risk or not %(only_at_risk)s)
-order by is_at_risk desc, score desc, school_id, student_id
-offset %(after)s limit %(limit)s
+  and (%(is_start)s
+       or (not is_at_risk, -score, school_id, student_id)
+        > (not %(at_risk)s::boolean, -%(score)s::float8, %(last_school)s::text, %(last_student)s::text))
+order by not is_at_risk, -score, school_id, student_id
+limit %(limit)s
 """
 
 
@@ -34,8 +40,7 @@ offset %(after)s limit %(limit)s
 )
 def show_worklist(query: RiskQuery) -> RiskPage:
     """With probability, reasons and recommended steps."""
-    start = query.after or 0
-    sent = {**query.model_dump(), "after": start, "limit": query.limit + 1}
+    sent = {**query.model_dump(), **_place(query.after), "limit": query.limit + 1}
     try:
         with services().connection() as connection:
             found = connection.execute(_WORKLIST, sent).fetchall()
@@ -43,5 +48,24 @@ def show_worklist(query: RiskQuery) -> RiskPage:
         raise NotFound(
             "No run has built mart_student_risk yet. Hand in files, then wait for a run."
         ) from None
-    items = [StudentAtRisk.model_validate(row) for row in found[: query.limit]]
-    return RiskPage(items=items, next=start + query.limit if len(found) > query.limit else None)
+    page = found[: query.limit]
+    items = [StudentAtRisk.model_validate(row) for row in page]
+    return RiskPage(items=items, next=_name_place(page[-1]) if len(found) > query.limit else None)
+
+
+def _name_place(row: dict[str, Any]) -> str:
+    """A row's place in the order, which stays one when others come and go between two pages."""
+    keys = ",".join(quote(row[name], safe="") for name in ("school_id", "student_id"))
+    return f"{int(row['is_at_risk'])},{row['score']!r},{keys}"
+
+
+def _place(name: str | None) -> dict[str, Any]:
+    """What `_name_place` has named."""
+    at_risk, score, school, student = name.split(",") if name else ("0", "0", "", "")
+    return {
+        "is_start": name is None,
+        "at_risk": at_risk == "1",
+        "score": float(score),
+        "last_school": unquote(school),
+        "last_student": unquote(student),
+    }

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, StringConstraints
 
 from backend.schemas.common import Answered, Name, Sent
+
+# Whether at risk, score, school and student; these two percent-encoded, and without NUL as in PostgreSQL.
+_ENCODED = r"(?:[A-Za-z0-9_.~-]|%0[1-9A-F]|%[1-9A-F][0-9A-F])*"
+_PLACE = rf"^[01],-?[0-9]{{1,20}}(?:\.[0-9]{{1,20}})?(?:e[+-]?[0-9]{{1,3}})?,{_ENCODED},{_ENCODED}$"
 
 
 class RiskQuery(Sent):
@@ -18,11 +22,8 @@ class RiskQuery(Sent):
     grade_level: Name | None = Field(default=None, description="Only of this grade level.")
     only_at_risk: bool = Field(default=True, description="Only those who are at risk.")
     limit: int = Field(default=50, ge=1, le=1000, description="How many at most.")
-    after: int | None = Field(
-        default=None,
-        ge=0,
-        le=2**31 - 1,
-        description="Continue behind this many: the `next` of the page before.",
+    after: Annotated[str, StringConstraints(pattern=_PLACE, max_length=2000)] | None = Field(
+        default=None, description="Continue behind this place: the `next` of the page before."
     )
 
 
@@ -39,7 +40,7 @@ class RiskPage(Answered):
     """A page of the worklist, the most urgent first."""
 
     items: list[StudentAtRisk]
-    next: int | None = Field(description="Give it as `after` to get the next page; null: this is the last.")
+    next: str | None = Field(description="Give it as `after` to get the next page; null: this is the last.")
 
 
 class ModelVersion(Answered):

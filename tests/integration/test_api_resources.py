@@ -241,7 +241,8 @@ def test_models_are_empty_before_any_training(admin: FlaskClient) -> None:
     assert admin.get(f"{BASE}/models/at_risk").status_code == 404
 
 
-def test_the_worklist_shows_the_most_urgent_first(admin: FlaskClient, connection: Connection) -> None:
+@pytest.fixture
+def worklist(connection: Connection) -> None:
     connection.execute(
         """
         create schema if not exists marts;
@@ -253,12 +254,55 @@ def test_the_worklist_shows_the_most_urgent_first(admin: FlaskClient, connection
             ('main', 'C', 'SS2', 0.9, true, '[]')
         """
     )
+
+
+def test_the_worklist_shows_the_most_urgent_first(admin: FlaskClient, worklist: None) -> None:
     first = admin.get(f"{BASE}/risk?limit=1").json
-    assert (first["items"][0]["student_id"], first["next"]) == ("C", 1)
-    rest = admin.get(f"{BASE}/risk?limit=1&after=1").json
+    assert first["items"][0]["student_id"] == "C"
+    rest = admin.get(f"{BASE}/risk", query_string={"limit": 1, "after": first["next"]}).json
     assert (rest["items"][0]["reasons"], rest["next"]) == ([{"text": "why"}], None)
     everyone = admin.get(f"{BASE}/risk?only_at_risk=false&grade_level=SS1").json["items"]
     assert [item["student_id"] for item in everyone] == ["B", "A"]
+
+
+def test_pages_of_the_worklist_lose_nobody_and_repeat_nobody(
+    admin: FlaskClient, connection: Connection, worklist: None
+) -> None:
+    connection.execute(
+        """
+        insert into marts.mart_student_risk
+        select 'Ṣàgámù, "No. 1" %', 'S/' || n, 'SS1', (n / 3) / 3.0, n % 2 = 0, '[]'
+        from generate_series(0, 20) n
+        """
+    )
+    whole = admin.get(f"{BASE}/risk?only_at_risk=false").json["items"]
+    found, after = [], {}
+    while True:
+        page = admin.get(f"{BASE}/risk", query_string={"only_at_risk": "false", "limit": 4, **after}).json
+        found += page["items"]
+        if page["next"] is None:
+            break
+        after = {"after": page["next"]}
+        # Whoever was shown may leave the list meanwhile.
+        connection.execute(
+            "delete from marts.mart_student_risk where student_id = %s", (page["items"][0]["student_id"],)
+        )
+    assert len(whole) == 24
+    assert [item["student_id"] for item in found] == [item["student_id"] for item in whole]
+
+
+@pytest.mark.parametrize(
+    "place", ["1", "C", "1,x,main,C", "2,0.5,main,C", "1,0.5,main,%00", "1,0.5,main,C,D"]
+)
+def test_a_place_that_is_none_is_refused(admin: FlaskClient, worklist: None, place: str) -> None:
+    assert admin.get(f"{BASE}/risk", query_string={"after": place}).status_code == 422
+
+
+@pytest.mark.parametrize("place", ["1,1e999,main,C", "0,-0.5,%FF%01,", "1,0.9,,"])
+def test_a_place_where_nobody_stands_is_one_all_the_same(
+    admin: FlaskClient, worklist: None, place: str
+) -> None:
+    assert admin.get(f"{BASE}/risk", query_string={"after": place}).status_code == 200
 
 
 def test_ready_when_database_and_store_answer(api: Flask, settings: Settings) -> None:
