@@ -68,9 +68,9 @@ def find_same(
 
 
 def is_overridden(connection: Connection, contract: Contract, upload: dict[str, Any]) -> bool:
-    """Whether a later upload wins over any row of a version of the upload.
+    """Whether a later upload, not of its own family, may win over any row of a version of the upload.
 
-    `upload` holds upload_id, version, live_version, school_id and the version's ranked_at. Of a later
+    `upload` holds upload_id, parent_id, version, live_version, school_id, the version's ranked_at. Of a later
     upload that still waits nothing is known but its dataset and school, so it counts as overriding; the same
     holds where this one is not loaded itself.
     """
@@ -80,15 +80,14 @@ def is_overridden(connection: Connection, contract: Contract, upload: dict[str, 
         """
         select u.upload_id, u.school_id, v.status
         from ops.uploads u join ops.upload_versions v using (upload_id)
-        where u.dataset = %(dataset)s and u.withdrawn_at is null and v.ranked_at > %(ranked_at)s
-          and v.status = any(%(statuses)s) and u.upload_id <> %(upload_id)s
-          and u.parent_id is distinct from %(upload_id)s
+        where u.dataset = %(dataset)s and u.withdrawn_at is null and v.ranked_at >= %(ranked_at)s
+          and v.status = any(%(statuses)s) and coalesce(u.parent_id, u.upload_id) <> %(root_id)s
         """,
         {
             "dataset": contract.name,
-            "ranked_at": upload["ranked_at"],
+            "ranked_at": upload["ranked_at"],  # requests at the same moment can have the same
             "statuses": list(SAME_BYTES_STATUSES),
-            "upload_id": upload["upload_id"],
+            "root_id": upload["parent_id"] or upload["upload_id"],
         },
     ).fetchall()
     is_live = upload["live_version"] == upload["version"]
