@@ -1,4 +1,4 @@
-"""What the ledger says about uploads and runs, for those who ask. Nothing here changes an upload."""
+"""What the ledger says about uploads, for those who ask. Nothing here changes an upload."""
 
 from __future__ import annotations
 
@@ -9,14 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from elt.errors import NotFound
-from elt.runs import RunRecord, finish_run, get_run, list_runs, record_stage, start_run
 from elt.warehouse import Connection
-
-__all__ = [
-    "Counts", "RunRecord", "UploadRecord", "VersionRecord", "count_brought_lines", "count_unbuilt_loads",
-    "finish_run", "get_run", "get_upload", "get_version", "list_runs", "list_uploads", "next_waiting_upload",
-    "record_stage", "start_run",
-]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,12 +34,9 @@ from elt.lifecycle import hold_upload
 from elt.load_outcome import Decision, OvertakenError, decide, record_load, record_refusal
 from elt.load_rows import DamagedObjectError, IssueSpool, Source, Tally, copy_rows
 from elt.log import get_logger
-from elt.rejects import rejects_csv
 from elt.settings import Settings
 from elt.store import Store
 from elt.warehouse import Connection, connect
-
-__all__ = ["LoadOutcome", "load_version", "rejects_csv"]
 
 ATTEMPTS_BEFORE_ALERT = 3
 

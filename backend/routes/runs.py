@@ -11,8 +11,8 @@ from backend.operations import Answer, operation
 from backend.schemas.runs import Run, RunListQuery, RunPage, RunRequested
 from backend.services import services
 from elt.errors import Conflict
-from elt.ledger import get_run, list_runs
 from elt.notify import announce_upload
+from elt.runs import get_run, list_runs
 
 runs = Blueprint("runs", __name__)
 
