@@ -120,19 +120,20 @@ def test_the_last_file_wins_whether_the_clock_was_wrong_before_or_is_now(sender,
 
 
 @pytest.mark.parametrize("whose", ["the API's", "discover's"])
-@pytest.mark.parametrize("offset", [DAY, -DAY], ids=["ahead", "behind"])
+@pytest.mark.parametrize("days", [1, -1, 3, -3])
 def test_an_event_that_was_never_answered_is_found_whoevers_clock_is_wrong(
-    sender, history, clock, monkeypatch, offset, whose
+    sender, history, clock, monkeypatch, days, whose
 ):
-    api, looking = (offset, timedelta()) if whose == "the API's" else (timedelta(), offset)
-    with clock(_ahead(api)):
-        sender.hand_in(history([1]))
-        with clock(_ahead(looking)):
-            assert _run(sender) == []
+    """Also where it is wrong by more than the day that discover looks back."""
+    api, looking = (days, 0) if whose == "the API's" else (0, days)
+    sender.hand_in(history([1]))
+    with clock(_ahead(DAY * looking)):
+        assert _run(sender) == []
+    with clock(_ahead(DAY * api)):
         _lose_answer(sender, history([2]), monkeypatch)
     sender.hand_in(history([3]))
 
-    with clock(_ahead(looking)):
+    with clock(_ahead(DAY * looking)):
         assert len(_run(sender)) == 1
         assert adopt_recent_events(sender.connection, sender.store) == 0
     # Also when the clock is right again, and what is newest seems to come from tomorrow.
