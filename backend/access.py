@@ -1,4 +1,4 @@
-"""Who may do what: every route declares its action, one table says which role may do which.
+"""Who calls, and whether they may: every route declares its action, `backend.permissions` says who may do it.
 
 Checked before any view runs and denied by default: a route without an action answers nobody.
 """
@@ -13,48 +13,12 @@ from flask import Flask, current_app, g, request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Forbidden, Unauthorized
 
+from backend.permissions import Caller, Scope, scope_of
 from backend.services import services
 from elt.keys import is_well_formed, verify_key
 from elt.principals import Principal
 
 View = TypeVar("View", bound=Callable[..., Any])
-
-_ANYONE = {"health:read", "docs:read"}
-_EVERY_ROLE = _ANYONE | {"datasets:read", "datasets:check", "marts:list", "models:read"}
-_HANDS_IN = {
-    "datasets:propose",
-    "uploads:create",
-    "uploads:read",
-    "uploads:content",
-    "uploads:replace",
-    "uploads:retry",
-    "uploads:amend",
-    "uploads:withdraw",
-    "runs:read",
-}
-
-# Marts show students by name until pseudonyms and suppression exist, so for now only admins read them.
-ROLE_ACTIONS: dict[str, frozenset[str]] = {
-    "anonymous": frozenset(_ANYONE),
-    "local": frozenset(_ANYONE | {"metrics:read"}),
-    "researcher": frozenset(_EVERY_ROLE | _HANDS_IN),
-    "teacher": frozenset(_EVERY_ROLE),
-    "analyst": frozenset(_EVERY_ROLE | {"runs:read"}),
-    "admin": frozenset(
-        _EVERY_ROLE
-        | _HANDS_IN
-        | {
-            "keys:manage",
-            "marts:read",
-            "metrics:read",
-            "provenance:read",
-            "risk:read",
-            "runs:start",
-            "uploads:any",  # not only one's own
-            "uploads:approve",
-        }
-    ),
-}
 
 
 def allow(action: str) -> Callable[[View], View]:
@@ -77,13 +41,14 @@ def register_access(app: Flask) -> None:
     app.before_request(_check)
 
 
-def may(action: str) -> bool:
-    """Whether the caller of this request may do this too."""
-    return action in ROLE_ACTIONS[_role()]
+def scope() -> Scope:
+    """How far the action of this request reaches for its caller."""
+    found: Scope = g.scope
+    return found
 
 
 def principal() -> Principal:
-    """Who calls; only in views whose action needs a key."""
+    """Who calls; only in views whose action needs a key or a sign-in."""
     caller: Principal = g.principal
     return caller
 
@@ -93,10 +58,24 @@ def _check() -> None:
     if request.url_rule is None or request.method == "OPTIONS":
         return  # 404, 405 or the list of methods: nothing to protect
     action = action_of(current_app, request.endpoint)
-    if action not in ROLE_ACTIONS[_anonymous_role()]:
+    g.scope = scope_of(_stranger(), action)
+    if g.scope is None:
         g.principal = _authenticate()  # health must answer without a database, so it never comes here
-    if action not in ROLE_ACTIONS[_role()]:
-        raise Forbidden(f"Your key has the role {_role()}, which may not do this.")
+        g.scope = _scope_for(g.principal, action)
+
+
+def _scope_for(caller: Principal, action: str | None) -> Scope:
+    """How far the action reaches.
+
+    Raises:
+        Forbidden: not at all.
+    """
+    found = scope_of(caller.role, action)
+    if found is None:
+        raise Forbidden(f"Your role is {caller.role}, which may not do this.")
+    if caller.actions is not None and action not in caller.actions:
+        raise Forbidden(f"Your key may do no more than: {', '.join(sorted(caller.actions))}.")
+    return found
 
 
 def _authenticate() -> Principal:
@@ -113,12 +92,8 @@ def _authenticate() -> Principal:
     return caller
 
 
-def _role() -> str:
-    return g.principal.role if g.principal is not None else _anonymous_role()
-
-
-def _anonymous_role() -> str:
-    """`local` for a caller on this machine, who did not come through a proxy."""
+def _stranger() -> Caller:
+    """`local` for a caller on this machine, who did not come through a proxy; else `anonymous`."""
     forwarded = "X-Forwarded-For" in request.headers or "Forwarded" in request.headers
     try:
         near = ipaddress.ip_address(request.remote_addr or "").is_loopback

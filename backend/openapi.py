@@ -11,9 +11,10 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from werkzeug.routing import Rule
 
-from backend.access import ROLE_ACTIONS, action_of
+from backend.access import action_of
 from backend.errors import PROBLEM_TYPE
 from backend.operations import JSON_TYPE, Answer, Operation, operation_of
+from backend.permissions import scope_of
 from backend.schemas.common import Problem
 from elt.contracts import load_contracts
 
@@ -145,9 +146,9 @@ def _describe(app: Flask, rule: Rule, declared: Operation, models: _Models) -> d
 
 def _security(app: Flask, rule: Rule) -> dict[str, Any]:
     action = action_of(app, rule.endpoint)
-    if action in ROLE_ACTIONS["anonymous"]:
+    if scope_of("anonymous", action):
         return {"security": []}
-    return {"security": [{}, {"key": []}] if action in ROLE_ACTIONS["local"] else [{"key": []}]}
+    return {"security": [{}, {"key": []}] if scope_of("local", action) else [{"key": []}]}
 
 
 def _path_parameters(rule: Rule) -> list[dict[str, Any]]:
@@ -233,7 +234,7 @@ def _responses(app: Flask, rule: Rule, declared: Operation, models: _Models) -> 
         str(status): _response(answer, models) for status, answer in sorted(declared.answers.items())
     }
     statuses = {500, *declared.problems}
-    if action_of(app, rule.endpoint) not in ROLE_ACTIONS["anonymous"]:
+    if not scope_of("anonymous", action_of(app, rule.endpoint)):
         statuses |= {401, 403, 503}
     if rule.arguments:
         statuses.add(404)

@@ -52,6 +52,7 @@ def record_act(
             "size_bytes": file.stored.size,
             "sha256": file.stored.sha256,
             "options": file.options.to_dict(),
+            "bound_school_id": principal.school_id,
             "received_at": event.occurred_at.isoformat(),
             "ranked_at": (file.ranked_at or event.occurred_at).isoformat(),
         }
@@ -60,16 +61,24 @@ def record_act(
 
 
 def lock_own_upload(connection: Connection, upload_id: UUID | None, principal: Principal) -> dict[str, Any]:
-    """The line of an upload of this principal, locked with its family; an administrator finds all.
+    """The line of an upload of this principal, locked with its family.
+
+    An administrator finds all; one who is bound to a school finds that school's.
 
     Raises:
         NotFound: there is none.
     """
     lock_family(connection, upload_id)
     upload = connection.execute("select * from ops.uploads where upload_id = %s", (upload_id,)).fetchone()
-    if upload is None or (principal.role != "admin" and upload["uploader"] != principal.id):
+    if upload is None or not _may_act(principal, upload):
         raise NotFound(f"There is no upload {upload_id}.")
     return upload
+
+
+def _may_act(principal: Principal, upload: dict[str, Any]) -> bool:
+    if upload["uploader"] == principal.id:
+        return True
+    return principal.role == "admin" and principal.school_id in (None, upload["school_id"])
 
 
 def lock_family(connection: Connection, upload_id: UUID | None) -> None:

@@ -132,16 +132,20 @@ def _end_with_parent(connection: Connection, upload_id: UUID, parent_id: UUID) -
 
 
 def _insert_version(connection: Connection, event: Event, version: int) -> None:
-    """`object`: key, filename, media_type, size_bytes, sha256, options, received_at, ranked_at."""
+    """`object`: key, filename, media_type, size_bytes, sha256, options, received_at, ranked_at.
+
+    And bound_school_id: the school that its sender is bound to; null or absent: none.
+    """
     described = event.body["object"]
     connection.execute(
         """
         insert into ops.upload_versions (upload_id, version, object_key, filename, media_type, size_bytes,
-                                         sha256, options, uploader, received_at, ranked_at)
-        values (%(upload_id)s, %(version)s, %(key)s, %(filename)s, %(media_type)s, %(size_bytes)s,
-                %(sha256)s, %(options)s, %(uploader)s, %(received_at)s, %(ranked_at)s)
+                                         sha256, options, uploader, bound_school_id, received_at, ranked_at)
+        values (%(upload_id)s, %(version)s, %(key)s, %(filename)s, %(media_type)s, %(size_bytes)s, %(sha256)s,
+                %(options)s, %(uploader)s, %(bound_school_id)s, %(received_at)s, %(ranked_at)s)
         """,
         {
+            "bound_school_id": None,
             **described,
             "options": Jsonb(described["options"]),
             "upload_id": event.upload_id,

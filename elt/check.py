@@ -70,9 +70,14 @@ class CheckReport:
 
 
 def check_file(
-    contract: Contract, stream: Stream, options: ReadOptions | None = None, *, rows: int = 20
+    contract: Contract,
+    stream: Stream,
+    options: ReadOptions | None = None,
+    *,
+    only_school: str | None = None,
+    rows: int = 20,
 ) -> CheckReport:
-    """Read and check a whole file against a contract, in flat memory.
+    """Read and check a whole file against a contract, in flat memory; with `only_school` as its sender's.
 
     Raises:
         UploadRejected: the file cannot be read at all; names the line and what to do.
@@ -91,7 +96,7 @@ def check_file(
         faults = [issue.hint for issue in match.issues if issue.severity == "error"]
         report.would_load, report.reason = False, f"The header does not fit: {'; '.join(faults)}."
         return report
-    _check_rows(report, contract, match, blocks, rows)
+    _check_rows(report, contract, match, blocks, only_school, rows)
     _note(report, detected.issues)
     if report.rejected > contract.reject_limit * report.read:
         report.would_load = False
@@ -102,7 +107,12 @@ def check_file(
 
 
 def _check_rows(
-    report: CheckReport, contract: Contract, match: HeaderMatch, blocks: Iterator[Block], rows: int
+    report: CheckReport,
+    contract: Contract,
+    match: HeaderMatch,
+    blocks: Iterator[Block],
+    only_school: str | None,
+    rows: int,
 ) -> None:
     current: list[Block] = []
 
@@ -112,7 +122,8 @@ def _check_rows(
             yield block
 
     with RepeatFinder() as repeats:
-        for checked in validate(remember(), contract, match, school_id=""):
+        school_id = only_school or ""
+        for checked in validate(remember(), contract, match, school_id=school_id, only_school=only_school):
             block = current[0]
             if len(report.rows) < rows:
                 _show_rows(report, block, rows)

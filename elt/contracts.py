@@ -381,6 +381,7 @@ _STRUCTURE_HINTS = {
     "missing_cells": "the row has fewer cells than the header; keep the delimiters of empty cells",
     "nul_byte": "the row contains a NUL byte, which no text may hold; export the file again",
     "malformed_quote": 'a quoted cell goes on after its closing quote; write quotes inside a cell as ""',
+    "other_school": "the row is of another school than the one for which you hand in; leave it out",
     "line": "the column `line` names no rejected row that still waits for a correction",
     "duplicate_column": "the header names this column twice; keep one",
     "missing_column": "the file has no such column",

@@ -29,7 +29,10 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class VersionRecord:
-    """One version of an upload: its bytes and what became of them."""
+    """One version of an upload: its bytes and what became of them.
+
+    `bound_school_id`: its sender may bring rows of this school only.
+    """
 
     version: int
     object_key: str
@@ -52,6 +55,7 @@ class VersionRecord:
     loading_at: datetime | None
     loaded_at: datetime | None
     run_id: UUID | None
+    bound_school_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +134,7 @@ def list_uploads(
     connection: Connection,
     *,
     uploader: str | None = None,
+    school_id: str | None = None,
     dataset: str | None = None,
     status: str | None = None,
     after: UUID | None = None,
@@ -140,12 +145,20 @@ def list_uploads(
         """
         select u.* from ops.uploads u join ops.upload_versions v using (upload_id, version)
         where (%(uploader)s::text is null or u.uploader = %(uploader)s)
+          and (%(school_id)s::text is null or u.school_id = %(school_id)s)
           and (%(dataset)s::text is null or u.dataset = %(dataset)s)
           and (%(status)s::text is null or v.status = %(status)s)
           and (%(after)s::uuid is null or u.upload_id < %(after)s)
         order by u.upload_id desc limit %(limit)s
         """,
-        {"uploader": uploader, "dataset": dataset, "status": status, "after": after, "limit": limit},
+        {
+            "uploader": uploader,
+            "school_id": school_id,
+            "dataset": dataset,
+            "status": status,
+            "after": after,
+            "limit": limit,
+        },
     ).fetchall()
     return _complete(connection, rows)
 
@@ -197,7 +210,7 @@ _UPLOAD_COLUMNS = (
 _VERSION_COLUMNS = (
     "version", "object_key", "filename", "media_type", "size_bytes", "sha256", "options", "uploader",
     "received_at", "ranked_at", "status", "reason", "issues", "detected", "attempts", "approved_at",
-    "approved_by", "loading_at", "loaded_at", "run_id",
+    "approved_by", "loading_at", "loaded_at", "run_id", "bound_school_id",
 )  # fmt: skip
 
 

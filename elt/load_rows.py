@@ -47,6 +47,8 @@ class Source:
     upload_id: UUID
     version: int
     school_id: str
+    only_school: str | None = None
+    """The one school whose rows the sender may bring. None: any."""
     open_lines: pl.Series | None = None
     """For a fix: the lines that its rows may stand for. None for other uploads."""
 
@@ -182,7 +184,12 @@ def _pieces(
         tally.brought = []
         blocks = only_open_lines(blocks, position, source.open_lines)
     checked_blocks = validate(
-        blocks, source.contract, match, school_id=source.school_id, keep_lines=source.is_fix
+        blocks,
+        source.contract,
+        match,
+        school_id=source.school_id,
+        only_school=source.only_school,
+        keep_lines=source.is_fix,
     )
     for checked in checked_blocks:
         if source.contract.is_keyed:

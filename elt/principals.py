@@ -1,4 +1,4 @@
-"""Who acts: people and programs by their keys, and Laurel itself."""
+"""Who acts: people who sign in, programs by their keys, and Laurel itself."""
 
 from __future__ import annotations
 
@@ -9,13 +9,28 @@ Role = Literal["researcher", "teacher", "analyst", "admin"]
 
 
 @dataclass(frozen=True, slots=True)
+class Assignment:
+    """What a teacher teaches; `grade_level` None: every class of the school, `subject` None: every subject."""
+
+    school_id: str
+    grade_level: str | None = None
+    subject: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Principal:
-    """Who acts: `id` is what the ledger keeps, such as `key:<key_id>`; `school_id` None means any school."""
+    """Who acts: `id` is what the ledger keeps, `key:<key_id>` or `user:<user_id>`.
+
+    `school_id` None means any school. `assignments` are what a teacher may see; others have none. `actions`
+    None: whatever the role may do; else no more than these of it.
+    """
 
     id: str
     role: Role
     school_id: str | None = None
     name: str = ""
+    assignments: tuple[Assignment, ...] = ()
+    actions: frozenset[str] | None = None
 
 
 INBOX = Principal("inbox", "researcher", name="Found in the store")

@@ -47,6 +47,7 @@ def validate(
     match: HeaderMatch,
     *,
     school_id: str,
+    only_school: str | None = None,
     keep_lines: bool = False,
 ) -> Iterator[CheckedBlock]:
     """Check each block against the contract.
@@ -56,6 +57,7 @@ def validate(
         contract: what the rows must keep.
         match: which cell is which column; must not be rejected.
         school_id: the school of rows that name none.
+        only_school: refuse rows of other schools.
         keep_lines: take `_line` from the `line` column of a corrected `rejects.csv`, where it has one, so
             that its rows stand where those they correct stood.
 
@@ -65,7 +67,7 @@ def validate(
     plan: _Plan | None = None
     for block in blocks:
         try:
-            plan = plan or _Plan(contract, match, school_id, keep_lines, block.date_format)
+            plan = plan or _Plan(contract, match, school_id, only_school, keep_lines, block.date_format)
             yield plan.check(block)
         except pl.exceptions.PolarsError as error:
             raise ContractError(f"{contract.name}: a rule cannot be evaluated: {error}") from error
@@ -79,6 +81,7 @@ class _Plan:
         contract: Contract,
         match: HeaderMatch,
         school_id: str,
+        only_school: str | None,
         keep_lines: bool,
         date_format: str | None,
     ) -> None:
@@ -109,6 +112,9 @@ class _Plan:
             )
         ]
         self._checks += [check_of_rule(rule) for rule in contract.rules]
+        if only_school is not None and (school_id != only_school or "school_id" in positions):
+            of_another = pl.col("school_id") != only_school
+            self._checks.append(Check("other_school", "school_id", "error", of_another, of_another))
         if moves_lines:
             no_line = pl.col("_line").is_null() | (pl.col("_line") < 1)
             self._checks.append(Check("line", None, "error", no_line, no_line))

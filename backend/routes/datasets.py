@@ -7,7 +7,7 @@ from typing import Any, Generic
 
 from flask import Blueprint, Response, request
 
-from backend.access import allow
+from backend.access import allow, principal
 from backend.bodies import BLOCK_BYTES, open_submission
 from backend.errors import InvalidRequest
 from backend.filetypes import NotACsv
@@ -97,7 +97,9 @@ def check(name: str) -> CheckReport:
     contract = get_contract(name)
     sample = _Sample(CheckQuery)
     try:
-        report = check_file(contract, sample.stream, sample.said.read_options())
+        report = check_file(
+            contract, sample.stream, sample.said.read_options(), only_school=principal().school_id
+        )
     except UploadRejected as error:
         sample.explain(error)
         return CheckReport(

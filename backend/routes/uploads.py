@@ -8,9 +8,9 @@ from flask import Blueprint, url_for
 from uuid6 import uuid7
 from werkzeug.exceptions import Forbidden
 
-from backend.access import allow, may, principal
+from backend.access import allow, principal, scope
 from backend.operations import Answer, operation
-from backend.own import find_own
+from backend.own import find_own, find_visible, is_whole
 from backend.receiving import Arrival, survived
 from backend.schemas.uploads import (
     ReplaceQuery,
@@ -24,7 +24,7 @@ from backend.schemas.uploads import (
 )
 from backend.services import services
 from elt.accept import NewUpload, accept_upload, check_request
-from elt.errors import Conflict, DatabaseUnavailable
+from elt.errors import Conflict, DatabaseUnavailable, Issue
 from elt.events import Event
 from elt.ledger import get_upload, list_uploads
 from elt.lifecycle import amend_upload, approve_upload, replace_upload, retry_upload, withdraw_upload
@@ -87,11 +87,12 @@ def create_upload(headers: UploadHeaders) -> tuple[Upload, int, dict[str, str]]:
 @allow("uploads:read")
 @operation("List uploads", {200: Answer("A page, newest first.", UploadPage)}, query=UploadListQuery)
 def show_uploads(query: UploadListQuery) -> UploadPage:
-    """Own ones; all for admins."""
+    """Own ones; for admins those of their school, or all."""
     with services().connection() as connection:
         found = list_uploads(
             connection,
-            uploader=None if may("uploads:any") else principal().id,
+            uploader=principal().id if scope() == "own" else None,
+            school_id=None if scope() == "own" else principal().school_id,
             dataset=query.dataset,
             status=query.status,
             after=UUID(query.after) if query.after else None,
@@ -108,8 +109,10 @@ def show_uploads(query: UploadListQuery) -> UploadPage:
 def show_upload(upload_id: UUID) -> UploadDetail:
     """Status, counts, versions, and what is wrong with it."""
     with services().connection() as connection:
-        record = find_own(connection, upload_id)
-        rows = row_issues(connection, services().store, upload_id, limit=_SHOWN_ISSUES + 1)
+        record = find_visible(connection, upload_id)
+        rows: list[Issue] = []
+        if is_whole(record):
+            rows = row_issues(connection, services().store, upload_id, limit=_SHOWN_ISSUES + 1)
     others = f"{url_for('upload_files.show_issues', upload_id=upload_id)}?after={_SHOWN_ISSUES}"
     return UploadDetail.with_issues(
         record, rows[:_SHOWN_ISSUES], others if len(rows) > _SHOWN_ISSUES else None

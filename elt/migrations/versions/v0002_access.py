@@ -15,6 +15,7 @@ create table ops.users (
     role            text not null check (role in ('researcher', 'teacher', 'analyst', 'admin')),
     school_id       text,                      -- null: any school
     password_hash   text,                      -- argon2id; null: signs in by OpenID Connect only
+    password_expires_at timestamptz,           -- of one that was made for them; null: they chose it themselves
     oidc_issuer     text,
     oidc_subject    text,
     created_at      timestamptz not null default now(),
@@ -45,7 +46,7 @@ create table ops.sessions (
 );
 create index on ops.sessions (user_id);
 
-create table ops.rates (
+create unlogged table ops.rates (              -- a crash may forget it
     key             text primary key,
     count           bigint not null,
     expires_at      timestamptz not null
@@ -93,6 +94,15 @@ create table ops.erasures (
 comment on table ops.erasures is 'People who were erased, by keyed hashes only.';
 """
 
+BOUNDS = """
+alter table ops.keys add column scopes text[];
+comment on column ops.keys.scopes is 'The actions that the key is narrowed to; null: all of its role.';
+
+alter table ops.upload_versions add column bound_school_id text;
+comment on column ops.upload_versions.bound_school_id is
+    'The one school whose rows the sender may bring; null: any.';
+"""
+
 AUDIT = """
 create table ops.audit (
     audit_id        bigint primary key,        -- 1, 2, 3 … without gaps
@@ -118,6 +128,7 @@ create trigger append_only before update or delete or truncate on ops.audit
 
 
 def upgrade() -> None:
+    op.execute(BOUNDS)
     op.execute(PEOPLE)
     op.execute(SIGHT)
     op.execute(AUDIT)

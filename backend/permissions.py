@@ -1,0 +1,70 @@
+"""Who may do what to what: the one table of actions, roles and scopes.
+
+Every route names its action (`backend.access.allow`); what is not in the table nobody may do. The scope says
+to which things an action reaches:
+
+- `own`: what the caller handed in;
+- `assigned`: students of the classes that the caller is assigned to;
+- `school`: things of the caller's school; of every school for a caller who is bound to none;
+- `any`: things that belong to no school, or the caller's own person.
+
+Which rows of the marts a scope comes to is decided in the database (`elt.serving`), from the same role,
+school and assignments.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from elt.principals import Role
+
+Scope = Literal["own", "assigned", "school", "any"]
+Caller = Literal["anonymous", "local"] | Role
+"""`local` is somebody on this machine, without key or sign-in, who did not come through a proxy."""
+
+ROLES: tuple[Role, ...] = get_args(Role)
+
+_SIGNED_IN: dict[Caller, Scope] = dict.fromkeys(ROLES, "any")
+_ANYONE: dict[Caller, Scope] = {"anonymous": "any", "local": "any", **_SIGNED_IN}
+_HANDS_IN: dict[Caller, Scope] = {"researcher": "own", "admin": "school"}
+_ADMIN: dict[Caller, Scope] = {"admin": "school"}
+
+PERMISSIONS: dict[str, dict[Caller, Scope]] = {
+    "health:read": _ANYONE,
+    "docs:read": _ANYONE,
+    "metrics:read": {"local": "any", "admin": "any"},
+    "datasets:read": _SIGNED_IN,
+    "datasets:check": _SIGNED_IN,
+    "datasets:propose": {"researcher": "any", "admin": "any"},
+    "uploads:create": _HANDS_IN,
+    "uploads:read": _HANDS_IN,
+    "uploads:content": _HANDS_IN,
+    "uploads:replace": _HANDS_IN,
+    "uploads:retry": _HANDS_IN,
+    "uploads:amend": _HANDS_IN,
+    "uploads:withdraw": _HANDS_IN,
+    "uploads:approve": _ADMIN,
+    "marts:list": _SIGNED_IN,
+    "marts:read": _ADMIN,
+    "provenance:read": _ADMIN,
+    "risk:read": _ADMIN,
+    "models:read": _SIGNED_IN,
+    "runs:read": {"researcher": "own", "analyst": "any", "admin": "any"},
+    "runs:start": {"admin": "any"},
+    "keys:manage": _ADMIN,
+}
+
+
+def scope_of(role: Caller, action: str | None) -> Scope | None:
+    """How far the action reaches for the role; None if the role may not do it."""
+    return PERMISSIONS.get(action or "", {}).get(role)
+
+
+def actions_of(role: Caller) -> frozenset[str]:
+    """All that the role may do."""
+    return frozenset(action for action, scopes in PERMISSIONS.items() if role in scopes)
+
+
+def foreign_actions(role: Caller, actions: list[str]) -> list[str]:
+    """Those of the actions that a key of the role cannot be narrowed to, because the role may not do them."""
+    return sorted(set(actions) - actions_of(role))
