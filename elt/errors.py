@@ -7,13 +7,18 @@
     │   ├── UnknownDataset
     │   ├── DigestMismatch
     │   ├── TruncatedUpload
-    │   └── TooLarge
+    │   ├── TooLarge
+    │   └── AccountRefused      a person's account cannot be like this
+    │       └── WeakPassword
+    ├── SignInRefused           e-mail and password do not belong to an active account
+    ├── PasswordChangeNeeded    the password was made by another; its owner must choose one
     ├── NotFound                no such upload, mart, run … (or not yours)
     ├── Conflict                the request does not fit the state the thing is in
     ├── TransientError          may pass by itself; retried with backoff
     │   ├── DatabaseUnavailable
     │   ├── StoreUnavailable
-    │   └── DiskFull
+    │   ├── DiskFull
+    │   └── TooManyTries        too many failed sign-ins
     ├── LoadError               a load failed for a reason that is ours
     └── TransformError          dbt failed; names the models and tests
 
@@ -113,6 +118,33 @@ class TooLarge(UploadRejected):
     title = "The file is too large"
 
 
+class AccountRefused(UploadRejected):
+    """A person's account cannot be like this."""
+
+    title = "The account is not valid"
+
+
+class WeakPassword(AccountRefused):
+    """The password is too short or too easy to guess."""
+
+    title = "The password is too weak"
+
+
+class SignInRefused(LaurelError):
+    """E-mail and password do not belong to an active account. Says no more than that."""
+
+    title = "Sign-in refused"
+
+    def __init__(self) -> None:
+        super().__init__("E-mail and password do not belong to an active account.")
+
+
+class PasswordChangeNeeded(LaurelError):
+    """The password is right, but somebody else has seen it."""
+
+    title = "Choose a password of your own"
+
+
 class NotFound(LaurelError):
     """There is no such thing, or it is not the caller's."""
 
@@ -151,6 +183,12 @@ class DiskFull(TransientError):
     """There is no room left where the bytes should go."""
 
     title = "No room left"
+
+
+class TooManyTries(TransientError):
+    """Too many failed sign-ins, for this account or from this address."""
+
+    title = "Too many tries"
 
 
 class LoadError(LaurelError):
