@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import Any
 
 import psycopg
@@ -18,14 +19,29 @@ Connection = psycopg.Connection[DictRow]
 _SESSION_OPTIONS = "-c idle_in_transaction_session_timeout=300000 -c timezone=UTC"
 
 
+class _Session(psycopg.Connection[DictRow]):
+    """A connection whose `with` says in Laurel's words that the server went away meanwhile."""
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        super().__exit__(exc_type, exc_val, exc_tb)
+        if isinstance(exc_val, psycopg.OperationalError):
+            raise DatabaseUnavailable(_without_secrets(exc_val)) from exc_val
+
+
 def connect(database_url: str, *, application_name: str = "laurel") -> Connection:
     """Open a connection whose rows are dictionaries; transactions are explicit (`with c.transaction()`).
 
     Raises:
-        DatabaseUnavailable: the server does not answer within five seconds or refuses.
+        DatabaseUnavailable: the server does not answer within five seconds or refuses; also at the end of
+            `with connect(…)`, where it went away while the connection was used.
     """
     try:
-        return psycopg.connect(
+        return _Session.connect(
             database_url,
             autocommit=True,
             connect_timeout=5,
