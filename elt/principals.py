@@ -10,7 +10,7 @@ Role = Literal["researcher", "teacher", "analyst", "admin"]
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What a teacher teaches; `grade_level` None: every class of the school, `subject` None: every subject."""
+    """What a teacher teaches. `grade_level` None: every class of the school; `subject` None: every one."""
 
     school_id: str
     grade_level: str | None = None

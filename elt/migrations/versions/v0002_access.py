@@ -15,7 +15,7 @@ create table ops.users (
     role            text not null check (role in ('researcher', 'teacher', 'analyst', 'admin')),
     school_id       text,                      -- null: any school
     password_hash   text,                      -- argon2id; null: signs in by OpenID Connect only
-    password_expires_at timestamptz,           -- of one that was made for them; null: they chose it themselves
+    password_expires_at timestamptz,           -- of one made for them; null: they chose it themselves
     oidc_issuer     text,
     oidc_subject    text,
     created_at      timestamptz not null default now(),
