@@ -1,8 +1,11 @@
-"""A loader may be killed anywhere, and whatever it needs may go away: every upload loads exactly once."""
+"""Whatever a loader needs may go away or be damaged: every upload loads exactly once.
+
+Deaths at named points are in `test_process_death`, of the database in `test_postgres_faults`.
+"""
 
 from __future__ import annotations
 
-import json
+import os
 import random
 import signal
 import subprocess
@@ -21,57 +24,32 @@ from elt.lifecycle import withdraw_upload
 from elt.loader import load_version
 from elt.warehouse import connect
 
-# Runs a load in a process of its own, which kills itself at one point on its way.
+# Runs a load in a process of its own.
 _LOADER = """
-import json, os, signal, sys
-from pathlib import Path
+import sys
 from uuid import UUID
-from pydantic import SecretStr
-from elt import load_rows, loader
-from elt.settings import Settings
+from elt.loader import load_version
+from elt.settings import load_settings
 from elt.store import open_store
 
-facts = json.loads(sys.argv[1])
-
-def die(*_):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-def dies_after(owner, name, calls=1):
-    original = getattr(owner, name)
-    left = [calls]
-    def replacement(*args, **options):
-        result = original(*args, **options)
-        left[0] -= 1
-        if left[0] == 0:
-            die()
-        return result
-    setattr(owner, name, replacement)
-
-match facts["point"]:
-    case "claimed": dies_after(loader._Load, "_begin")
-    case "after GET": dies_after(load_rows, "read_blocks")
-    case "mid-COPY": dies_after(load_rows, "_to_csv", calls=4)
-    case "rows copied": dies_after(loader, "copy_rows")
-    case "before COMMIT": dies_after(loader, "record_load")
-    case "after COMMIT": dies_after(loader._Load, "run")
-settings = Settings(
-    _env_file=None, home=Path(facts["home"]), database_url=SecretStr(facts["url"]),
-    secret_key=SecretStr("x" * 32), store_url=facts["store"],
-)
+settings = load_settings()
 print("ready", flush=True)
-outcome = loader.load_version(settings, open_store(facts["store"]), UUID(facts["upload"]), 1)
-print(outcome.status, flush=True)
+load_version(settings, open_store(settings.resolved_store_url), UUID(sys.argv[1]), 1)
 """
 
 ROWS = 60_000
 
 
-def _start(sender, upload_id, point="none"):
-    facts = {
-        "home": str(sender.settings.home), "url": sender.settings.database_url.get_secret_value(),
-        "store": sender.settings.store_url, "upload": str(upload_id), "point": point,
-    }  # fmt: skip
-    return subprocess.Popen([sys.executable, "-c", _LOADER, json.dumps(facts)], stdout=subprocess.PIPE)
+def _start(sender, upload_id):
+    environment = os.environ | {
+        "LAUREL_HOME": str(sender.settings.home),
+        "LAUREL_DATABASE_URL": sender.settings.database_url.get_secret_value(),
+        "LAUREL_SECRET_KEY": sender.settings.secret_key.get_secret_value(),
+        "LAUREL_STORE_URL": sender.settings.store_url,
+    }
+    return subprocess.Popen(
+        [sys.executable, "-c", _LOADER, str(upload_id)], env=environment, stdout=subprocess.PIPE
+    )
 
 
 def _sessions(sender):
@@ -112,33 +90,7 @@ def _assert_sound(sender, upload_id, rows):
     assert temporary == []
 
 
-@pytest.mark.parametrize(
-    ("point", "left_behind"),
-    [
-        ("claimed", "loading"),
-        ("after GET", "loading"),
-        ("mid-COPY", "loading"),
-        ("rows copied", "loading"),
-        ("before COMMIT", "loading"),
-        ("after COMMIT", "loaded"),
-    ],
-)
-def test_a_loader_killed_at_any_point_leaves_all_or_nothing_and_the_next_run_completes_it(
-    sender, history, point, left_behind
-):
-    upload_id = sender.send(history(range(ROWS))).upload_id
-    loader = _start(sender, upload_id, point)
-    assert loader.wait(timeout=120) == -signal.SIGKILL
-    _wait_until_gone(sender)
-
-    assert sender.upload(upload_id).status == left_behind
-    [found] = sender.connection.execute("select count(*) as rows from raw.academic_history").fetchall()
-    assert found["rows"] == (ROWS if left_behind == "loaded" else 0)
-    _recover(sender)
-    _assert_sound(sender, upload_id, ROWS)
-
-
-def test_loaders_killed_at_random_moments_load_once_in_the_end(sender, history):
+def test_loaders_killed_at_random_moments_of_a_long_load_load_once_in_the_end(sender, history):
     chance = random.Random(20261120)
     upload_id = sender.send(history(range(ROWS))).upload_id
     for _ in range(4):
@@ -182,15 +134,15 @@ def test_a_load_delivered_twice_is_one_load(sender, history):
 
 def _at_piece(monkeypatch, number, action):
     """Do something in the middle of the COPY: when the given piece has been made."""
-    original, made = load_rows._to_csv, []
+    original, made = load_rows.to_copy_csv, []
 
-    def to_csv(*args):
+    def to_csv(*args, **options):
         made.append(1)
         if len(made) == number:
             action()
-        return original(*args)
+        return original(*args, **options)
 
-    monkeypatch.setattr(load_rows, "_to_csv", to_csv)
+    monkeypatch.setattr(load_rows, "to_copy_csv", to_csv)
 
 
 def _terminate(sender):
