@@ -151,6 +151,7 @@ def chaos(world: World, built: State) -> Iterator[Chaos]:
     forker.stop()
 
 
+@pytest.mark.timeout(600 + 3 * KILLS)
 def test_after_any_number_of_deaths_nothing_is_lost(chaos: Chaos, built: State) -> None:
     world = chaos.world
     while chaos.kills.total() < KILLS:
