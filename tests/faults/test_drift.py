@@ -92,7 +92,8 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
         _write([{**row, "Test Score": "20,0"} for row in _rows()]), "30 of 30 rows were rejected",
     ),
     "Windows-1252 after UTF-8": (
-        _write(_rows()).encode() + _write(_rows()).encode("cp1252").split(b"\r\n", 1)[1], "Line 32: This line is not UTF-8",
+        _write(_rows()).encode() + _write(_rows()).encode("cp1252").split(b"\r\n", 1)[1],
+        "Line 32: This line is not UTF-8",
     ),
     "two delimiters": (
         _write(_rows()[:15]) + _write(_rows()[15:], delimiter=";").split("\r\n", 1)[1], "rows were rejected",
