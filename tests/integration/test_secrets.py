@@ -1,4 +1,4 @@
-"""No secret is committed: keys known by their form, our own by their checksum, random values by their entropy.
+"""No secret is committed: keys known by form, our own by checksum, random values by entropy.
 
 Our own, because the scanner that the package index offers (detect-secrets) has had no release since May 2024.
 It looks at the files as they are, not at the history: CI clones only the last commit.
@@ -118,7 +118,7 @@ def _is_password(value: str) -> bool:
 
 
 def _looks_random(value: str) -> bool:
-    """Many different characters, and more than words and numbers joined by `-._/`; `for-tests` says what it is."""
+    """Many different characters; not words and numbers joined by `-._/`, nor marked `for-tests`."""
     entropy = -sum(n / len(value) * math.log2(n / len(value)) for n in Counter(value).values())
     is_name = all(re.fullmatch(r"[A-Za-z]*\d{0,4}", part) for part in re.split(r"[-._/]", value))
     return entropy >= _BITS and not is_name and "for-tests" not in value
