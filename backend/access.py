@@ -1,6 +1,7 @@
 """Who calls, and whether they may: every route declares its action, `backend.permissions` says who may do it.
 
-Checked before any view runs and denied by default: a route without an action answers nobody.
+Checked before any view runs and denied by default: a route without an action answers nobody. Programs call
+with an API key, people with the cookie of their session; where both are sent the key counts.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from werkzeug.exceptions import Forbidden, Unauthorized
 
 from backend.permissions import Caller, Scope, scope_of
 from backend.services import services
+from backend.session_cookie import read_session_token
 from elt.keys import is_well_formed, verify_key
 from elt.principals import Principal
+from elt.sessions import find_session
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -79,17 +82,29 @@ def _scope_for(caller: Principal, action: str | None) -> Scope:
 
 
 def _authenticate() -> Principal:
-    sent = request.authorization
-    caller = None
-    if sent is not None and sent.type == "bearer" and sent.token and is_well_formed(sent.token):
-        with services().connection() as connection:
-            caller = verify_key(connection, sent.token)
+    caller = _by_session() if "Authorization" not in request.headers else _by_key()
     if caller is None:
         raise Unauthorized(
-            "Send a valid API key: `Authorization: Bearer <key>`. `laurel keys create` makes one.",
+            "Sign in, or send a valid API key (`laurel keys create`): `Authorization: Bearer <key>`.",
             www_authenticate=WWWAuthenticate("bearer", {"realm": "laurel"}),
         )
     return caller
+
+
+def _by_key() -> Principal | None:
+    sent = request.authorization
+    if sent is None or sent.type != "bearer" or not sent.token or not is_well_formed(sent.token):
+        return None
+    with services().connection() as connection:
+        return verify_key(connection, sent.token)
+
+
+def _by_session() -> Principal | None:
+    token = read_session_token()
+    if token is None:
+        return None
+    with services().connection() as connection:
+        return find_session(connection, token)
 
 
 def _stranger() -> Caller:

@@ -14,6 +14,7 @@ school and assignments.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal, get_args
 
 from elt.principals import Role
@@ -28,6 +29,8 @@ _SIGNED_IN: dict[Caller, Scope] = dict.fromkeys(ROLES, "any")
 _ANYONE: dict[Caller, Scope] = {"anonymous": "any", "local": "any", **_SIGNED_IN}
 _HANDS_IN: dict[Caller, Scope] = {"researcher": "own", "admin": "school"}
 _ADMIN: dict[Caller, Scope] = {"admin": "school"}
+_HELPS: dict[Caller, Scope] = {"teacher": "assigned", "admin": "school"}
+_STUDENTS: dict[Caller, Scope] = {**_HELPS, "researcher": "school"}
 
 PERMISSIONS: dict[str, dict[Caller, Scope]] = {
     "health:read": _ANYONE,
@@ -48,10 +51,21 @@ PERMISSIONS: dict[str, dict[Caller, Scope]] = {
     "marts:read": _ADMIN,
     "provenance:read": _ADMIN,
     "risk:read": _ADMIN,
+    "students:list": _STUDENTS,
+    "students:read": _STUDENTS,
+    "students:export": _ADMIN,
+    "interventions:read": _HELPS,
+    "interventions:write": _HELPS,
     "models:read": _SIGNED_IN,
     "runs:read": {"researcher": "own", "analyst": "any", "admin": "any"},
     "runs:start": {"admin": "any"},
     "keys:manage": _ADMIN,
+    "users:manage": _ADMIN,
+    "session:create": _ANYONE,
+    "session:forms": _ANYONE,
+    "session:read": _SIGNED_IN,
+    "session:end": _SIGNED_IN,
+    "audit:read": _ADMIN,
 }
 
 
@@ -65,6 +79,6 @@ def actions_of(role: Caller) -> frozenset[str]:
     return frozenset(action for action, scopes in PERMISSIONS.items() if role in scopes)
 
 
-def foreign_actions(role: Caller, actions: list[str]) -> list[str]:
+def foreign_actions(role: Caller, actions: Iterable[str]) -> list[str]:
     """Those of the actions that a key of the role cannot be narrowed to, because the role may not do them."""
     return sorted(set(actions) - actions_of(role))

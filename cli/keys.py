@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from backend.permissions import actions_of, foreign_actions
 from cli.account import caller
 from elt.keys import KeyRecord, create_key, list_keys, revoke_key
 from elt.principals import Role
@@ -37,17 +38,41 @@ def keys() -> None:
     default=None,
     help="Days until it expires. [default: never]",
 )
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    help="Narrow the key to this action of its role, such as uploads:create; may be repeated. [default: all]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def create(role: str, name: str | None, school: str | None, expires_days: int | None, as_json: bool) -> None:
+def create(
+    role: Role,
+    name: str | None,
+    school: str | None,
+    expires_days: int | None,
+    scopes: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Make a key and show it, this once.
 
     Example: laurel keys create --role researcher --json
     """
+    if foreign := foreign_actions(role, scopes):
+        possible = ", ".join(sorted(actions_of(role)))
+        raise click.BadParameter(f"{', '.join(foreign)}. A {role} may: {possible}.", param_hint="--scope")
+    narrowed = list(scopes) or None
     expires_at = datetime.now(UTC) + timedelta(days=expires_days) if expires_days else None
     with _connect() as connection:
-        key_id, plaintext = create_key(connection, name or role, role, school, caller(), expires_at)
+        key_id, plaintext = create_key(connection, name or role, role, school, caller(), expires_at, narrowed)
     if as_json:
-        click.echo(json.dumps({"key": plaintext, "key_id": str(key_id), "role": role, "school_id": school}))
+        made = {
+            "key": plaintext,
+            "key_id": str(key_id),
+            "role": role,
+            "school_id": school,
+            "scopes": narrowed,
+        }
+        click.echo(json.dumps(made))
         return
     click.echo(plaintext)
     click.echo(
@@ -70,7 +95,7 @@ def list_command(as_json: bool) -> None:
         click.echo(json.dumps([_as_json(key, now) for key in found], indent=2))
         return
     table = Table(
-        "key id", "begins with", "name", "role", "school", "state", "expires", "last used", box=None
+        "key id", "begins with", "name", "role", "school", "scopes", "state", "expires", "last used", box=None
     )
     for key in found:
         table.add_row(
@@ -79,6 +104,7 @@ def list_command(as_json: bool) -> None:
             key.name,
             key.role,
             key.school_id or "any",
+            ", ".join(key.scopes or ["all"]),
             key.state(now),
             _day(key.expires_at),
             _day(key.last_used_at),

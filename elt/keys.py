@@ -31,12 +31,16 @@ _NAME_LENGTH = 200
 
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
-    """What is known about a key. `prefix` is its beginning, enough to tell it from others."""
+    """What is known about a key. `prefix` is its beginning, enough to tell it from others.
+
+    `scopes` are the actions that it is narrowed to; None: all of its role.
+    """
 
     key_id: UUID
     name: str
     role: str
     school_id: str | None
+    scopes: list[str] | None
     prefix: str
     created_at: datetime
     created_by: str
@@ -58,8 +62,12 @@ def create_key(
     school_id: str | None,
     created_by: str,
     expires_at: datetime | None = None,
+    scopes: list[str] | None = None,
 ) -> tuple[UUID, str]:
     """Make a key. `school_id` None: for any school. `expires_at` None: until revoked.
+
+    `scopes` None: for all that its role may do; else the actions it is narrowed to, of which the caller knows
+    that the role may do them.
 
     Returns:
         Its id and the key itself, which is shown once and cannot be had again.
@@ -72,8 +80,9 @@ def create_key(
     key_id = UUID(int=uuid7().int)
     connection.execute(
         """
-        insert into ops.keys (key_id, name, role, school_id, prefix, key_sha256, created_by, expires_at)
-        values (%s, %s, %s, %s, %s, %s, %s, %s)
+        insert into ops.keys
+            (key_id, name, role, school_id, prefix, key_sha256, created_by, expires_at, scopes)
+        values (%s, %s, %s, %s, %s, %s, %s, %s, %s)
         """,
         (
             key_id,
@@ -84,6 +93,7 @@ def create_key(
             _hash(plaintext),
             created_by,
             expires_at,
+            scopes,
         ),
     )
     return key_id, plaintext
@@ -99,7 +109,7 @@ def verify_key(connection: Connection, plaintext: str) -> Principal | None:
         return None
     found = connection.execute(
         """
-        select key_id, name, role, school_id,
+        select key_id, name, role, school_id, scopes,
                last_used_at is null or last_used_at < now() - interval '1 minute' as is_stale
         from ops.keys
         where key_sha256 = %s and revoked_at is null and (expires_at is null or expires_at > now())
@@ -110,41 +120,55 @@ def verify_key(connection: Connection, plaintext: str) -> Principal | None:
         return None
     if found["is_stale"]:
         _note_use(connection, found["key_id"])
-    return Principal(f"key:{found['key_id']}", cast("Role", found["role"]), found["school_id"], found["name"])
+    return Principal(
+        f"key:{found['key_id']}",
+        cast("Role", found["role"]),
+        found["school_id"],
+        found["name"],
+        actions=None if found["scopes"] is None else frozenset(found["scopes"]),
+    )
 
 
 def list_keys(
-    connection: Connection, *, after: UUID | None = None, limit: int | None = None
+    connection: Connection,
+    *,
+    school_id: str | None = None,
+    after: UUID | None = None,
+    limit: int | None = None,
 ) -> list[KeyRecord]:
-    """Keys, newest first, revoked ones too: those made before `after`, at most `limit`; else all."""
+    """Keys, newest first, revoked ones too: those made before `after`, at most `limit`; else all.
+
+    `school_id` None: of every school; else those that are bound to it.
+    """
     found = connection.execute(
         """
-        select key_id, name, role, school_id, prefix,
+        select key_id, name, role, school_id, scopes, prefix,
                created_at, created_by, expires_at, last_used_at, revoked_at
         from ops.keys
-        where %(after)s::uuid is null or key_id < %(after)s::uuid
+        where (%(school_id)s::text is null or school_id = %(school_id)s)
+          and (%(after)s::uuid is null or key_id < %(after)s::uuid)
         order by key_id desc
         limit %(limit)s
         """,
-        {"after": after, "limit": limit},
+        {"school_id": school_id, "after": after, "limit": limit},
     )
     return [_record(row) for row in found]
 
 
-def revoke_key(connection: Connection, key_id: UUID) -> KeyRecord:
+def revoke_key(connection: Connection, key_id: UUID, *, school_id: str | None = None) -> KeyRecord:
     """Make a key worthless at once. Revoking again changes nothing.
 
     Raises:
-        NotFound: there is no such key.
+        NotFound: there is no such key; or, with `school_id`, it is not bound to that school.
     """
     found = connection.execute(
         """
         update ops.keys set revoked_at = coalesce(revoked_at, now())
-        where key_id = %s
-        returning key_id, name, role, school_id, prefix,
+        where key_id = %(key_id)s and (%(school_id)s::text is null or school_id = %(school_id)s)
+        returning key_id, name, role, school_id, scopes, prefix,
                   created_at, created_by, expires_at, last_used_at, revoked_at
         """,
-        (key_id,),
+        {"key_id": key_id, "school_id": school_id},
     ).fetchone()
     if found is None:
         raise NotFound(f"There is no key {key_id}. `laurel keys list` shows all.")

@@ -7,9 +7,12 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from flask import Blueprint
+from werkzeug.exceptions import Forbidden
 
 from backend.access import allow, principal
+from backend.errors import InvalidRequest
 from backend.operations import Answer, operation
+from backend.permissions import actions_of, foreign_actions
 from backend.schemas.common import PageQuery
 from backend.schemas.keys import Key, KeyMade, KeyPage, NewKey
 from backend.services import services
@@ -22,10 +25,10 @@ keys = Blueprint("keys", __name__)
 @allow("keys:manage")
 @operation("List keys", {200: Answer("A page, newest first.", KeyPage)}, query=PageQuery)
 def show_keys(query: PageQuery) -> KeyPage:
-    """Revoked ones too; never the keys themselves."""
+    """Revoked ones too; never the keys themselves. Those of the caller's school, if bound to one."""
     with services().connection() as connection:
         after = UUID(query.after) if query.after else None
-        found = list_keys(connection, after=after, limit=query.limit + 1)
+        found = list_keys(connection, school_id=principal().school_id, after=after, limit=query.limit + 1)
     page = found[: query.limit]
     following = str(page[-1].key_id) if len(found) > query.limit else None
     return KeyPage(items=[_shown(record) for record in page], next=following)
@@ -33,13 +36,28 @@ def show_keys(query: PageQuery) -> KeyPage:
 
 @keys.post("/keys")
 @allow("keys:manage")
-@operation("Make a key", {201: Answer("The key, shown this once.", KeyMade)}, body=NewKey)
+@operation(
+    "Make a key",
+    {201: Answer("The key, shown this once.", KeyMade)},
+    description="Nobody can make a key that may do more than they may themselves.",
+    body=NewKey,
+)
 def make_key(body: NewKey) -> tuple[KeyMade, int]:
     """Only its hash is kept."""
+    _refuse_more_than_own(body)
     expires_at = datetime.now(UTC) + timedelta(days=body.expires_in_days) if body.expires_in_days else None
     with services().connection() as connection:
-        key_id, key = create_key(connection, body.name, body.role, body.school_id, principal().id, expires_at)
-    return KeyMade(id=key_id, key=key, role=body.role, school_id=body.school_id, expires_at=expires_at), 201
+        key_id, key = create_key(
+            connection, body.name, body.role, body.school_id, principal().id, expires_at, body.scopes
+        )
+    return KeyMade(
+        id=key_id,
+        key=key,
+        role=body.role,
+        school_id=body.school_id,
+        scopes=body.scopes,
+        expires_at=expires_at,
+    ), 201
 
 
 @keys.delete("/keys/<uuid:key_id>")
@@ -48,7 +66,17 @@ def make_key(body: NewKey) -> tuple[KeyMade, int]:
 def revoke(key_id: UUID) -> Key:
     """Revoking again changes nothing."""
     with services().connection() as connection:
-        return _shown(revoke_key(connection, key_id))
+        return _shown(revoke_key(connection, key_id, school_id=principal().school_id))
+
+
+def _refuse_more_than_own(body: NewKey) -> None:
+    if foreign := foreign_actions(body.role, body.scopes or []):
+        raise InvalidRequest(f"The role {body.role} may not do this anyway: {', '.join(foreign)}.")
+    caller = principal()
+    if caller.school_id not in (None, body.school_id):
+        raise Forbidden(f"You make keys for the school {caller.school_id} only; give it as school_id.")
+    if caller.actions is not None and not set(body.scopes or actions_of(body.role)) <= caller.actions:
+        raise Forbidden("Your key is narrowed to some actions; it makes keys for no others (`scopes`).")
 
 
 def _shown(record: KeyRecord) -> Key:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, Field
 
+from backend.permissions import PERMISSIONS
 from backend.schemas.common import Answered, Name, Sent
 from elt.principals import Role
+
+
+def _known(action: str) -> str:
+    if action not in PERMISSIONS:
+        raise ValueError(f"expected one of: {', '.join(sorted(PERMISSIONS))}")
+    return action
+
+
+Action = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": sorted(PERMISSIONS)})]
 
 
 class NewKey(Sent):
@@ -18,6 +28,12 @@ class NewKey(Sent):
     name: Name = Field(description="Who or what uses the key.")
     role: Role = Field(description="What the key may do.")
     school_id: Name | None = Field(default=None, description="Limit the key to one school; default: any.")
+    scopes: list[Action] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=50,
+        description="Narrow the key to these actions of its role; default: all of them.",
+    )
     expires_in_days: int | None = Field(
         default=None, ge=1, le=3650, description="Days until it expires; default: never."
     )
@@ -30,6 +46,7 @@ class KeyMade(Answered):
     key: str = Field(description="The key itself. It is shown this once.")
     role: Role
     school_id: str | None
+    scopes: list[str] | None
     expires_at: AwareDatetime | None
 
 
@@ -40,6 +57,7 @@ class Key(Answered):
     name: str
     role: Role
     school_id: str | None
+    scopes: list[str] | None = Field(description="The actions it is narrowed to; null: all of its role.")
     prefix: str = Field(description="Its first characters, to tell it from others.")
     state: Literal["active", "expired", "revoked"]
     created_at: datetime

@@ -132,3 +132,13 @@ def test_the_command_makes_lists_and_revokes(run, connection: Connection) -> Non
     assert "revoked" in run("list")
     run("create", "--role", "root", code=2)
     run("create", "--role", "admin", "--expires-days", "9999999", code=2)
+
+
+def test_a_key_can_be_narrowed_to_some_actions_of_its_role(run, connection: Connection) -> None:
+    made = json.loads(run("create", "--role", "researcher", "--scope", "uploads:create", "--json"))
+    found = verify_key(connection, made["key"])
+    assert found is not None
+    assert found.actions == frozenset({"uploads:create"})
+    [listed] = json.loads(run("list", "--json"))
+    assert listed["scopes"] == made["scopes"] == ["uploads:create"]
+    run("create", "--role", "teacher", "--scope", "keys:manage", code=2)
