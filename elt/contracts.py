@@ -382,6 +382,7 @@ _STRUCTURE_HINTS = {
     "nul_byte": "the row contains a NUL byte, which no text may hold; export the file again",
     "malformed_quote": 'a quoted cell goes on after its closing quote; write quotes inside a cell as ""',
     "other_school": "the row is of another school than the one for which you hand in; leave it out",
+    "erased": "the person was erased on request; their rows are no longer taken, leave them out",
     "line": "the column `line` names no rejected row that still waits for a correction",
     "duplicate_column": "the header names this column twice; keep one",
     "missing_column": "the file has no such column",

@@ -33,14 +33,16 @@ class OvertakenError(Exception):
 def decide(contract: Contract, tally: Tally, *, brought: int, is_fix: bool) -> Decision:
     """Whether the rows may be loaded. `brought`: rejected lines that fixes have brought since.
 
-    A fix may leave any number of rows rejected, as long as it brings one.
+    A fix may leave any number of rows rejected, as long as it brings one. Rows of people who were erased do
+    not count: their sender cannot put them right.
     """
     if tally.read == 0:
         return Decision("rejected", "The file has no rows.")
     share = f"{tally.rejected} of {tally.read} rows were rejected"
     if tally.accepted + tally.repeated == 0:
         return Decision("rejected", f"{share}; nothing was loaded.")
-    if not is_fix and tally.rejected - brought > contract.reject_limit * tally.read:
+    counted = tally.rejected - tally.erased - brought
+    if not is_fix and counted > contract.reject_limit * tally.read:
         return Decision(
             "rejected", f"{share}, more than the limit of {contract.reject_limit:.3g}; nothing was loaded."
         )
@@ -59,7 +61,7 @@ def record_load(
     """
     lock_loading(connection, source, root_id)
     line = write_ledger_line(
-        connection, source.upload_id, source.version, source.contract.name, "load", tally.accepted
+        connection, source.upload_id, source.version, source.contract.name, "load", tally.loaded
     )
     if replaces:
         remove_rows(connection, source.contract, source.upload_id, line, only_older=True)
@@ -104,6 +106,7 @@ def _set_outcome(connection: Connection, source: Source, tally: Tally, decision:
         set status = %(status)s, reason = %(reason)s, issues = %(issues)s, detected = %(detected)s,
             rows_read = %(read)s, rows_accepted = %(accepted)s, rows_rejected = %(rejected)s,
             rows_repeated = %(repeated)s, warnings = %(warnings)s, rows_loaded = %(loaded)s,
+            rows_erased = %(erased)s,
             loaded_at = case when %(status)s = 'loaded' then now() end
         where upload_id = %(upload_id)s and version = %(version)s
         """,
@@ -117,10 +120,15 @@ def _set_outcome(connection: Connection, source: Source, tally: Tally, decision:
             "rejected": tally.rejected if is_counted else None,
             "repeated": tally.repeated if is_counted else None,
             "warnings": tally.warnings if is_counted else None,
-            "loaded": (tally.accepted if decision.status == "loaded" else 0) if is_counted else None,
+            "erased": tally.erased + tally.gone.total - tally.gone.refused,
+            "loaded": (tally.loaded if decision.status == "loaded" else 0) if is_counted else None,
             "upload_id": source.upload_id,
             "version": source.version,
         },
+    )
+    # The bytes hold somebody who was erased: the next erasure takes them out of these as well.
+    connection.execute(
+        "update ops.erasures set finished_at = null where erasure_id = any(%s)", (list(tally.hits),)
     )
 
 

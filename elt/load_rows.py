@@ -19,11 +19,15 @@ from psycopg import sql
 
 from elt.ahead import work_ahead
 from elt.contracts import Contract, HeaderMatch, match_header
+from elt.erased_counts import ErasedCounts
+from elt.erased_rows import RULE as ERASED
+from elt.erased_rows import ErasedFilter
 from elt.errors import Issue, StoreUnavailable, UploadRejected
 from elt.raw_tables import raw_table, remove_repeats
 from elt.reader import Block, Detected, ReadOptions, read_blocks
 from elt.repeats import RepeatFinder
 from elt.store import Store
+from elt.tombstones import Tombstones
 from elt.validation import CheckedBlock, validate
 from elt.warehouse import Connection
 
@@ -51,6 +55,10 @@ class Source:
     """The one school whose rows the sender may bring. None: any."""
     open_lines: pl.Series | None = None
     """For a fix: the lines that its rows may stand for. None for other uploads."""
+    tombstones: Tombstones | None = None
+    """People who were erased, whose rows must not come back. None: nobody of the kinds in the dataset."""
+    gone: ErasedCounts = ErasedCounts()
+    """Rows that were taken out of the object since it was first read."""
 
     @property
     def is_fix(self) -> bool:
@@ -62,7 +70,9 @@ class Source:
 class Tally:
     """What was found. `is_counted` is False for a file that could not be read to its end.
 
-    `brought` are the parent's lines that the accepted rows of a fix stand for.
+    `brought` are the parent's lines that the accepted rows of a fix stand for. `erased` counts those of the
+    rejected rows whose person was erased, `hits` are these erasures. `gone` rows are part of the counts, but
+    no longer of the bytes.
     """
 
     read: int = 0
@@ -74,6 +84,23 @@ class Tally:
     issues: list[Issue] = field(default_factory=list)
     is_counted: bool = True
     brought: list[int] | None = None
+    erased: int = 0
+    hits: set[UUID] = field(default_factory=set)
+    gone: ErasedCounts = ErasedCounts()
+
+    @property
+    def loaded(self) -> int:
+        """Accepted rows that the bytes still hold."""
+        return self.accepted - self.gone.accepted
+
+    def add_gone(self, gone: ErasedCounts) -> None:
+        """Count rows that are no longer in the bytes as they were counted when they were."""
+        self.gone = gone
+        self.read += gone.total
+        self.accepted += gone.accepted
+        self.rejected += gone.rejected + gone.refused
+        self.repeated += gone.repeated
+        self.erased += gone.refused
 
 
 class IssueSpool:
@@ -121,6 +148,8 @@ def copy_rows(connection: Connection, store: Store, source: Source, tally: Tally
         tally.detected, blocks = read_blocks(verified, source.options)
         match = match_header(source.contract, tally.detected.header)
         tally.issues += match.issues
+        if source.gone.total:
+            blocks = _may_be_none(blocks)
         if match.is_rejected:
             tally.is_counted = False
             faults = [issue.hint for issue in match.issues if issue.severity == "error"]
@@ -130,8 +159,10 @@ def copy_rows(connection: Connection, store: Store, source: Source, tally: Tally
             connection.execute("select set_config('laurel.upload_id', %s, true)", (str(source.upload_id),))
             pieces = _pieces(verified, blocks, match, source, tally, repeats, layout)
             _copy(connection, layout, pieces, spool)
-            tally.repeated = remove_repeats(connection, source.contract, source.upload_id, repeats.suspects())
-            tally.accepted -= tally.repeated
+            repeated = remove_repeats(connection, source.contract, source.upload_id, repeats.suspects())
+            tally.repeated += repeated
+            tally.accepted -= repeated
+            tally.add_gone(source.gone)
     tally.issues += tally.detected.issues
 
 
@@ -183,6 +214,9 @@ def _pieces(
     if position is not None and source.open_lines is not None:
         tally.brought = []
         blocks = only_open_lines(blocks, position, source.open_lines)
+    if source.tombstones:
+        erased = ErasedFilter(source.contract, match, source.school_id, source.tombstones, tally.hits)
+        blocks = erased.apply(blocks)
     checked_blocks = validate(
         blocks,
         source.contract,
@@ -197,6 +231,15 @@ def _pieces(
         _count(tally, checked)
         yield layout.to_csv(checked), _issue_rows(checked, source)
     verified.require_whole()
+
+
+def _may_be_none(blocks: Iterator[Block]) -> Iterator[Block]:
+    """No error where every row was erased."""
+    try:
+        yield from blocks
+    except UploadRejected as error:
+        if [issue.rule for issue in error.issues] != ["no_rows"]:
+            raise
 
 
 def only_open_lines(blocks: Iterator[Block], position: int, open_lines: pl.Series) -> Iterator[Block]:
@@ -223,6 +266,7 @@ def _count(tally: Tally, checked: CheckedBlock) -> None:
     tally.accepted += checked.accepted.height
     if checked.issues.height:
         tally.warnings += int((checked.issues["severity"] == "warning").sum())
+        tally.erased += int((checked.issues["rule"] == ERASED).sum())
     if tally.brought is not None:
         tally.brought += checked.accepted["_line"].to_list()
 

@@ -19,6 +19,7 @@ import psycopg
 from elt.claims import claim_family
 from elt.contracts import get_contract
 from elt.dialect import ReadOptions
+from elt.erased_counts import ErasedCounts
 from elt.errors import (
     DatabaseUnavailable,
     DiskFull,
@@ -36,6 +37,7 @@ from elt.load_rows import DamagedObjectError, IssueSpool, Source, Tally, copy_ro
 from elt.log import get_logger
 from elt.settings import Settings
 from elt.store import Store
+from elt.tombstones import Tombstones
 from elt.warehouse import Connection, connect
 
 ATTEMPTS_BEFORE_ALERT = 3
@@ -200,17 +202,20 @@ class _Load:
         return decision
 
     def _source(self, described: dict[str, Any]) -> Source:
+        contract = get_contract(described["dataset"])
         return Source(
             object_key=described["object_key"],
             size=described["size_bytes"],
             sha256=described["sha256"],
             options=ReadOptions.from_dict(described["options"]),
-            contract=get_contract(described["dataset"]),
+            contract=contract,
             upload_id=self.upload_id,
             version=self.version,
             school_id=described["school_id"],
             only_school=described["bound_school_id"],
             open_lines=self._open_lines(described) if described["parent_id"] else None,
+            tombstones=Tombstones.load(self.connection, self.settings, contract) or None,
+            gone=ErasedCounts.from_dict(described["erased"]),
         )
 
     def _open_lines(self, described: dict[str, Any]) -> pl.Series:
@@ -260,11 +265,11 @@ class _Load:
         ).fetchone()
         assert unnamed is not None and source.open_lines is not None  # noqa: S101, PT018
         left = max(0, source.open_lines.len() - unnamed["rows"])
-        if tally.accepted <= left:
+        if tally.loaded <= left:
             return Decision("loaded")
         return Decision(
             "rejected",
-            f"It brings {tally.accepted} rows, but only {left} rejected rows are left to fix. Hand in a file "
+            f"It brings {tally.loaded} rows, but only {left} rejected rows are left to fix. Hand in a file "
             "with the column line, or a new version of the whole file.",
         )
 

@@ -31,7 +31,7 @@ def rejects_csv(
     """The rejected rows of a version (the newest one) as CSV in UTF-8, a piece at a time.
 
     The uploader's columns come first, then line, column, rule and hint; where a row breaks several rules they
-    are joined by "; ". Returned as a fix, each row finds its place by `line`. Cells beyond the header are
+    are joined by "; ". Rows of people who were erased are left out. Returned as a fix, each row finds its place by `line`. Cells beyond the header are
     joined to the last one, so that every row has the columns of the header.
 
     Raises:
@@ -134,7 +134,7 @@ def _findings(
                    array_agg(coalesce(column_name, '') order by column_name nulls first, rule) as columns,
                    array_agg(rule order by column_name nulls first, rule) as rules
             from ops.row_issues
-            where upload_id = %s and version = %s and severity = 'error' and line > %s
+            where upload_id = %s and version = %s and severity = 'error' and line > %s and rule <> 'erased'
             group by line order by line limit %s
             """,
             (upload_id, version, after, _LINES_AT_ONCE),

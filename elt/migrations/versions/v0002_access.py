@@ -77,21 +77,6 @@ create table ops.pseudonyms (
 create unique index on ops.pseudonyms (kind, pseudonym);
 comment on table ops.pseudonyms is
     'HMAC of identifiers, with a key kept outside. Only the owner of the served views reads this.';
-
-create table ops.erasures (
-    erasure_id      uuid primary key,          -- version 7
-    kind            text not null check (kind in ('student', 'guardian', 'teacher')),
-    school_id       text not null,
-    tombstone       text not null,             -- keyed hash of school and identifier: keeps later rows out
-    person_tombstone text,                     -- keyed hash of name and birth date: for rows without id
-    reason          text not null,
-    requested_by    text not null,
-    requested_at    timestamptz not null default now(),
-    finished_at     timestamptz,               -- null: not all copies are gone yet; run again
-    counts          jsonb not null default '{}', -- what was removed where
-    unique (kind, school_id, tombstone)
-);
-comment on table ops.erasures is 'People who were erased, by keyed hashes only.';
 """
 
 BOUNDS = """
@@ -101,6 +86,60 @@ comment on column ops.keys.scopes is 'The actions that the key is narrowed to; n
 alter table ops.upload_versions add column bound_school_id text;
 comment on column ops.upload_versions.bound_school_id is
     'The one school whose rows the sender may bring; null: any.';
+"""
+
+ERASURE = """
+create table ops.erasures (
+    erasure_id      uuid primary key,          -- version 7
+    kind            text not null check (kind in ('student', 'guardian', 'teacher')),
+    school_id       text not null,
+    tombstone       text not null,             -- keyed hash of school and identifier: keeps later rows out
+    person_tombstones text[] not null default '{}', -- keyed hashes of name and birth date: for rows without id
+    reason          text not null,
+    requested_by    text not null,
+    requested_at    timestamptz not null default now(),
+    finished_at     timestamptz,               -- null: copies may be left; to be done, or done again
+    counts          jsonb not null default '{}', -- what was removed where
+    unique (kind, school_id, tombstone)
+);
+comment on table ops.erasures is 'People who were erased, by keyed hashes only.';
+
+create table ops.erasure_lines (
+    upload_id       uuid not null,
+    version         integer not null,
+    line            bigint not null,
+    erasure_id      uuid not null references ops.erasures,
+    confirmed_by    text not null,
+    confirmed_at    timestamptz not null default now(),
+    primary key (upload_id, version, line)
+);
+comment on table ops.erasure_lines is
+    'Rows that name nobody by an identifier, and that a person said are of somebody who was erased.';
+
+alter table ops.upload_versions
+    add column rows_erased bigint not null default 0,
+    add column erased jsonb not null default '{}',
+    add column bytes_removed_at timestamptz;
+comment on column ops.upload_versions.rows_erased is
+    'How many of the rows read are of people who were erased. The other counts stay as they were.';
+comment on column ops.upload_versions.erased is
+    'Rows taken out of the object since it was read, by what had become of them (elt.erased_counts).';
+comment on column ops.upload_versions.bytes_removed_at is 'When retention removed the object.';
+
+-- Several people may be erased from one version, each at a time of their own.
+alter table ops.loads drop constraint loads_upload_id_version_kind_key;
+create unique index on ops.loads (upload_id, version, kind) where kind <> 'erase';
+
+create or replace function ml.refuse_change() returns trigger language plpgsql as $$
+begin
+    if tg_op = 'DELETE' and current_setting('laurel.erasing', true) = 'on' then
+        return null;
+    end if;
+    raise exception 'ml.predictions is append only';
+end $$;
+drop trigger append_only on ml.predictions;
+create trigger append_only before update or delete or truncate on ml.predictions
+    for each statement execute function ml.refuse_change();
 """
 
 AUDIT = """
@@ -131,6 +170,7 @@ def upgrade() -> None:
     op.execute(BOUNDS)
     op.execute(PEOPLE)
     op.execute(SIGHT)
+    op.execute(ERASURE)
     op.execute(AUDIT)
 
 

@@ -1,0 +1,116 @@
+"""Who was erased, by keyed hashes: a person is recognised in rows without it being kept who that is.
+
+A tombstone is the HMAC of kind, school and identifier, with a key of its own that derives from
+`LAUREL_PSEUDONYM_KEY`. Without that key nobody can try identifiers one by one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
+
+from elt.contracts import Contract, fold
+from elt.settings import Settings
+from elt.warehouse import Connection
+
+Kind = Literal["student", "guardian", "teacher"]
+
+HOMES: dict[Kind, tuple[str, str]] = {
+    "student": ("students", "student_id"),
+    "guardian": ("guardians", "parent_id"),
+    "teacher": ("teachers", "teacher_id"),
+}
+"""The dataset that says who people of a kind are, and the column that names them."""
+
+_PURPOSE = b"laurel erasure tombstone 1"
+
+
+@dataclass(frozen=True, slots=True)
+class PersonColumn:
+    """A column that names a person. `drops_row`: the row is about them, and goes when they are erased.
+
+    Elsewhere only the reference goes: the scores of a class stay when its teacher is erased.
+    """
+
+    kind: Kind
+    name: str
+    drops_row: bool
+
+
+def person_columns(contract: Contract) -> list[PersonColumn]:
+    """The columns of a dataset that name people, by its own key and its foreign keys."""
+    found: dict[str, Kind] = {}
+    for kind, (home, identifier) in HOMES.items():
+        if contract.name == home:
+            found[identifier] = kind
+        for key in contract.foreign_keys:
+            if key.reference.resource == home and identifier in key.reference.fields:
+                found[key.fields[key.reference.fields.index(identifier)]] = kind
+    return [
+        PersonColumn(
+            kind,
+            name,
+            kind == "student" or name in contract.primary_key or contract.field(name).constraints.required,
+        )
+        for name, kind in found.items()
+    ]
+
+
+class Tombstones:
+    """Some erasures, and whether somebody is one of those erased."""
+
+    def __init__(self, settings: Settings, erasures: Iterable[tuple[str, UUID]]) -> None:
+        """`erasures`: tombstones and the ids of their erasures."""
+        self._known = dict(erasures)
+        self._key = _derive(settings) if self._known else b""
+        self._seen: dict[tuple[Kind, str, str], UUID | None] = {}
+
+    @classmethod
+    def load(
+        cls, connection: Connection, settings: Settings, contract: Contract | None = None
+    ) -> Tombstones:
+        """All erasures; of those kinds only that a dataset names, where one is given."""
+        kinds = [column.kind for column in person_columns(contract)] if contract else list(HOMES)
+        rows = connection.execute(
+            "select tombstone, erasure_id from ops.erasures where kind = any(%s)", (kinds,)
+        )
+        return cls(settings, [(row["tombstone"], row["erasure_id"]) for row in rows])
+
+    def __bool__(self) -> bool:
+        return bool(self._known)
+
+    def find(self, kind: Kind, school_id: str, identifier: str) -> UUID | None:
+        """The erasure of this person; None if they were not erased."""
+        who = (kind, school_id, identifier)
+        if who not in self._seen:
+            self._seen[who] = self._known.get(_hash(self._key, *who))
+        return self._seen[who]
+
+    def find_any(self, school_id: str, identifier: str) -> UUID | None:
+        """The erasure of a person of any kind with this identifier."""
+        found = (self.find(kind, school_id, identifier) for kind in HOMES)
+        return next((erasure_id for erasure_id in found if erasure_id), None)
+
+
+def make_tombstone(settings: Settings, kind: Kind, school_id: str, identifier: str) -> str:
+    """The keyed hash that stands for a person."""
+    return _hash(_derive(settings), kind, school_id, identifier)
+
+
+def make_person_tombstone(settings: Settings, first_name: str, last_name: str, birth_date: str) -> str:
+    """The keyed hash of a name (without regard to case, spaces and accents' form) and an ISO birth date."""
+    return _hash(_derive(settings), "person", fold(first_name), fold(last_name), birth_date)
+
+
+def _derive(settings: Settings) -> bytes:
+    return hmac.digest(settings.pseudonym_key.get_secret_value().encode(), _PURPOSE, hashlib.sha256)
+
+
+def _hash(key: bytes, *parts: str) -> str:
+    # Each part with its length, so that no two lists of parts are the same text.
+    text = "".join(f"{len(part)}:{part}" for part in parts)
+    return hmac.digest(key, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hex()
