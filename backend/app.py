@@ -6,10 +6,13 @@ from flask import Flask
 from werkzeug.routing import UnicodeConverter
 
 from backend.access import register_access
+from backend.auditing import register_auditing
+from backend.csrf import register_csrf
 from backend.docs import register_docs
 from backend.errors import register_errors
 from backend.headers import register_headers
 from backend.metrics import register_metrics
+from backend.routes.audit import audit
 from backend.routes.datasets import datasets
 from backend.routes.health import health
 from backend.routes.keys import keys
@@ -17,14 +20,17 @@ from backend.routes.marts import marts
 from backend.routes.models import models
 from backend.routes.risk import risk
 from backend.routes.runs import runs
+from backend.routes.session import session
+from backend.routes.session_pages import session_pages
 from backend.routes.upload_files import upload_files
 from backend.routes.uploads import uploads
+from backend.routes.users import users
 from backend.services import Services
 from elt.settings import Settings, load_settings
 
 BASE = "/api/v1"
 
-_RESOURCES = (datasets, uploads, upload_files, marts, risk, models, runs, keys)
+_RESOURCES = (datasets, uploads, upload_files, marts, risk, models, runs, keys, users, session, audit)
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -41,10 +47,13 @@ def create_app(settings: Settings | None = None) -> Flask:
     register_errors(app)
     register_headers(app)
     register_metrics(app)
+    register_auditing(app)
     register_access(app)
+    register_csrf(app)
     app.register_blueprint(health)
     app.register_blueprint(health, url_prefix=BASE, name="health_too")  # for those who know only the base
     for resource in _RESOURCES:
         app.register_blueprint(resource, url_prefix=BASE)
+    app.register_blueprint(session_pages)
     register_docs(app)
     return app

@@ -17,7 +17,10 @@ from elt.errors import (
     Issue,
     LaurelError,
     NotFound,
+    PasswordChangeNeeded,
+    SignInRefused,
     TooLarge,
+    TooManyTries,
     TransientError,
     TruncatedUpload,
     UnknownDataset,
@@ -36,6 +39,9 @@ _STATUS: dict[type[LaurelError], int] = {
     UploadRejected: 422,
     NotFound: 404,
     Conflict: 409,
+    SignInRefused: 401,
+    PasswordChangeNeeded: 403,
+    TooManyTries: 429,
     TransientError: 503,
     LaurelError: 500,
 }
@@ -108,16 +114,19 @@ def problem_kind(error_class: type[LaurelError]) -> str:
 
 def register_errors(app: Flask) -> None:
     """Answer every error of the application with a problem document."""
-    app.register_error_handler(LaurelError, _of_laurel)
+    app.register_error_handler(LaurelError, problem_of)
     app.register_error_handler(HTTPException, _of_http)
     app.register_error_handler(Exception, _of_bug)
 
 
-def _of_laurel(error: LaurelError) -> Response:
+def problem_of(error: LaurelError) -> Response:
+    """The answer to one of Laurel's own errors."""
     status = status_of(error)
     if status == 500:
         return _of_bug(error)
     headers = {"Retry-After": str(error.retry_after)} if isinstance(error, TransientError) else {}
+    if status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="laurel"'
     if status == 503:
         _log.warning("dependency_unavailable", error=type(error).__name__, detail=error.detail)
     issues = error.issues if isinstance(error, UploadRejected | InvalidRequest) else []

@@ -21,20 +21,29 @@ from elt.contracts import load_contracts
 _REF = "#/components/schemas/{model}"
 _PROBLEMS = {
     400: "The request is malformed, or the bytes are not those announced.",
-    401: "No API key, or one that is wrong, revoked or expired.",
-    403: "The key's role may not do this.",
+    401: "No API key or session, or one that is wrong, revoked or expired.",
+    403: "The caller's role may not do this, or the request comes from another site.",
     404: "There is no such thing, or it is not yours.",
     409: "The thing is in a state that does not allow this.",
     413: "The file is larger than the limit.",
     415: "The body has a media type that is not understood.",
     422: "What was sent is not valid; `issues` says what and where.",
+    429: "Too often; try again after `Retry-After` seconds.",
     500: "A fault of ours; it is logged under the id in `instance`.",
     503: "Database or store is away; try again after `Retry-After` seconds.",
 }
 _PROBLEM_HEADERS = {
     401: {"WWW-Authenticate": "How to authenticate."},
+    429: {"Retry-After": "Seconds to wait."},
     503: {"Retry-After": "Seconds to wait."},
 }
+_SCHEMES = {
+    "key": {"type": "http", "scheme": "bearer", "description": "An API key."},
+    "session": {
+        "type": "apiKey", "in": "cookie", "name": "laurel_session",
+        "description": "A person's session (`POST /api/v1/session`); `__Host-laurel_session` behind TLS.",
+    },
+}  # fmt: skip
 _ROWS = {"type": "array", "items": {"type": "object"}}
 _BYTES = {"type": "string", "format": "binary"}
 _TAG_OF = {"upload_files": "uploads", "models": "risk"}
@@ -48,7 +57,10 @@ _TAGS = {
     "marts": "The figures, and where each comes from.",
     "risk": "Students who may need help, and the model that says so.",
     "runs": "Runs of the pipeline.",
+    "session": "Sign in and out, as a person.",
+    "users": "People who may sign in.",
     "keys": "API keys.",
+    "audit": "Who did what, and when.",
     "health": "Is the platform alive and ready.",
 }
 _DESCRIPTION = """\
@@ -78,7 +90,7 @@ def build_document(app: Flask) -> dict[str, Any]:
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "paths": models.resolve(paths),
         "components": {
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "An API key."}},
+            "securitySchemes": _SCHEMES,
             "responses": {
                 f"Problem{status}": models.resolve(_problem_response(status, problem_ref))
                 for status in _PROBLEMS
@@ -148,7 +160,8 @@ def _security(app: Flask, rule: Rule) -> dict[str, Any]:
     action = action_of(app, rule.endpoint)
     if scope_of("anonymous", action):
         return {"security": []}
-    return {"security": [{}, {"key": []}] if scope_of("local", action) else [{"key": []}]}
+    known: list[dict[str, list[str]]] = [{name: []} for name in _SCHEMES]
+    return {"security": [{}, *known] if scope_of("local", action) else known}
 
 
 def _path_parameters(rule: Rule) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from elt.errors import LaurelError, UploadRejected
 
 # command → module:attribute
 COMMANDS = {
+    "audit": "cli.audit:audit",
     "demo": "cli.demo:demo",
     "demo-school": "cli.demo:demo_school",
     "doctor": "cli.platform:doctor",

@@ -20,12 +20,22 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from elt.audit import record
 from elt.errors import NotFound
 from elt.events import Event, EventKind, next_id
 from elt.removal import take_out, take_out_outdated_fixes
 from elt.warehouse import Connection
 
 _FIRST_KINDS = ("accepted", "adopted", "fixed")
+
+# `held` is the loader's decision, not a person's act.
+_AUDITED_KINDS = {
+    **dict.fromkeys(_FIRST_KINDS, "uploads:create"),
+    "replaced": "uploads:replace",
+    "amended": "uploads:amend",
+    "approved": "uploads:approve",
+    "withdrawn": "uploads:withdraw",
+}
 
 
 def new_event(
@@ -65,7 +75,25 @@ def adopt_event(connection: Connection, event: Event) -> bool:
             _insert_upload(connection, event)
         else:
             _CHANGES[event.kind](connection, event)
+        if event.kind in _AUDITED_KINDS:
+            _write_audit_line(connection, event)
     return True
+
+
+def _write_audit_line(connection: Connection, event: Event) -> None:
+    """What a person did, once, however often a replay tells it."""
+    subject = f"upload:{event.upload_id}"
+    told = connection.execute(
+        "select from ops.audit where subject = %s and detail ->> 'event' = %s", (subject, str(event.event_id))
+    )
+    if told.rowcount:
+        return
+    body = event.body
+    facts = {name: body[name] for name in ("dataset", "school_id", "parent_id", "version") if name in body}
+    if described := body.get("object"):
+        facts["sha256"] = described["sha256"]
+    detail = {"event": event.event_id, "at": event.occurred_at, **facts}
+    record(connection, event.principal, _AUDITED_KINDS[event.kind], subject, detail)
 
 
 def _remember(connection: Connection, event: Event) -> bool:

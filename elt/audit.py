@@ -109,9 +109,13 @@ def record(
 
 def person_subject(settings: Settings, kind: PersonKind, school_id: str, identifier: str) -> str:
     """How lines name a person: the same for the same person, and nobody without the key can tell whom."""
-    key = hmac.digest(settings.secret_key.get_secret_value().encode(), b"laurel audit subjects", "sha256")
-    named = json.dumps([kind, school_id, identifier]).encode()
-    return f"{kind}:{hmac.new(key, named, hashlib.sha256).hexdigest()[:32]}"
+    return f"{kind}:{keyed_mark(settings, json.dumps([kind, school_id, identifier]))[:32]}"
+
+
+def keyed_mark(settings: Settings, value: str) -> str:
+    """A hash that stands for a value in the trail: hexadecimal, made with the platform's secret key."""
+    key = hmac.digest(settings.secret_key.get_secret_value().encode(), b"laurel audit trail", "sha256")
+    return hmac.new(key, value.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
 
 
 def verify(connection: Connection, anchors: Iterable[Anchor] = ()) -> AuditReport:

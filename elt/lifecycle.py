@@ -20,6 +20,7 @@ from elt.acts import (
     refuse_withdrawn,
     removed_if_refused,
 )
+from elt.audit import record
 from elt.contracts import get_contract
 from elt.dialect import ReadOptions
 from elt.errors import Conflict
@@ -148,6 +149,9 @@ def retry_upload(connection: Connection, upload_id: UUID, principal: Principal) 
             where upload_id = %s and version = %s
             """,
             (upload_id, upload["version"]),
+        )
+        record(
+            connection, principal.id, "uploads:retry", f"upload:{upload_id}", {"version": upload["version"]}
         )
 
 

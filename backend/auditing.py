@@ -1,0 +1,149 @@
+"""What requests leave in the audit trail (`elt.audit`).
+
+Every action of `backend.permissions` is in one of three sets. Acts are written by elt, in the transaction of
+the act itself. What shows people's data is written here, after the view has made its answer and before the
+first byte of it leaves: an answer that cannot be written down is not given. Denials are written, but only so
+many a minute.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask, Response, current_app, g, request
+
+from backend.access import action_of
+from backend.denials import DenialLimit
+from backend.errors import problem_of
+from backend.services import services
+from elt.audit import person_subject, record
+from elt.audit_sql import veil_values
+from elt.errors import LaurelError, TransientError
+from elt.log import get_logger
+from elt.principals import Principal
+
+WRITTEN_IN_THE_ACT = frozenset(
+    {
+        "keys:manage",
+        "session:create",  # refused ones are denials
+        "session:end",
+        "users:manage",
+        "interventions:write",
+        "uploads:amend",
+        "uploads:approve",
+        "uploads:create",
+        "uploads:replace",
+        "uploads:retry",
+        "uploads:withdraw",
+    }
+)
+WRITTEN_HERE = frozenset(
+    {
+        "audit:read",
+        "interventions:read",
+        "marts:read",
+        "provenance:read",
+        "risk:read",
+        "runs:start",
+        "students:export",
+        "students:list",
+        "students:read",
+        "uploads:content",
+    }
+)
+NOT_WRITTEN = frozenset(
+    {
+        "datasets:check",  # stores nothing, shows the sender their own file
+        "datasets:propose",
+        "datasets:read",
+        "docs:read",
+        "health:read",
+        "marts:list",  # which there are, no rows
+        "metrics:read",
+        "models:read",
+        "runs:read",
+        "session:forms",
+        "session:read",
+        "uploads:read",  # status and counts; issues never repeat personal values
+    }
+)
+
+# Whether a record exists is told to nobody who may not see it, so for them looking for one is a denial too.
+_HIDDEN = frozenset({"students:read", "students:export", "interventions:read", "interventions:write"})
+_MAX_REASON = 500
+_log = get_logger(__name__)
+
+
+def register_auditing(app: Flask) -> None:
+    """Write a line for each answer that needs one."""
+    app.extensions["laurel_denials"] = DenialLimit()
+    app.after_request(_write)
+
+
+def note_for_audit(subject: str = "", **detail: Any) -> None:
+    """What this request's line shall say beside who, what and when. Never names, cells or identifiers."""
+    g.audit_subject = subject or g.get("audit_subject", "")
+    g.audit_detail = {**g.get("audit_detail", {}), **detail}
+
+
+def student_subject(school_id: str, student_id: str) -> str:
+    """How this request's line names a student that its caller sees under this identifier."""
+    if g.principal is not None and g.principal.role in ("researcher", "analyst"):
+        return f"pseudonym:{student_id}"
+    return person_subject(services().settings, "student", school_id, student_id)
+
+
+def note_sql(statement: str) -> None:
+    """Keep a statement that somebody has typed; values in it, which may name people, are veiled."""
+    note_for_audit(sql=veil_values(services().settings, statement))
+
+
+def _write(response: Response) -> Response:
+    action = action_of(current_app, request.endpoint) if request.url_rule else None
+    status = response.status_code
+    if status in (401, 403) or (status == 404 and action in _HIDDEN):
+        _write_denial(action or "", status)
+    elif action in WRITTEN_HERE and status < 300:
+        try:
+            _record(action or "", _detail())
+        except LaurelError as error:
+            response.close()
+            return problem_of(error)
+    return response
+
+
+def _detail() -> dict[str, Any]:
+    detail = {"request": g.request_id, **g.get("audit_detail", {})}
+    if reason := request.headers.get("X-Purpose", "").strip()[:_MAX_REASON]:
+        detail.setdefault("reason", reason)
+    return detail
+
+
+def _write_denial(action: str, status: int) -> None:
+    address = request.remote_addr or ""
+    limit: DenialLimit = current_app.extensions["laurel_denials"]
+    left_out = limit.admit(f"{_caller()} {address}")
+    if left_out is None:
+        return
+    detail = {
+        **_detail(),
+        "denied": status,
+        "address": address,
+        "route": request.url_rule and request.url_rule.rule,
+    }
+    if left_out:
+        detail["others_left_out"] = left_out
+    try:
+        _record(action or "unknown", detail)
+    except TransientError:
+        _log.warning("denial_not_written", action=action, status=status)
+
+
+def _record(action: str, detail: dict[str, Any]) -> None:
+    with services().connection() as connection:
+        record(connection, _caller(), action, g.get("audit_subject", ""), detail)
+
+
+def _caller() -> str:
+    caller: Principal | None = g.get("principal")
+    return caller.id if caller is not None else "anonymous"
