@@ -92,6 +92,7 @@ def _idle_run(bench: Bench) -> float:
         "LAUREL_HOME": str(bench.folder),
         "LAUREL_DATABASE_URL": bench.url,
         "LAUREL_SECRET_KEY": "bench",
+        "LAUREL_PSEUDONYM_KEY": "bench",
     }
     command = [sys.executable, "-m", "cli.main", "run", "--json"]
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)  # scores, publishes

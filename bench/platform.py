@@ -119,4 +119,5 @@ def _settings(folder: Path, url: str) -> Settings:
     return Settings(
         _env_file=None,  # type: ignore[call-arg]
         home=folder, database_url=SecretStr(url), secret_key=SecretStr("bench"),
+        pseudonym_key=SecretStr("bench"),
     )  # fmt: skip

@@ -177,6 +177,7 @@ def _served(bench: Bench) -> Iterator[Server]:
         "LAUREL_HOME": str(bench.folder),
         "LAUREL_DATABASE_URL": bench.url,
         "LAUREL_SECRET_KEY": "bench",
+        "LAUREL_PSEUDONYM_KEY": "bench",
         "LAUREL_STORE_URL": bench.settings.resolved_store_url,
         "LAUREL_PORT": str(port),
     }

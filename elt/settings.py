@@ -27,13 +27,19 @@ class Settings(BaseSettings):
     airflow_database_url: SecretStr | None = None
     store_url: str = ""
     secret_key: SecretStr
+    pseudonym_key: SecretStr
     host: str = "127.0.0.1"
     port: int = 5000
+    public_url: str = ""
     airflow_port: int = 8080
     airflow_url: str = ""
     airflow_user: str = "admin"
     airflow_password: SecretStr | None = None
     alert_webhook_url: SecretStr | None = None
+    oidc_issuer: str = ""
+    oidc_client_id: str = ""
+    oidc_client_secret: SecretStr | None = None
+    oidc_name: str = "your school account"
     default_school_id: str = "main"
     max_upload_bytes: int = Field(default=4 * 1024**3, gt=0)
     hold_share: float = Field(default=0.3, gt=0, le=1)

@@ -106,8 +106,12 @@ def read_embedded(where: Paths) -> Embedded:
 
 
 def ensure_env_file(where: Paths) -> None:
-    """Write fresh secrets and a free port for PostgreSQL, unless that was done before."""
+    """Write fresh secrets and a free port for PostgreSQL, unless that was done before.
+
+    A home that was made before there were pseudonyms gets their key.
+    """
     if where.env_file.exists():
+        _add_pseudonym_key(where)
         return
     passwords = {name: secrets.token_urlsafe(24) for name in ("postgres", "elt", "airflow", "airflow_ui")}
     _write_env_file(
@@ -118,9 +122,17 @@ def ensure_env_file(where: Paths) -> None:
             "LAUREL_AIRFLOW_DB_PASSWORD": passwords["airflow"],
             "LAUREL_AIRFLOW_PASSWORD": passwords["airflow_ui"],
             "LAUREL_SECRET_KEY": secrets.token_urlsafe(32),
+            "LAUREL_PSEUDONYM_KEY": secrets.token_urlsafe(32),
         },
         find_free_port(FIRST_POSTGRES_PORT),
     )
+
+
+def _add_pseudonym_key(where: Paths) -> None:
+    values = {name: value or "" for name, value in dotenv_values(where.env_file).items()}
+    if "LAUREL_PSEUDONYM_KEY" not in values and values.get("LAUREL_POSTGRES_PORT"):
+        values["LAUREL_PSEUDONYM_KEY"] = secrets.token_urlsafe(32)
+        _write_env_file(where, values, int(values["LAUREL_POSTGRES_PORT"]))
 
 
 def move_postgres_port(where: Paths) -> int:

@@ -128,6 +128,7 @@ def settings(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         home=home,
         database_url=SecretStr(database_url),
         secret_key=SecretStr("a-key-for-tests-only-0123456789abcdef"),
+        pseudonym_key=SecretStr("a-key-of-pseudonyms-for-tests-only"),
         store_url=(home / "store").as_uri(),
     )
 

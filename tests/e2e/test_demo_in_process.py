@@ -50,6 +50,7 @@ def outcome(postgres_server, _template, tmp_path_factory: pytest.TempPathFactory
         home=home,
         database_url=SecretStr(postgres_server.create_database("demo_in_process", _template)),
         secret_key=SecretStr("a-key-for-tests-only-0123456789abcdef"),
+        pseudonym_key=SecretStr("a-key-of-pseudonyms-for-tests-only"),
         store_url=(home / "store").as_uri(),
     )
     uploads = {name: hand_in(settings, home / "school" / name, key) for name in key.files}

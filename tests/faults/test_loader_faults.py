@@ -45,6 +45,7 @@ def _start(sender, upload_id):
         "LAUREL_HOME": str(sender.settings.home),
         "LAUREL_DATABASE_URL": sender.settings.database_url.get_secret_value(),
         "LAUREL_SECRET_KEY": sender.settings.secret_key.get_secret_value(),
+        "LAUREL_PSEUDONYM_KEY": sender.settings.pseudonym_key.get_secret_value(),
         "LAUREL_STORE_URL": sender.settings.store_url,
     }
     return subprocess.Popen(

@@ -433,6 +433,7 @@ class UploadMachine(RuleBasedStateMachine):
             home=home,
             database_url=SecretStr(url),
             secret_key=SecretStr("x" * 32),
+            pseudonym_key=SecretStr("a-key-of-pseudonyms-for-tests-only"),
             store_url=(home / "store").as_uri(),
             hold_share=HOLD_SHARE,
             hold_minimum_rows=HOLD_MINIMUM_ROWS,

@@ -129,6 +129,7 @@ class World:
             "LAUREL_HOME": str(self.settings.home),
             "LAUREL_DATABASE_URL": self.settings.database_url.get_secret_value(),
             "LAUREL_SECRET_KEY": self.settings.secret_key.get_secret_value(),
+            "LAUREL_PSEUDONYM_KEY": self.settings.pseudonym_key.get_secret_value(),
             "LAUREL_PORT": str(self.settings.port),
         }
 
@@ -197,6 +198,7 @@ def new_world(home: Path) -> Iterator[World]:
             home=home,
             database_url=SecretStr(server.databases.url(_DATABASE)),
             secret_key=SecretStr("a-key-for-tests-only-0123456789abcdef"),
+            pseudonym_key=SecretStr("a-key-of-pseudonyms-for-tests-only"),
             port=find_free_port(),
         )
         yield World(server, settings)

@@ -33,6 +33,7 @@ def of_this_machine(api_server: Any, port: int | None = None) -> dict[str, str]:
     return {
         "LAUREL_DATABASE_URL": settings.database_url.get_secret_value(),
         "LAUREL_SECRET_KEY": settings.secret_key.get_secret_value(),
+        "LAUREL_PSEUDONYM_KEY": settings.pseudonym_key.get_secret_value(),
         "LAUREL_STORE_URL": settings.store_url,
         "LAUREL_PORT": str(port or settings.port),
     }

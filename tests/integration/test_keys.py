@@ -101,6 +101,7 @@ def test_what_makes_no_sense_is_refused(
 def run(settings: Settings, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("LAUREL_DATABASE_URL", settings.database_url.get_secret_value())
     monkeypatch.setenv("LAUREL_SECRET_KEY", settings.secret_key.get_secret_value())
+    monkeypatch.setenv("LAUREL_PSEUDONYM_KEY", settings.pseudonym_key.get_secret_value())
 
     def call(*arguments: str, code: int = 0) -> str:
         result = CliRunner().invoke(cli, ["keys", *arguments])

@@ -19,6 +19,7 @@ from elt.warehouse import Connection
 def run(settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("LAUREL_DATABASE_URL", settings.database_url.get_secret_value())
     monkeypatch.setenv("LAUREL_SECRET_KEY", settings.secret_key.get_secret_value())
+    monkeypatch.setenv("LAUREL_PSEUDONYM_KEY", settings.pseudonym_key.get_secret_value())
     connection.execute(
         "create schema marts; create table marts.mart_x (student_id text primary key, score integer);"
         "insert into marts.mart_x values ('001', 50), ('002', 60), ('003', null)"

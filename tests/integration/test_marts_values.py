@@ -51,6 +51,7 @@ def warehouse(
         home=home,
         database_url=SecretStr(url),
         secret_key=SecretStr("a-key-for-tests-only-0123456789abcdef"),
+        pseudonym_key=SecretStr("a-key-of-pseudonyms-for-tests-only"),
         store_url=(home / "store").as_uri(),
     )
     store = open_store(settings.resolved_store_url)

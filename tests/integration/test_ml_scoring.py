@@ -321,6 +321,7 @@ def test_the_command_line_tells_what_the_gate_found(settings: Settings, mart, mo
 
     monkeypatch.setenv("LAUREL_DATABASE_URL", settings.database_url.get_secret_value())
     monkeypatch.setenv("LAUREL_SECRET_KEY", settings.secret_key.get_secret_value())
+    monkeypatch.setenv("LAUREL_PSEUDONYM_KEY", settings.pseudonym_key.get_secret_value())
     monkeypatch.setenv("LAUREL_STORE_URL", settings.store_url)
     run = CliRunner().invoke
     trained = run(cli, ["train"], catch_exceptions=False)

@@ -35,7 +35,10 @@ def built_template(postgres_server, _template: str, tmp_path_factory: pytest.Tem
     """A database with the marts of no data; building them once saves each test half its time."""
     url = postgres_server.create_database("built_template", _template)
     settings = Settings(
-        home=tmp_path_factory.mktemp("home"), database_url=SecretStr(url), secret_key=SecretStr("x" * 32)
+        home=tmp_path_factory.mktemp("home"),
+        database_url=SecretStr(url),
+        secret_key=SecretStr("x" * 32),
+        pseudonym_key=SecretStr("a-key-of-pseudonyms-for-tests-only"),
     )
     transform(settings, uuid4())
     return "built_template"
@@ -332,6 +335,7 @@ def start_build(settings: Settings, *, full: bool = False) -> subprocess.Popen[b
         "LAUREL_HOME": str(settings.home),
         "LAUREL_DATABASE_URL": settings.database_url.get_secret_value(),
         "LAUREL_SECRET_KEY": "a-key-for-tests-only-0123456789abcdef",
+        "LAUREL_PSEUDONYM_KEY": "a-key-for-tests-only-0123456789abcdef",
     }
     return subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE)
 

@@ -33,6 +33,7 @@ def app() -> Flask:
         Settings(
             database_url=SecretStr("postgresql://nobody@127.0.0.1:1/none"),
             secret_key=SecretStr("x" * 32),
+            pseudonym_key=SecretStr("a-key-of-pseudonyms-for-tests-only"),
             store_url="file:///nonexistent",
         )
     )

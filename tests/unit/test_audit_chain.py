@@ -23,7 +23,11 @@ LINE: dict[str, Any] = {
 
 
 def settings(secret: str = "one-secret-of-enough-length") -> Settings:
-    return Settings(database_url=SecretStr("postgresql://nowhere"), secret_key=SecretStr(secret))
+    return Settings(
+        database_url=SecretStr("postgresql://nowhere"),
+        secret_key=SecretStr(secret),
+        pseudonym_key=SecretStr("a-key-of-pseudonyms-for-tests-only"),
+    )
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,11 @@ from elt.audit_sql import veil_values
 from elt.settings import Settings
 from elt.spreadsheets import guard
 
-SETTINGS = Settings(database_url=SecretStr("postgresql://nowhere"), secret_key=SecretStr("x" * 32))
+SETTINGS = Settings(
+    database_url=SecretStr("postgresql://nowhere"),
+    secret_key=SecretStr("x" * 32),
+    pseudonym_key=SecretStr("y" * 32),
+)
 
 
 def test_every_action_is_either_written_or_known_to_need_no_line() -> None:

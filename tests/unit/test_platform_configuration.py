@@ -21,7 +21,9 @@ from local.supervisor import Supervisor
 
 @pytest.fixture
 def where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
-    for name in ("LAUREL_DATABASE_URL", "LAUREL_AIRFLOW_DATABASE_URL", "LAUREL_SECRET_KEY"):
+    for name in (
+        "LAUREL_DATABASE_URL", "LAUREL_AIRFLOW_DATABASE_URL", "LAUREL_SECRET_KEY", "LAUREL_PSEUDONYM_KEY",
+    ):  # fmt: skip
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LAUREL_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("LAUREL_LOG_DIR", str(tmp_path / "logs"))
@@ -35,6 +37,7 @@ def _settings(**values: object) -> Settings:
         database_url=SecretStr("postgresql://laurel:pw@db/elt"),
         airflow_database_url=SecretStr("postgresql://airflow:pw@db/airflow"),
         secret_key=SecretStr("a secret"),
+        pseudonym_key=SecretStr("a-key-of-pseudonyms-for-tests-only"),
         **values,
     )
 
@@ -47,6 +50,22 @@ def test_secrets_are_made_once_and_only_their_owner_reads_them(where: Paths) -> 
     assert where.env_file.read_text() == first
     assert stat.S_IMODE(where.env_file.stat().st_mode) == 0o600
     assert len(load_settings().secret_key.get_secret_value()) >= 32
+
+
+def test_a_home_from_before_pseudonyms_gets_their_key_and_keeps_the_rest(where: Paths) -> None:
+    ensure_env_file(where)
+    lines = where.env_file.read_text().splitlines(keepends=True)
+    older = [line for line in lines if not line.startswith("LAUREL_PSEUDONYM_KEY=")]
+    where.env_file.write_text("".join(older))
+    ensure_env_file(where)
+
+    now = where.env_file.read_text().splitlines(keepends=True)
+    assert set(older) <= set(now)
+    key = load_settings().pseudonym_key.get_secret_value()
+    assert len(key) >= 32
+    assert key not in "".join(lines)
+    ensure_env_file(where)
+    assert load_settings().pseudonym_key.get_secret_value() == key
 
 
 def test_two_platforms_share_no_secret(where: Paths, tmp_path: Path) -> None:

@@ -24,7 +24,11 @@ from backend.app import create_app
 assert create_app().url_map
 """
 
-SETTINGS = {"LAUREL_DATABASE_URL": "postgresql://nowhere/elt", "LAUREL_SECRET_KEY": "for this test only"}
+SETTINGS = {
+    "LAUREL_DATABASE_URL": "postgresql://nowhere/elt",
+    "LAUREL_SECRET_KEY": "for this test only",
+    "LAUREL_PSEUDONYM_KEY": "for this test only",
+}
 
 
 @pytest.mark.parametrize(
