@@ -22,6 +22,16 @@ _DOCS_POLICY = "; ".join(
         "connect-src 'self'",
     )
 )
+_PAGE_POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "img-src 'self' data:",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+        "object-src 'none'",
+    )
+)
 _COMMON = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -46,11 +56,19 @@ def _begin() -> None:
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
 
 
+def _policy(response: Response) -> str:
+    """What a browser may do with the answer."""
+    if request.path == "/apidocs/":
+        return _DOCS_POLICY
+    return _PAGE_POLICY if response.mimetype == "text/html" else _API_POLICY
+
+
 def _finish(response: Response) -> Response:
     response.headers.update(_COMMON)
+    if response.mimetype == "text/html":  # with `no-referrer` browsers would hide where a form comes from
+        response.headers["Referrer-Policy"] = "same-origin"
     response.headers["X-Request-Id"] = g.request_id
-    is_docs = request.path == "/apidocs/"
-    response.headers["Content-Security-Policy"] = _DOCS_POLICY if is_docs else _API_POLICY
+    response.headers["Content-Security-Policy"] = _policy(response)
     if request.endpoint != "flasgger.static":
         response.headers.setdefault("Cache-Control", "no-store")
     caller = g.get("principal")

@@ -131,12 +131,16 @@ class WeakPassword(AccountRefused):
 
 
 class SignInRefused(LaurelError):
-    """E-mail and password do not belong to an active account. Says no more than that."""
+    """E-mail and password do not belong to an active account. Its message says no more than that.
+
+    `subject` is for the audit trail: the account that was tried, empty if there is none.
+    """
 
     title = "Sign-in refused"
 
-    def __init__(self) -> None:
+    def __init__(self, subject: str = "") -> None:
         super().__init__("E-mail and password do not belong to an active account.")
+        self.subject = subject
 
 
 class PasswordChangeNeeded(LaurelError):

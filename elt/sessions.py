@@ -113,9 +113,12 @@ def describe_session(connection: Connection, token: str) -> SessionRecord | None
     return SessionRecord(**found) if found else None
 
 
-def end_session(connection: Connection, token: str) -> None:
-    """Sign out: the cookie is worthless from now on."""
-    connection.execute("delete from ops.sessions where session_sha256 = %s", (_hash(token),))
+def end_session(connection: Connection, token: str) -> UUID | None:
+    """Make the cookie worthless; returns whose session it was, None if there was none."""
+    found = connection.execute(
+        "delete from ops.sessions where session_sha256 = %s returning user_id", (_hash(token),)
+    ).fetchone()
+    return found["user_id"] if found else None
 
 
 def end_sessions(connection: Connection, user_id: UUID) -> None:

@@ -16,7 +16,7 @@ from elt.audit import record
 from elt.errors import PasswordChangeNeeded, SignInRefused, TooManyTries
 from elt.passwords import hash_password, is_password, needs_rehash
 from elt.rates import count, forget, uncount
-from elt.sessions import start_session
+from elt.sessions import end_session, start_session
 from elt.users import set_password
 from elt.warehouse import Connection
 
@@ -61,9 +61,7 @@ def sign_in(
     account = _find(connection, email)
     is_right = is_password(password, account.password_hash if account else None)
     if account is None or not is_right or not account.is_active or account.is_expired:
-        subject = f"user:{account.user_id}" if account else ""
-        record(connection, _AUDIT_ACTOR, "session:refused", subject, {"address": address})
-        raise SignInRefused
+        raise SignInRefused(f"user:{account.user_id}" if account else "")
     _uncount_try(connection, keys)
     if new_password is not None:
         _change_password(connection, account, password, new_password)
@@ -89,6 +87,14 @@ def begin(connection: Connection, user_id: UUID, address: str, by: str) -> str:
             {"address": address, "by": by},
         )
     return token
+
+
+def sign_out(connection: Connection, token: str) -> None:
+    """End the session with this cookie; there may be none."""
+    with connection.transaction():
+        user_id = end_session(connection, token)
+        if user_id is not None:
+            record(connection, f"user:{user_id}", "session:end", f"user:{user_id}")
 
 
 def _count_try(connection: Connection, keys: dict[str, str], address: str) -> None:

@@ -1,0 +1,147 @@
+"""People who may sign in, for admins. An admin of one school sees and makes people of that school only."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from flask import Blueprint
+from werkzeug.exceptions import Forbidden
+
+from backend.access import allow, principal
+from backend.operations import Answer, operation
+from backend.schemas.common import PageQuery
+from backend.schemas.people import NewUser, PasswordMade, User, UserChange, UserMade, UserPage
+from backend.services import services
+from elt.errors import NotFound
+from elt.principals import Assignment
+from elt.users import UserRecord, change_user, create_user, get_user, list_users, make_password
+from elt.warehouse import Connection
+
+users = Blueprint("users", __name__)
+
+_NULLABLE = {"school_id"}
+
+
+@users.get("/users")
+@allow("users:manage")
+@operation("List people", {200: Answer("A page, newest first.", UserPage)}, query=PageQuery)
+def show_users(query: PageQuery) -> UserPage:
+    """Disabled ones too."""
+    after = UUID(query.after) if query.after else None
+    with services().connection() as connection:
+        found = list_users(connection, school_id=principal().school_id, after=after, limit=query.limit + 1)
+    page = found[: query.limit]
+    following = str(page[-1].user_id) if len(found) > query.limit else None
+    return UserPage(items=[User.model_validate(record) for record in page], next=following)
+
+
+@users.post("/users")
+@allow("users:manage")
+@operation(
+    "Make an account",
+    {201: Answer("The account, with a password that is shown this once.", UserMade)},
+    description="The password is good for a week, and only for choosing another one at the first sign-in.",
+    body=NewUser,
+    problems=(409,),
+)
+def make_user(body: NewUser) -> tuple[UserMade, int]:
+    """For a person; programs get keys."""
+    assignments = [each.to_assignment() for each in body.assignments]
+    school_id = body.school_id or principal().school_id
+    _refuse_other_schools({"school_id": school_id, "assignments": assignments})
+    with services().connection() as connection, connection.transaction():
+        user_id = create_user(
+            connection, body.email, body.name, body.role, principal().id,
+            school_id=school_id, assignments=assignments,
+        )  # fmt: skip
+        password = _made(connection, user_id) if body.with_password else None
+        return UserMade(user=User.model_validate(get_user(connection, user_id)), password=password), 201
+
+
+@users.get("/users/<uuid:user_id>")
+@allow("users:manage")
+@operation("Show a person", {200: Answer("The account.", User)})
+def show_user(user_id: UUID) -> User:
+    """Without the password."""
+    with services().connection() as connection:
+        return User.model_validate(_find(connection, user_id))
+
+
+@users.patch("/users/<uuid:user_id>")
+@allow("users:manage")
+@operation(
+    "Change an account",
+    {200: Answer("The account.", User)},
+    description="What changes what the person may do ends their sessions.",
+    body=UserChange,
+    problems=(409,),
+)
+def change(user_id: UUID, body: UserChange) -> User:
+    """What is left out stays as it is."""
+    changes: dict[str, Any] = {
+        name: getattr(body, name)
+        for name in body.model_fields_set
+        if name in _NULLABLE or getattr(body, name) is not None
+    }
+    if "assignments" in changes:
+        changes["assignments"] = [each.to_assignment() for each in body.assignments or []]
+    _refuse_other_schools(changes)
+    with services().connection() as connection:
+        _find(connection, user_id)
+        return User.model_validate(change_user(connection, user_id, principal().id, **changes))
+
+
+@users.delete("/users/<uuid:user_id>")
+@allow("users:manage")
+@operation(
+    "Disable an account",
+    {200: Answer("The person cannot sign in any more, and is signed out.", User)},
+    description="The account stays, for the audit trail names it. `PATCH` with `disabled: false` undoes it.",
+    problems=(409,),
+)
+def disable(user_id: UUID) -> User:
+    """Again changes nothing."""
+    with services().connection() as connection:
+        _find(connection, user_id)
+        return User.model_validate(change_user(connection, user_id, principal().id, disabled=True))
+
+
+@users.post("/users/<uuid:user_id>/password")
+@allow("users:manage")
+@operation(
+    "Make a new password for a person",
+    {201: Answer("The password, shown this once. The old one is worthless.", PasswordMade)},
+    description="For who has forgotten it: ends their sessions, and must be changed at the next sign-in.",
+)
+def reset_password(user_id: UUID) -> tuple[PasswordMade, int]:
+    """Good for a week."""
+    with services().connection() as connection:
+        _find(connection, user_id)
+        return _made(connection, user_id), 201
+
+
+def _made(connection: Connection, user_id: UUID) -> PasswordMade:
+    password, expires_at = make_password(connection, user_id, principal().id)
+    return PasswordMade(password=password, expires_at=expires_at)
+
+
+def _find(connection: Connection, user_id: UUID) -> UserRecord:
+    """The person, if they are the caller's to see.
+
+    Raises:
+        NotFound: there is none, or it is another school's.
+    """
+    found = get_user(connection, user_id)
+    if principal().school_id not in (None, found.school_id):
+        raise NotFound(f"There is no user {user_id}.")
+    return found
+
+
+def _refuse_other_schools(changes: dict[str, Any]) -> None:
+    """An admin of one school can give nobody a reach beyond it."""
+    own = principal().school_id
+    assigned: list[Assignment] = changes.get("assignments", [])
+    named = {changes.get("school_id", own), *(each.school_id for each in assigned)}
+    if own is not None and named != {own}:
+        raise Forbidden(f"You administer the school {own} only.")
