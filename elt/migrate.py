@@ -1,4 +1,4 @@
-"""Bring the database `elt` to the schema that this version of the code expects.
+"""Bring the database `elt` to the schema that this version of the code expects, with its roles.
 
 Safe to run by several processes at once: they queue on one advisory lock.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from elt.contracts import load_contracts
+from elt.database_roles import create_roles
 from elt.raw_tables import create_raw_tables
 from elt.warehouse import connect
 
@@ -15,7 +16,7 @@ _LOCK = 0x6C617572656C  # "laurel"
 
 
 def migrate(database_url: str) -> None:
-    """Run the migrations, then create the raw table of every contract that has none yet.
+    """Run the migrations, create the raw table of every contract that has none yet, and the database roles.
 
     Raises:
         DatabaseUnavailable: the database does not answer.
@@ -26,6 +27,7 @@ def migrate(database_url: str) -> None:
         connection.execute("create schema if not exists ops")
         _run_alembic(database_url)
         create_raw_tables(connection, load_contracts().values())
+        create_roles(connection)
 
 
 def _run_alembic(database_url: str) -> None:

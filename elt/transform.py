@@ -17,9 +17,11 @@ from uuid import UUID
 from psycopg import sql
 
 from elt import runs
+from elt.database_roles import let_dbt_build
 from elt.dbt_lineage import keep_lineage, read_lineage
 from elt.dbt_process import DBT_DIR, SESSION_NAME, run_dbt
 from elt.log import get_logger
+from elt.serving import serve
 from elt.settings import Settings
 from elt.warehouse import Connection, connect
 
@@ -74,7 +76,9 @@ def transform(settings: Settings, run_id: UUID, *, full: bool = False) -> Transf
         is_current = digest == _built_digest(connection)
         changed = _stamp_loads(connection, run_id)
         if is_current and not changed and not full:
+            serve(connection)
             return TransformResult(0, 0, 0, True, time.perf_counter() - started)
+        let_dbt_build(connection)
         whole = full or not is_current
         log.info("build_started", run_id=str(run_id), datasets=sorted(changed), whole=whole)
         if whole:
@@ -83,6 +87,7 @@ def transform(settings: Settings, run_id: UUID, *, full: bool = False) -> Transf
         else:
             result = _build_changed(connection, settings, digest, changed)
         loads = _consume(connection, run_id, digest, result.changed_marts)
+        serve(connection)
     seconds = time.perf_counter() - started
     log.info(
         "build_finished", run_id=str(run_id), loads=loads, models=result.models, tests=result.tests,

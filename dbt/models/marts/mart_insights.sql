@@ -192,6 +192,7 @@ select
     outcome,
     n::int as sample_size,
     case when kind <> 'number' then k::int end as group_count,
+    case when kind <> 'number' then smallest_n::int end as smallest_group,
     group_means,
     measure,
     round(effect, 4) as effect,
