@@ -1,7 +1,7 @@
 """How many rows of a version were taken out of its bytes because their person was erased.
 
-The counts of a version stay what they were when it was read, so `read = accepted + rejected + repeated` goes on
-to hold and what was decided once stays decided. Whoever reads the bytes again (replay) adds what is gone.
+The counts of a version stay what they were when it was read, so `read = accepted + rejected + repeated` goes
+on to hold and what was decided once stays decided. Whoever reads the bytes again (replay) adds what is gone.
 """
 
 from __future__ import annotations
@@ -43,3 +43,6 @@ class ErasedCounts:
     def from_dict(cls, values: dict[str, Any]) -> ErasedCounts:
         """Of the form `to_dict` gives."""
         return cls(**values)
+
+
+NOTHING_ERASED = ErasedCounts()

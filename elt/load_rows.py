@@ -10,7 +10,7 @@ import hashlib
 import io
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 from uuid import UUID
 
@@ -19,13 +19,14 @@ from psycopg import sql
 
 from elt.ahead import work_ahead
 from elt.contracts import Contract, HeaderMatch, match_header
-from elt.erased_counts import ErasedCounts
+from elt.erased_counts import NOTHING_ERASED, ErasedCounts
 from elt.erased_rows import RULE as ERASED
 from elt.erased_rows import ErasedFilter
 from elt.errors import Issue, StoreUnavailable, UploadRejected
 from elt.raw_tables import raw_table, remove_repeats
 from elt.reader import Block, Detected, ReadOptions, read_blocks
 from elt.repeats import RepeatFinder
+from elt.spreadsheets import GUARDED
 from elt.store import Store
 from elt.tombstones import Tombstones
 from elt.validation import CheckedBlock, validate
@@ -57,7 +58,7 @@ class Source:
     """For a fix: the lines that its rows may stand for. None for other uploads."""
     tombstones: Tombstones | None = None
     """People who were erased, whose rows must not come back. None: nobody of the kinds in the dataset."""
-    gone: ErasedCounts = ErasedCounts()
+    gone: ErasedCounts = NOTHING_ERASED
     """Rows that were taken out of the object since it was first read."""
 
     @property
@@ -86,7 +87,7 @@ class Tally:
     brought: list[int] | None = None
     erased: int = 0
     hits: set[UUID] = field(default_factory=set)
-    gone: ErasedCounts = ErasedCounts()
+    gone: ErasedCounts = NOTHING_ERASED
 
     @property
     def loaded(self) -> int:
@@ -210,6 +211,8 @@ def _pieces(
     layout: _Layout,
 ) -> Iterator[tuple[Piece, Piece]]:
     """Rows and issues as CSV, block by block. Runs in the thread that works ahead."""
+    if source.is_fix:
+        blocks = unguarded(blocks)
     position = match.line_position if source.is_fix else None
     if position is not None and source.open_lines is not None:
         tally.brought = []
@@ -240,6 +243,13 @@ def _may_be_none(blocks: Iterator[Block]) -> Iterator[Block]:
     except UploadRejected as error:
         if [issue.rule for issue in error.issues] != ["no_rows"]:
             raise
+
+
+def unguarded(blocks: Iterator[Block]) -> Iterator[Block]:
+    """Cells as they were before `rejects.csv` guarded them, in a file that may have been made from it."""
+    for block in blocks:
+        exact = pl.col(pl.String).str.replace(GUARDED, "${1}")
+        yield replace(block, frame=block.frame.with_columns(exact))
 
 
 def only_open_lines(blocks: Iterator[Block], position: int, open_lines: pl.Series) -> Iterator[Block]:

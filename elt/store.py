@@ -40,6 +40,15 @@ class ObjectInfo:
     modified: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class OldVersion:
+    """Earlier content that a store with versions still holds beside, or instead of, an object."""
+
+    key: str
+    version_id: str
+    size: int
+
+
 class Store(Protocol):
     """Named byte strings. Safe to use from several threads and processes at once.
 
@@ -93,6 +102,18 @@ class Store(Protocol):
 
     def delete(self, key: str) -> None:
         """Remove the object; a key that holds none is no error."""
+
+    def old_versions(self, prefix: str = "") -> Iterator[OldVersion]:
+        """What is kept of objects that were replaced or deleted; nothing where a store keeps no versions."""
+
+    def open_old(self, old: OldVersion) -> BinaryIO:
+        """A stream of earlier content; raises as `open` does."""
+
+    def forget(self, key: str) -> int:
+        """Remove for good what is kept of the key's past: versions and marks of deletion; returns how many.
+
+        The object itself, where there is one, stays.
+        """
 
     def check(self) -> None:
         """Return if the store can be read and written right now; for health checks.

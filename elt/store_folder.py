@@ -23,7 +23,7 @@ from typing import BinaryIO
 
 from elt.errors import Conflict, DigestMismatch, DiskFull, NotFound, StoreUnavailable
 from elt.log import get_logger
-from elt.store import ObjectInfo, StoredObject, check_key, is_valid_key
+from elt.store import ObjectInfo, OldVersion, StoredObject, check_key, is_valid_key
 
 _TEMPORARY = ".laurel-tmp"
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -101,6 +101,18 @@ class FolderStore:
         with suppress(NotFound), _store_errors(key):
             path.unlink()
             _flush_folder(path.parent)
+
+    def old_versions(self, prefix: str = "") -> Iterator[OldVersion]:  # noqa: ARG002 - a folder has none
+        """See `Store.old_versions`."""
+        return iter(())
+
+    def open_old(self, old: OldVersion) -> BinaryIO:
+        """See `Store.open_old`."""
+        raise NotFound(f"A folder keeps no earlier versions of {old.key}.")
+
+    def forget(self, key: str) -> int:  # noqa: ARG002 - a folder has nothing to forget
+        """See `Store.forget`."""
+        return 0
 
     def check(self) -> None:
         """See `Store.check`."""

@@ -23,7 +23,7 @@ from urllib3.exceptions import HTTPError
 
 from elt.errors import DiskFull, NotFound, StoreUnavailable
 from elt.log import get_logger
-from elt.store import ObjectInfo, StoredObject, check_key, is_valid_key
+from elt.store import ObjectInfo, OldVersion, StoredObject, check_key, is_valid_key
 from elt.store_s3_reading import ObjectStream, Verifier
 from elt.store_s3_writing import TakenError, Write, gather_parts
 
@@ -74,11 +74,14 @@ class S3Store:
 
     def open(self, key: str) -> BinaryIO:
         """See `Store.open`."""
-        head = self.call("head_object", key, ChecksumMode="ENABLED")
+        return self._open(key)
+
+    def _open(self, key: str, **which: str) -> BinaryIO:
+        head = self.call("head_object", key, ChecksumMode="ENABLED", **which)
 
         def fetch(offset: int) -> Any:
             part = {"Range": f"bytes={offset}-"} if offset else {}
-            return self.call("get_object", key, IfMatch=head["ETag"], **part)["Body"]
+            return self.call("get_object", key, IfMatch=head["ETag"], **which, **part)["Body"]
 
         stream = ObjectStream(key, head["ContentLength"], fetch, Verifier.of(head))
         return cast("BinaryIO", io.BufferedReader(stream, 256 * 1024))
@@ -109,6 +112,36 @@ class S3Store:
     def delete(self, key: str) -> None:
         """See `Store.delete`."""
         self.call("delete_object", key)
+
+    def old_versions(self, prefix: str = "") -> Iterator[OldVersion]:
+        """See `Store.old_versions`."""
+        for page in self._version_pages(prefix):
+            for found in page.get("Versions", ()):
+                key = found["Key"].removeprefix(self.prefix)
+                if not found["IsLatest"] and is_valid_key(key):
+                    yield OldVersion(key, found["VersionId"], found["Size"])
+
+    def open_old(self, old: OldVersion) -> BinaryIO:
+        """See `Store.open_old`."""
+        return self._open(old.key, VersionId=old.version_id)
+
+    def forget(self, key: str) -> int:
+        """See `Store.forget`. Marks of deletion go last: without them the newest version would be back."""
+        full = self.prefix + check_key(key)
+        pages = list(self._version_pages(key))
+        versions = [found for page in pages for found in page.get("Versions", ()) if not found["IsLatest"]]
+        marks = [found for page in pages for found in page.get("DeleteMarkers", ())]
+        doomed = [found["VersionId"] for found in [*versions, *marks] if found["Key"] == full]
+        for version_id in doomed:
+            self.call("delete_object", key, VersionId=version_id)
+        return len(doomed)
+
+    def _version_pages(self, prefix: str) -> Iterator[dict[str, Any]]:
+        pages = self._client.get_paginator("list_object_versions").paginate(
+            Bucket=self.bucket, Prefix=self.prefix + prefix
+        )
+        with self.errors():
+            yield from pages
 
     def check(self) -> None:
         """See `Store.check`."""

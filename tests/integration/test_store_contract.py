@@ -15,6 +15,7 @@ from moto.server import ThreadedMotoServer
 
 from elt.errors import Conflict, DigestMismatch, NotFound, TruncatedUpload, UploadRejected
 from elt.store import Store, open_store
+from elt.store_s3 import S3Store
 
 
 @pytest.fixture(scope="module")
@@ -190,3 +191,35 @@ def test_a_name_that_could_do_harm_is_refused_everywhere(kept: Store) -> None:
 def test_a_working_store_says_so(kept: Store) -> None:
     kept.check()
     assert kept.sweep() == 0
+
+
+def test_what_a_key_held_before_can_be_seen_and_forgotten(kept: Store) -> None:
+    if not isinstance(kept, S3Store):
+        kept.put("a.csv", [b"one"])
+        kept.put("a.csv", [b"two"], replace=True)
+        assert list(kept.old_versions()) == []
+        assert kept.forget("a.csv") == 0
+        return
+    boto3.client("s3").put_bucket_versioning(
+        Bucket=kept.bucket, VersioningConfiguration={"Status": "Enabled"}
+    )
+    for content in (b"one", b"two", b"three"):
+        kept.put("a.csv", [content], replace=True)
+        kept.put("a.csv.bak", [content], replace=True)
+    kept.put("gone.csv", [b"four"])
+    kept.delete("gone.csv")
+
+    old = {version.key: [] for version in kept.old_versions()}
+    for version in kept.old_versions():
+        with kept.open_old(version) as stream:
+            old[version.key].append(stream.read())
+    assert {key: sorted(contents) for key, contents in old.items()} == {
+        "a.csv": [b"one", b"two"], "a.csv.bak": [b"one", b"two"], "gone.csv": [b"four"],
+    }  # fmt: skip
+
+    assert kept.forget("a.csv") == 2
+    assert kept.forget("gone.csv") == 2
+    assert {version.key for version in kept.old_versions()} == {"a.csv.bak"}
+    assert _keys(kept) == ["a.csv", "a.csv.bak"]
+    with kept.open("a.csv") as stream:
+        assert stream.read() == b"three"
