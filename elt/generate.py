@@ -15,6 +15,7 @@ import yaml
 
 from elt.contracts import Contract, Field, load_contracts
 from elt.raw_tables import LOAD_COLUMNS, sql_type
+from elt.spreadsheets import guard
 
 SOURCES_PATH = Path("dbt/models/staging/_sources.yml")
 DICTIONARY_PATH = Path("docs/data-dictionary.md")
@@ -32,7 +33,7 @@ _PERSONAL = {
 def template_csv(contract: Contract) -> bytes:
     """An empty file with the dataset's header, as a spreadsheet program opens it: UTF-8 with BOM, CR LF."""
     buffer = io.StringIO(newline="")
-    csv.writer(buffer).writerow(field.title for field in contract.fields)
+    csv.writer(buffer).writerow(guard(field.title) for field in contract.fields)
     return buffer.getvalue().encode("utf-8-sig")
 
 

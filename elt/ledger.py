@@ -91,6 +91,11 @@ class UploadRecord:
         return self.versions[0]
 
     @property
+    def is_fix(self) -> bool:
+        """Whether it corrects rejected rows of another."""
+        return self.parent_id is not None
+
+    @property
     def status(self) -> str:
         """The newest version's status."""
         return self.current.status

@@ -1,7 +1,8 @@
 """Rows of a mart as JSON and CSV, a few thousand rows at a time.
 
-The database writes each row as one text, which costs Python nothing per cell. (`elt.mart_parquet` makes
-Parquet of the CSV.)
+The database writes each row as one text, which costs Python nothing per cell. In CSV, texts that a spreadsheet
+program would take for formulas are guarded (`elt.spreadsheets`); `elt.mart_parquet` makes Parquet of the CSV
+and takes the guards away.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Literal
 from psycopg import sql
 
 from elt.mart_catalogue import MartColumn
+from elt.spreadsheets import NUMBER, RISKY, STARTS
 
 Format = Literal["json", "csv", "parquet"]
 MEDIA_TYPES: dict[Format, str] = {
@@ -32,17 +34,22 @@ _CSV_TIME = sql.SQL("coalesce(to_json({}) #>> '{{}}', '')")  # ISO 8601
 _CSV_TEXT = sql.SQL(
     """case
         when {0} is null then ''
+        when strpos({starts}, left({0}::text, 1)) > 0 and {0}::text ~ {risky} and {0}::text !~ {number}
+        then '"''' || replace({0}::text, '"', '""') || '"'
         when {0}::text = '' or {0}::text ~ '[",\\r\\n]' then '"' || replace({0}::text, '"', '""') || '"'
         else {0}::text
     end"""
 )
+
+# The first tells most texts apart at once.
+_GUARD = {"starts": sql.Literal(f"'{STARTS}"), "risky": sql.Literal(RISKY), "number": sql.Literal(NUMBER)}
 
 
 def row_text(columns: Sequence[MartColumn], format: Format) -> sql.Composable:
     """The SQL expression that makes one text of a row of the subquery `found`."""
     if format == "json":
         return _JSON_ROW
-    cells = sql.SQL(", ").join(_csv_cell(column).format(sql.Identifier(column.name)) for column in columns)
+    cells = sql.SQL(", ").join(map(_csv_cell, columns))
     return sql.SQL("array_to_string(array[{}]::text[], ',')").format(cells)
 
 
@@ -62,7 +69,10 @@ def write_csv(batches: Iterable[Sequence[str]], columns: Sequence[MartColumn]) -
         yield ("\n".join(rows) + "\n").encode()
 
 
-def _csv_cell(column: MartColumn) -> sql.SQL:
+def _csv_cell(column: MartColumn) -> sql.Composable:
+    name = sql.Identifier(column.name)
     if column.type.startswith("timestamp"):
-        return _CSV_TIME
-    return _CSV_BARE if column.type in _BARE or NUMERIC.fullmatch(column.type) else _CSV_TEXT
+        return _CSV_TIME.format(name)
+    if column.type in _BARE or NUMERIC.fullmatch(column.type):
+        return _CSV_BARE.format(name)
+    return _CSV_TEXT.format(name, **_GUARD)

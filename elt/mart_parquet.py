@@ -6,11 +6,13 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
 from elt.mart_catalogue import MartColumn
 from elt.mart_formats import NUMERIC
+from elt.spreadsheets import GUARDED
 
 _ROW_GROUP_ROWS = 50_000
 _ROW_GROUP_CHARACTERS = 16 * 1024**2
@@ -63,7 +65,7 @@ def _gather(batches: Iterable[Sequence[str]]) -> Iterator[list[str]]:
 
 def _read_rows(rows: Sequence[str], schema: pa.Schema) -> pa.Table:
     content = ("\n".join(rows) + "\n").encode()
-    return pyarrow.csv.read_csv(
+    table = pyarrow.csv.read_csv(
         pa.BufferReader(content),
         read_options=pyarrow.csv.ReadOptions(
             column_names=schema.names, use_threads=False, block_size=len(content) + 1
@@ -73,6 +75,11 @@ def _read_rows(rows: Sequence[str], schema: pa.Schema) -> pa.Table:
             column_types=schema, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False
         ),
     )
+    for position, field in enumerate(schema):
+        if field.type == pa.string():
+            exact = pc.replace_substring_regex(table.column(position), GUARDED, r"\1")
+            table = table.set_column(position, field, exact)
+    return table
 
 
 def _drain(sink: io.BytesIO) -> bytes:

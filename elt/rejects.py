@@ -1,8 +1,8 @@
 """Rejected rows for people: their cells, read again from the object, with what is wrong and what to do.
 
-The database keeps line, column and rule only. Cells are handed out exactly as they were sent, since the file
-is meant to be corrected and returned; so a cell that a spreadsheet program would take for a formula is not
-altered either.
+The database keeps line, column and rule only. Cells are handed out as they were sent, since the file is meant
+to be corrected and returned; those that a spreadsheet program would take for formulas are guarded
+(`elt.spreadsheets`), and the guards are taken away when the file comes back as a fix.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from uuid import UUID
 from elt.contracts import REJECTS_COLUMNS, Contract, get_contract, match_header, rule_hint
 from elt.dialect import ReadOptions, Stream, TextSource, count_line_ends
 from elt.errors import Conflict, Issue, shorten
-from elt.ledger import VersionRecord, get_upload, get_version
+from elt.ledger import UploadRecord, VersionRecord, get_upload, get_version
+from elt.spreadsheets import guard, unguard
 from elt.store import Store
 from elt.warehouse import Connection
 
@@ -42,7 +43,7 @@ def rejects_csv(
     record = get_version(connection, upload_id, version)
     if record.status in ("stored", "loading") and record.detected is None:
         raise Conflict(f"Upload {upload_id} is {record.status}; its rows have not been read yet.")
-    return _stream(connection, store, upload_id, get_contract(upload.dataset), record)
+    return _stream(connection, store, upload, get_contract(upload.dataset), record)
 
 
 def row_issues(
@@ -62,7 +63,8 @@ def row_issues(
     Raises:
         NotFound: no such upload or version.
     """
-    contract = get_contract(get_upload(connection, upload_id).dataset)
+    upload = get_upload(connection, upload_id)
+    contract = get_contract(upload.dataset)
     record = get_version(connection, upload_id, version)
     rows = connection.execute(
         """
@@ -75,7 +77,7 @@ def row_issues(
     shown = {
         row["line"] for row in rows if row["column_name"] and not _is_hidden(contract, row["column_name"])
     }
-    cells = _cells_by_column(store, contract, record, shown)
+    cells = _cells_by_column(store, contract, record, shown, is_fix=upload.is_fix)
     return [
         Issue(
             rule=row["rule"],
@@ -98,7 +100,7 @@ class _Record:
 
 
 def _stream(
-    connection: Connection, store: Store, upload_id: UUID, contract: Contract, record: VersionRecord
+    connection: Connection, store: Store, upload: UploadRecord, contract: Contract, record: VersionRecord
 ) -> Iterator[bytes]:
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer)
@@ -109,13 +111,14 @@ def _stream(
     header = list(record.detected["header"])
     line_position = match_header(contract, header).line_position
     width = len(header) if line_position is None else len(header) - len(REJECTS_COLUMNS)
-    writer.writerow([*header[:width], *REJECTS_COLUMNS])
+    writer.writerow(map(guard, [*header[:width], *REJECTS_COLUMNS]))
     with store.open(record.object_key) as stream:
-        records = _read_again(stream, record)
-        for findings in _findings(connection, upload_id, record.version):
+        records = _read_again(stream, record, is_fix=upload.is_fix)
+        for findings in _findings(connection, upload.upload_id, record.version):
             for row in _pick(records, findings):
-                line = row.line if line_position is None else _cell(row.cells, line_position) or row.line
-                writer.writerow([*_fit(row.cells, width, header, record), line, *findings[row.line]])
+                line = (line_position is not None and _cell(row.cells, line_position)) or str(row.line)
+                cells = [*_fit(row.cells, width, header, record), line, *findings[row.line]]
+                writer.writerow(map(guard, cells))
                 if buffer.tell() > _BYTES_AT_ONCE:
                     yield _drain(buffer)
     yield _drain(buffer)
@@ -161,7 +164,7 @@ def _pick(records: Iterator[_Record], lines: Container[int]) -> Iterator[_Record
                 return
 
 
-def _read_again(stream: Stream, record: VersionRecord) -> Iterator[_Record]:
+def _read_again(stream: Stream, record: VersionRecord, *, is_fix: bool) -> Iterator[_Record]:
     """All records behind the header, whatever is wrong with them, read as they were when they were loaded."""
     from elt.records import read_records  # needs Polars, which a list of uploads should not wait for
 
@@ -178,13 +181,13 @@ def _read_again(stream: Stream, record: VersionRecord) -> Iterator[_Record]:
             if is_header:
                 is_header = not cells
             elif cells:
-                yield _Record(line + offset, cells)
+                yield _Record(line + offset, [unguard(cell) for cell in cells] if is_fix else cells)
         line += count_line_ends(rest[:used].encode())
         rest, text = rest[used:], following
 
 
 def _cells_by_column(
-    store: Store, contract: Contract, record: VersionRecord, lines: set[int]
+    store: Store, contract: Contract, record: VersionRecord, lines: set[int], *, is_fix: bool
 ) -> dict[int, dict[str, Any]]:
     if not lines or record.detected is None:
         return {}
@@ -194,7 +197,7 @@ def _cells_by_column(
             row.line: {
                 name: _cell(row.cells, position) for position, name in enumerate(columns) if name is not None
             }
-            for row in _pick(_read_again(stream, record), lines)
+            for row in _pick(_read_again(stream, record, is_fix=is_fix), lines)
         }
 
 

@@ -32,7 +32,7 @@ def test_the_uploaders_columns_come_first_as_they_were_sent(sender):
         "Student ID", "Grade Level", "Subject", "Term", "Test Score", "Exam Score", "total SCORE", "Remark",
         "line", "column", "rule", "hint",
     ]  # fmt: skip
-    assert row[:8] == ["=1+1", "JSS7", 'Maths, "new"', "First Term", "-1", "040", " 39 ", "two\nlines"]
+    assert row[:8] == ["'=1+1", "JSS7", 'Maths, "new"', "First Term", "-1", "040", " 39 ", "two\nlines"]
     assert row[8] == "102"
     assert row[9].split("; ")[:1] == ["grade_level"]
     assert "enum" in row[10].split("; ")

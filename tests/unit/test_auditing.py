@@ -10,7 +10,6 @@ from backend.denials import LINES_OF_ALL, LINES_PER_CALLER, WINDOW_SECONDS, Deni
 from backend.permissions import PERMISSIONS
 from elt.audit_sql import veil_values
 from elt.settings import Settings
-from elt.spreadsheets import guard
 
 SETTINGS = Settings(
     database_url=SecretStr("postgresql://nowhere"),
@@ -71,13 +70,3 @@ def test_denials_of_ever_new_callers_are_limited_too() -> None:
     assert len(written) - written.count(None) == LINES_OF_ALL
     now[0] += WINDOW_SECONDS
     assert limit.admit("again") == 5000 - LINES_OF_ALL
-
-
-@pytest.mark.parametrize("cell", ["=1+1", "+SUM(A1)", "-cmd|x", "@x", "\t=1", "\r=1", "\n=1", "＝1+1"])
-def test_a_cell_that_could_be_a_formula_is_text(cell: str) -> None:
-    assert guard(cell) == f"'{cell}"
-
-
-@pytest.mark.parametrize("cell", ["", "Ada", "-5", "+2.5", "a=b", "'=1"])
-def test_other_cells_stay_as_they_are(cell: str) -> None:
-    assert guard(cell) == cell
