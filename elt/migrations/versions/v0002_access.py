@@ -157,11 +157,28 @@ create index on ops.audit (actor, audit_id desc);
 create index on ops.audit (subject, audit_id desc) where subject <> '';
 comment on table ops.audit is 'Who did what, when and why. Each line holds the hash of the line before.';
 
+create table ops.interventions (
+    intervention_id uuid primary key,          -- version 7
+    school_id       text not null,
+    student_id      text not null,
+    done_on         date not null,
+    done_by         text not null,             -- principal who wrote it down
+    action          text not null,             -- what was done, in a few words
+    note            text,
+    corrects        uuid unique references ops.interventions, -- this line stands in place of that one
+    created_at      timestamptz not null default now()
+);
+create index on ops.interventions (school_id, student_id, intervention_id desc);
+comment on table ops.interventions is
+    'What was done to help a student. Lines are only added; a correction names the line it replaces.';
+
 create function ops.refuse_change() returns trigger language plpgsql as $$
 begin
     raise exception '% is append only', tg_table_name;
 end $$;
 create trigger append_only before update or delete or truncate on ops.audit
+    for each statement execute function ops.refuse_change();
+create trigger append_only before update on ops.interventions
     for each statement execute function ops.refuse_change();
 """
 
