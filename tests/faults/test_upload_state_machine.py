@@ -14,6 +14,8 @@ import random
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,8 +33,10 @@ from hypothesis.stateful import (
 )
 from pydantic import SecretStr
 
+from elt import acts
 from elt.discover import discover
-from elt.errors import Conflict
+from elt.errors import Conflict, DatabaseUnavailable
+from elt.events import Event, list_event_keys, read_event
 from elt.lifecycle import approve_upload, withdraw_upload
 from elt.principals import Principal
 from elt.rejects import rejects_csv
@@ -140,22 +144,35 @@ class Model:
         self.uploads: list[Upload] = []
         self._clock = itertools.count(1)
 
-    def accept(
-        self, upload_id: UUID, dataset: str, school: str, owner: Principal, rows: list[Row],
-        parent: Upload | None = None,
-    ) -> Upload:  # fmt: skip
+    def new_upload(
+        self, upload_id: UUID, dataset: str, school: str, owner: Principal, rows: list[Row]
+    ) -> Upload:
         order = next(self._clock)
-        rank = parent.newest.rank if parent else order
-        upload = Upload(upload_id, dataset, school, owner, [Version(1, rows, order, rank)])
-        if parent:
-            upload.parent, upload.parent_version = parent, parent.newest.number
-        self.uploads.append(upload)
-        return upload
+        return Upload(upload_id, dataset, school, owner, [Version(1, rows, order, order)])
 
-    def replace(self, upload: Upload, rows: list[Row]) -> None:
+    def new_fix(self, upload_id: UUID, rows: list[Row], parent: Upload) -> Upload:
+        fix = self.new_upload(upload_id, parent.dataset, parent.school, parent.owner, rows)
+        fix.parent, fix.parent_version = parent, parent.newest.number
+        fix.newest.rank = parent.newest.rank
+        return fix
+
+    def new_version(self, upload: Upload, rows: list[Row]) -> Version:
         order = next(self._clock)
         rank = upload.parent.versions[upload.parent_version - 1].rank if upload.parent else order
-        upload.versions.append(Version(len(upload.versions) + 1, rows, order, rank))
+        return Version(upload.newest.number + 1, rows, order, rank)
+
+    def add(self, upload: Upload) -> None:
+        """Also an upload that is found late, when what it belongs to may have ended."""
+        self.uploads.append(upload)
+        parent = upload.parent
+        if parent and (parent.is_withdrawn or upload.parent_version < parent.live):
+            self.withdraw(upload)
+
+    def add_version(self, upload: Upload, version: Version) -> None:
+        """Also one that is found late, when its sender may have sent another under its number."""
+        if version.number > upload.newest.number:
+            upload.versions.append(version)
+            version.status = "withdrawn" if upload.is_withdrawn else "stored"
 
     def withdraw(self, upload: Upload) -> None:
         for each in [upload, *self.fixes(upload)]:
@@ -442,6 +459,8 @@ class UploadMachine(RuleBasedStateMachine):
         self.store = open_store(self.settings.resolved_store_url)
         self.sender = Sender(self.settings, self.connection, self.store)
         self.model = Model()
+        self.lost: list[tuple[Any, Callable[[], None]]] = []
+        """What the store knows and the database does not, in order."""
         self.connection.execute(STAGING)
 
     # What people do
@@ -456,16 +475,10 @@ class UploadMachine(RuleBasedStateMachine):
         rows = file.rows
         content = as_csv(dataset, rows)
         accepted = self.sender.send(content, dataset, school_id=school, principal=owner)
-        same = [
-            upload
-            for upload in self.model.uploads
-            if not upload.parent
-            and (upload.dataset, upload.school, upload.owner) == (dataset, school, owner)
-            and self._holds(upload, rows)
-        ]
+        same = self._same(dataset, school, owner, rows)
         self._check_same(same, accepted.upload_id, accepted.created)
         if accepted.created:
-            self.model.accept(accepted.upload_id, dataset, school, owner, rows)
+            self.model.add(self.model.new_upload(accepted.upload_id, dataset, school, owner, rows))
 
     @precondition(lambda self: self._alive())
     @rule(pick=st.integers(0, 50), file=files)
@@ -495,7 +508,7 @@ class UploadMachine(RuleBasedStateMachine):
             return
         self._check_same(same, accepted.upload_id, accepted.created)
         if accepted.created:
-            self.model.accept(accepted.upload_id, upload.dataset, upload.school, upload.owner, rows, upload)
+            self.model.add(self.model.new_fix(accepted.upload_id, rows, upload))
 
     @precondition(lambda self: any(each.parent for each in self._alive()))
     @rule(
@@ -528,6 +541,53 @@ class UploadMachine(RuleBasedStateMachine):
         approve_upload(self.connection, self.store, upload.upload_id, ADMIN)
         self.model.approve(upload)
 
+    # The same, where the database goes away between the event and its own transaction
+
+    @rule(file=files, dataset=st.sampled_from([KEYED, KEYLESS]), again=st.booleans())
+    def lose_upload(self, file: File, dataset: str, again: bool) -> None:
+        """Its sender may try again at once."""
+        owner, content = PEOPLE[0], as_csv(dataset, file.rows)
+        event = self._lose(lambda: self.sender.send(content, dataset, school_id="main", principal=owner))
+        if event is None:
+            return
+        upload = self.model.new_upload(event.upload_id, dataset, "main", owner, file.rows)
+        self.lost.append((upload.upload_id, lambda: self._find_upload(upload)))
+        if again:
+            self.upload(file, dataset, "main", owner)
+
+    @precondition(lambda self: self._fixable())
+    @rule(pick=st.integers(0, 50), keep=st.integers(1, 15), exam=st.sampled_from([40, 41]))
+    def lose_fix(self, pick: int, keep: int, exam: int) -> None:
+        parent = self._pick(pick, self._fixable())
+        rows = self._corrected(parent, keep, exam, by_line=True)
+        request = {"principal": parent.owner, "fixes": parent.upload_id}
+        with suppress(Conflict):
+            event = self._lose(
+                lambda: self.sender.send(as_csv(parent.dataset, rows), parent.dataset, **request)
+            )
+            if event is not None:
+                fix = self.model.new_fix(event.upload_id, rows, parent)
+                self.lost.append((fix.upload_id, lambda: self.model.add(fix)))
+
+    @precondition(lambda self: self._alive())
+    @rule(pick=st.integers(0, 50), file=files)
+    def lose_replacement(self, pick: int, file: File) -> None:
+        upload = self._pick(pick, [each for each in self._alive() if not each.parent])
+        content = as_csv(upload.dataset, file.rows)
+        event = self._lose(lambda: self.sender.replace(upload.upload_id, content, upload.owner))
+        if event is not None:
+            version = self.model.new_version(upload, file.rows)
+            name = (upload.upload_id, version.number)
+            self.lost = [lost for lost in self.lost if lost[0] != name]  # the same number again
+            self.lost.append((name, lambda: self.model.add_version(upload, version)))
+
+    @precondition(lambda self: self._alive())
+    @rule(pick=st.integers(0, 50))
+    def lose_withdrawal(self, pick: int) -> None:
+        upload = self._pick(pick, self._alive())
+        self._lose(lambda: withdraw_upload(self.connection, self.store, upload.upload_id, upload.owner))
+        self.lost.append((None, lambda: self.model.withdraw(upload)))
+
     # What Laurel does
 
     @precondition(lambda self: self.model.uploads)
@@ -542,6 +602,9 @@ class UploadMachine(RuleBasedStateMachine):
     @rule()
     def run(self) -> None:
         found = [(each.upload_id, each.version) for each in discover(self.settings, self.store)]
+        for _, happens in self.lost:
+            happens()
+        self.lost = []
         waiting = self.model.waiting()
         assert found == [(upload.upload_id, version.number) for upload, version in waiting]
         for upload, version in waiting:
@@ -561,6 +624,8 @@ class UploadMachine(RuleBasedStateMachine):
     @rule()
     def replay(self) -> None:
         """The same again from the store alone; what waited is loaded too."""
+        if self.lost:
+            self.run()
         report = replay(self.settings, self.store, wipe=True)
         assert report.unreadable == []
         self._load_all_as_replay()
@@ -587,13 +652,54 @@ class UploadMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             kept = {item.key for item in self.store.list("uploads/")}
-            known = self.connection.execute("select object_key from ops.upload_versions").fetchall()
-            assert kept == {row["object_key"] for row in known}, "an object without upload, or the reverse"
+            events = [read_event(self.store, key) for _, key in list_event_keys(self.store)]
+            told = {event.body["object"]["key"] for event in events if "object" in event.body}
+            assert kept == told, "an object without event, or the reverse"
         finally:
             self.connection.close()
             self.server.drop_database(self.database)
 
     # Parts of the above
+
+    def _lose(self, act: Callable[[], object]) -> Event | None:
+        """Act while the database goes away; None where there was nothing to do."""
+
+        def away(*_: object) -> None:
+            raise DatabaseUnavailable("away")
+
+        before = {key for _, key in list_event_keys(self.store)}
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(acts, "adopt_event", away)
+            try:
+                act()
+            except DatabaseUnavailable:
+                [key] = {key for _, key in list_event_keys(self.store)} - before
+                return read_event(self.store, key)
+        return None
+
+    def _find_upload(self, upload: Upload) -> None:
+        """It is withdrawn at once if its sender has handed the file in again since."""
+        same = self._same(upload.dataset, upload.school, upload.owner, upload.newest.rows)
+        again = [other for other in same if other.versions[0].order > upload.newest.order]
+        self.model.add(upload)
+        ended = self.connection.execute(
+            "select from ops.uploads where upload_id = %s and withdrawn_by = 'system'", (upload.upload_id,)
+        )
+        if ended.rowcount:
+            assert again
+            self.model.withdraw(upload)
+        else:
+            assert upload.dataset == KEYED or not again
+
+    def _same(self, dataset: str, school: str, owner: Principal, rows: list[Row]) -> list[Upload]:
+        """Uploads that handing in these rows would only repeat, unless they are overridden."""
+        return [
+            upload
+            for upload in self.model.uploads
+            if not upload.parent
+            and (upload.dataset, upload.school, upload.owner) == (dataset, school, owner)
+            and self._holds(upload, rows)
+        ]
 
     def _replace(self, upload: Upload, rows: list[Row]) -> None:
         newest = upload.newest
@@ -606,7 +712,7 @@ class UploadMachine(RuleBasedStateMachine):
             assert version == newest.number + 1
             is_same = newest.rows == rows and newest.status in LIVE_OR_WAITING
             assert not is_same or self.model.later(upload, newest.rank)
-            self.model.replace(upload, rows)
+            self.model.add_version(upload, self.model.new_version(upload, rows))
 
     def _corrected(
         self, upload: Upload, keep: int, exam: int, by_line: bool, version: int | None = None
