@@ -1,4 +1,4 @@
-"""PostgreSQL goes away at any point: the run says so in one line, and the next one completes it.
+"""PostgreSQL goes away at any point: the run ends and says so, and the next one completes it.
 
 The second group of the fault matrix: a backend terminated, a backend killed (the server then ends all others
 and recovers), the whole cluster killed and started again, each at six points:
@@ -118,7 +118,7 @@ def _harm(world: World, fault: str, session: str) -> None:
 
 
 def _assert_told(run: subprocess.Popen[str]) -> None:
-    """It ended by itself, and said why in one line."""
+    """It ended by itself, and said why in our words."""
     said = run.communicate(timeout=120)[1]
     assert run.returncode == 1, said
     assert "Traceback" not in said, said

@@ -10,6 +10,8 @@ The first group of the fault matrix, two signals at twelve points:
 
 The API and `laurel run` are real processes (`launcher` says how they die where they should). After each
 death `assert_nothing_lost` holds; what the loads amount to in the marts is compared once for them all.
+Beside these, `integration/test_api_server` kills the whole server half way, and `integration/test_transform`
+a build between two tables.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ from tests.faults.conftest import State
 from tests.faults.oracle import HandedIn
 from tests.faults.world import World, history_file, performance_file, serve, wait_until
 
-SIGNALS = [signal.SIGKILL, signal.SIGTERM]
+each_signal = pytest.mark.parametrize(
+    "by", [signal.SIGKILL, signal.SIGTERM], ids=lambda by: signal.Signals(by).name
+)
 API_POINTS = [
     "half the body received", "body received", "during PUT", "bytes stored", "event stored", "accepted",
 ]  # fmt: skip
@@ -56,7 +60,7 @@ def sender(disturbed: World) -> Iterator[httpx.Client]:
         yield client
 
 
-@pytest.mark.parametrize("by", SIGNALS)
+@each_signal
 @pytest.mark.parametrize("point", API_POINTS)
 def test_the_api_dies(disturbed: World, sender: httpx.Client, point: str, by: signal.Signals) -> None:
     number = next(_numbers)
@@ -85,7 +89,7 @@ def _send(sender: httpx.Client, file: HandedIn) -> UUID:
     return UUID(answer.json()["id"])
 
 
-@pytest.mark.parametrize("by", SIGNALS)
+@each_signal
 @pytest.mark.parametrize("point", LOAD_POINTS)
 def test_a_run_dies_while_it_loads(disturbed: World, point: str, by: signal.Signals) -> None:
     number = next(_numbers)
@@ -109,7 +113,7 @@ def test_after_all_these_deaths_the_marts_are_those_of_a_platform_that_nothing_h
     assert disturbed.undisturbed(built.template, built.files) == found
 
 
-@pytest.mark.parametrize("by", SIGNALS)
+@each_signal
 def test_a_run_dies_while_dbt_builds(
     world: World, loaded: State, undisturbed: dict[str, str], by: signal.Signals
 ) -> None:
@@ -127,7 +131,7 @@ def test_a_run_dies_while_dbt_builds(
     world.assert_nothing_lost(undisturbed)
 
 
-@pytest.mark.parametrize("by", SIGNALS)
+@each_signal
 def test_a_run_dies_while_it_scores(
     world: World, unscored: State, undisturbed: dict[str, str], by: signal.Signals
 ) -> None:

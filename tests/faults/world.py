@@ -189,7 +189,8 @@ def _facts(file: HandedIn) -> tuple[str, bytes, str]:
 def new_world(home: Path) -> Iterator[World]:
     """A server of its own with an owner; the database is made by `World.reset`."""
     home.chmod(0o711)  # the server's account must pass when the tests run as root
-    cluster = postgres.prepare(home / "postgres", find_free_port())
+    version = int(os.environ.get("LAUREL_TEST_POSTGRES", postgres.DEFAULT_VERSION))
+    cluster = postgres.prepare(home / "postgres", find_free_port(), version=version)
     postgres.initialise(cluster, "superuser")
     server = FragileServer(PostgresServer(cluster, "superuser", "owner"), home / "log")
     try:
