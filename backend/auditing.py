@@ -16,7 +16,7 @@ from backend.access import action_of
 from backend.denials import DenialLimit
 from backend.errors import problem_of
 from backend.services import services
-from elt.audit import person_subject, record
+from elt.audit import keyed_mark, person_subject, record
 from elt.audit_sql import veil_values
 from elt.errors import LaurelError, TransientError
 from elt.log import get_logger
@@ -43,6 +43,7 @@ WRITTEN_HERE = frozenset(
         "interventions:read",
         "marts:read",
         "provenance:read",
+        "query:run",
         "risk:read",
         "runs:start",
         "students:export",
@@ -91,6 +92,11 @@ def student_subject(school_id: str, student_id: str) -> str:
     if g.principal is not None and g.principal.role in ("researcher", "analyst"):
         return f"pseudonym:{student_id}"
     return person_subject(services().settings, "student", school_id, student_id)
+
+
+def veiled(value: str) -> str:
+    """A keyed mark that stands for what somebody has searched for."""
+    return keyed_mark(services().settings, value)[:12]
 
 
 def note_sql(statement: str) -> None:

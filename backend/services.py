@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
@@ -12,6 +12,8 @@ from typing import Any
 from flask import current_app
 from psycopg_pool import ConnectionPool
 
+from elt.principals import Principal
+from elt.serving import reader
 from elt.settings import Settings
 from elt.store import Store, open_store
 from elt.warehouse import Connection, open_pool, pooled
@@ -43,6 +45,10 @@ class Services:
         """
         with pooled(self._pool()) as connection:
             yield connection
+
+    def reader(self, principal: Principal) -> AbstractContextManager[Connection]:
+        """A session that sees in schema `served` what the caller may see; see `elt.serving.reader`."""
+        return reader(self.settings, principal, borrow=self.connection)
 
     def _pool(self) -> ConnectionPool[Any]:
         with self._lock:

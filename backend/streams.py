@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from urllib.parse import quote
 
 from flask import Response
@@ -13,15 +13,21 @@ from elt.warehouse import Connection
 
 
 def stream_from_database(
-    make: Callable[[Connection], Iterator[bytes]], content_type: str, filename: str | None = None
+    make: Callable[[Connection], Iterator[bytes]],
+    content_type: str,
+    filename: str | None = None,
+    *,
+    session: AbstractContextManager[Connection] | None = None,
 ) -> Response:
     """Stream what `make` reads from the database; the connection is held until the last byte is sent.
+
+    It is a connection of Laurel's own, unless a `session` is given.
 
     The first block is made before the answer begins, so that what cannot be streamed is still a proper error.
     """
     stack = ExitStack()
     try:
-        blocks = make(stack.enter_context(services().connection()))
+        blocks = make(stack.enter_context(session or services().connection()))
         first = next(blocks, b"")
     except BaseException:
         stack.close()
@@ -41,9 +47,10 @@ def stream_from_database(
 
 def attach(response: Response, filename: str) -> None:
     """Offer the answer as a file to save, under a name that may hold any character (RFC 6266)."""
-    plain = "".join(c if c.isascii() and (c.isalnum() or c in "._- ") else "_" for c in filename)
+    shown = "".join(c if c.isprintable() else "_" for c in filename).lstrip(".") or "file"  # nothing hidden
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "._- ") else "_" for c in shown)
     response.headers["Content-Disposition"] = (
-        f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
+        f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(shown, safe='')}"
     )
 
 

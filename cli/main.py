@@ -22,6 +22,7 @@ COMMANDS = {
     "logs": "cli.platform:logs",
     "migrate": "cli.platform:migrate",
     "models": "cli.models:models",
+    "pseudonyms": "cli.pseudonyms:pseudonyms",
     "psql": "cli.platform:psql",
     "replay": "cli.run:replay",
     "retry": "cli.uploads:retry",
@@ -32,6 +33,7 @@ COMMANDS = {
     "train": "cli.models:train",
     "up": "cli.platform:up",
     "upload": "cli.uploads:upload",
+    "users": "cli.users:users",
     "withdraw": "cli.uploads:withdraw",
 }
 

@@ -1,13 +1,14 @@
 """Which marts there are and what their columns mean, from the database's catalogue.
 
 dbt writes its descriptions there as comments. Nothing is kept beside it, so a mart is known as soon as dbt
-has built it.
+has built it. A mart can be read where dbt built it (schema `marts`), or as a person may see it (schema
+`served`), by the same names.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from psycopg import sql
@@ -15,7 +16,7 @@ from psycopg import sql
 from elt.errors import Issue, NotFound, UploadRejected
 from elt.warehouse import Connection
 
-SCHEMA = "marts"
+Schema = Literal["marts", "served"]
 
 _GRAIN = re.compile(r"\bgrain:?\s+((?:`?[a-z][a-z0-9_]*`?(?:\s*(?:,|×|\band\b)\s*)?)+)", re.IGNORECASE)
 _WORD = re.compile(r"[a-z][a-z0-9_]*", re.IGNORECASE)
@@ -86,11 +87,12 @@ class Mart:
     grain: tuple[str, ...]
     rows: int | None
     columns: tuple[MartColumn, ...]
+    schema: Schema = "marts"
 
     @property
     def identifier(self) -> sql.Identifier:
         """The mart as SQL calls it."""
-        return sql.Identifier(SCHEMA, self.name)
+        return sql.Identifier(self.schema, self.name)
 
     def column(self, name: str) -> MartColumn:
         """The column of this name.
@@ -110,41 +112,60 @@ class Mart:
 
     def to_dict(self) -> dict[str, Any]:
         """The mart as plain JSON values."""
-        return {**asdict(self), "grain": list(self.grain), "columns": [asdict(c) for c in self.columns]}
+        columns = [asdict(column) for column in self.columns]
+        values = {**asdict(self), "grain": list(self.grain), "columns": columns}
+        del values["schema"]
+        return values
 
 
 def list_marts(connection: Connection) -> list[Mart]:
     """All marts by name; none before the first run has built them."""
-    return _read(connection, None)
+    return [_with_rows(connection, mart) for mart in _read(connection, None)]
 
 
-def describe_mart(connection: Connection, name: str) -> Mart:
-    """One mart.
+def describe_mart(connection: Connection, name: str, schema: Schema = "marts") -> Mart:
+    """One mart, to be read in this schema. How many rows it has is not told in `served`.
 
     Raises:
         NotFound: there is none of this name; names those there are.
     """
     found = _read(connection, name)
+    if found and schema == "marts":
+        return _with_rows(connection, found[0])
+    if found and (columns := _columns_served(connection, name)):
+        return replace(found[0], rows=None, columns=columns, schema=schema)
     if not found:
         known = ", ".join(mart.name for mart in list_marts(connection))
         there = f"The marts are: {known}." if known else "No run has built any mart yet."
         raise NotFound(f"There is no mart {name[:80]!r}. {there}")
-    return found[0]
+    raise NotFound(f"{name} is being built anew. Ask again when the run has ended.")
 
 
-def _read(connection: Connection, name: str | None) -> list[Mart]:
+def _read(connection: Connection, name: str | None, schema: Schema = "marts") -> list[Mart]:
     if name is not None and "\0" in name:
         return []
-    rows = connection.execute(_CATALOGUE, {"schema": SCHEMA, "name": name}).fetchall()
-    return [_mart(connection, row) for row in rows]
+    rows = connection.execute(_CATALOGUE, {"schema": schema, "name": name}).fetchall()
+    return [_mart(row) for row in rows]
 
 
-def _mart(connection: Connection, row: dict[str, Any]) -> Mart:
+def _mart(row: dict[str, Any]) -> Mart:
     columns = tuple(MartColumn(**column) for column in row["columns"] or ())
     mart = Mart(row["name"], row["kind"], row["description"], tuple(row["grain"]), row["rows"], columns)
-    grain = mart.grain or _described_grain(mart)
-    rows = mart.rows if mart.rows is not None else _estimate_rows(connection, mart)
-    return Mart(mart.name, mart.kind, mart.description, grain, rows, columns)
+    return replace(mart, grain=mart.grain or _described_grain(mart))
+
+
+def _with_rows(connection: Connection, mart: Mart) -> Mart:
+    return mart if mart.rows is not None else replace(mart, rows=_estimate_rows(connection, mart))
+
+
+def _columns_served(connection: Connection, name: str) -> tuple[MartColumn, ...]:
+    """The columns of the view: masked ones can be null, and of another type; descriptions are the mart's."""
+    [mart] = _read(connection, name)
+    return tuple(
+        replace(column, description=mart.column(column.name).description)
+        for served in _read(connection, name, "served")
+        for column in served.columns
+    )
 
 
 def _described_grain(mart: Mart) -> tuple[str, ...]:

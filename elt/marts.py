@@ -16,7 +16,7 @@ from psycopg import sql
 from psycopg.rows import scalar_row
 
 from elt.errors import DatabaseUnavailable, Issue, UploadRejected
-from elt.mart_catalogue import Mart, MartColumn, describe_mart, list_marts
+from elt.mart_catalogue import Mart, MartColumn, Schema, describe_mart, list_marts
 from elt.mart_formats import MEDIA_TYPES, Format, row_text, write_csv, write_json
 from elt.mart_query import OPERATORS, compose_query
 from elt.provenance import Provenance, SourceLine, provenance
@@ -90,12 +90,13 @@ def open_mart(
     order: Sequence[str] | None = None,
     limit: int | None = None,
     after: Mapping[str, Any] | None = None,
+    schema: Schema = "marts",
 ) -> MartRows:
     """Run the query that `stream_mart` describes and hold its rows; close them when done."""
     if format not in get_args(Format):
         known = ", ".join(get_args(Format))
         raise UploadRejected(f"Unknown format {str(format)[:40]!r}. Expected one of: {known}.")
-    mart = describe_mart(connection, name)
+    mart = describe_mart(connection, name, schema)
     chosen = mart.columns if columns is None else [mart.column(column) for column in columns]
     if not chosen:
         raise UploadRejected("`columns` names no column.")
@@ -126,6 +127,7 @@ def stream_mart(
     order: Sequence[str] | None = None,
     limit: int | None = None,
     after: Mapping[str, Any] | None = None,
+    schema: Schema = "marts",
 ) -> Iterator[bytes]:
     """The rows of a mart as a JSON array of objects, as CSV with a header, or as a Parquet file.
 
@@ -142,13 +144,16 @@ def stream_mart(
         order: columns, each with a `-` in front for descending; the grain if None.
         limit: at most this many rows.
         after: a value for each column of the grain: only rows that sort after it, to read page by page.
+        schema: `served` for what the session of a person may see (`elt.serving.reader`).
 
     Raises:
         NotFound: there is no such mart.
         UploadRejected: an unknown column, operator or format, or a value that does not fit its column's type.
         DatabaseUnavailable: the database does not answer.
     """
-    rows = open_mart(connection, name, columns, where, format, order=order, limit=limit, after=after)
+    rows = open_mart(
+        connection, name, columns, where, format, order=order, limit=limit, after=after, schema=schema
+    )
     stream = _until_closed(rows, format)
     next(stream)  # from here on closing it closes the rows, also if it is never read
     return stream

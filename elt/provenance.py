@@ -85,6 +85,7 @@ def provenance(
     *,
     limit: int = 100,
     after: str | None = None,
+    of_one_student: bool = False,
 ) -> Provenance:
     """The lines behind one cell of a mart, by dataset, upload and line.
 
@@ -95,15 +96,18 @@ def provenance(
         column: the column of the figure.
         limit: at most this many lines, up to `MAX_LINES`.
         after: `next` of the page before.
+        of_one_student: refuse figures that are made of several students' lines.
 
     Raises:
-        NotFound: there is no such mart or row, or no source is known for the column.
+        NotFound: there is no such mart or row, or no source is known for the column, or it is refused.
         UploadRejected: an unknown column, a value of the wrong type, or a key of several rows.
     """
     described = describe_mart(connection, mart)
     described.column(column)
-    row = _read_row(connection, described, key)
+    row = read_row(connection, described, key)
     sources = _read_sources(connection, mart, column)
+    if of_one_student and not all(_is_of_one_student(source) for source in sources):
+        raise NotFound(f"{mart}.{column} is made of the lines of several students.")
     limit = max(1, min(limit, MAX_LINES))
     total = 0
     lines: list[SourceLine] = []
@@ -119,7 +123,13 @@ def provenance(
     return Provenance(mart, column, values, row[column], total, page, following)
 
 
-def _read_row(connection: Connection, mart: Mart, key: Mapping[str, Any]) -> dict[str, Any]:
+def read_row(connection: Connection, mart: Mart, key: Mapping[str, Any]) -> dict[str, Any]:
+    """The row of a mart that the key names.
+
+    Raises:
+        NotFound: there is none.
+        UploadRejected: an unknown column, a value of the wrong type, or a key of several rows.
+    """
     if not key:
         raise UploadRejected(f"`key` names no row. Give a value for each of: {', '.join(mart.grain)}.")
     columns = [mart.column(name) for name in key]
@@ -197,6 +207,10 @@ def _matching(
         conditions.append(sql.SQL("({})").format(condition) if match else sql.SQL("true"))
         values += bound
     return sql.SQL("({})").format(sql.SQL(" or ").join(conditions)), values
+
+
+def _is_of_one_student(source: _Source) -> bool:
+    return all(("student_id", "student_id") in match for match in source.matches)
 
 
 def _count(connection: Connection, source: _Source, condition: Condition) -> int:

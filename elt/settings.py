@@ -16,6 +16,9 @@ from elt.errors import ConfigurationError
 
 PROJECT_DIR = Path(__file__).resolve().parents[1]
 
+_SHORTEST_SECRET = 16
+_FEWEST_CHARACTERS = 8  # different ones
+
 
 class Settings(BaseSettings):
     """What the deployment decides. Field `x` is read from `LAUREL_X`; `.env.example` describes each."""
@@ -42,6 +45,10 @@ class Settings(BaseSettings):
     oidc_name: str = "your school account"
     default_school_id: str = "main"
     max_upload_bytes: int = Field(default=4 * 1024**3, gt=0)
+    caller_requests_per_minute: int = Field(default=6_000, gt=0)
+    address_requests_per_minute: int = Field(default=12_000, gt=0)
+    trusted_proxies: int = Field(default=0, ge=0)
+    outgoing_allow: str = ""
     hold_share: float = Field(default=0.3, gt=0, le=1)
     hold_minimum_rows: int = Field(default=100, ge=0)
     log_json: bool = False
@@ -50,6 +57,11 @@ class Settings(BaseSettings):
     def resolved_store_url(self) -> str:
         """The store's address; a folder under `home` unless one is set."""
         return self.store_url or (self.home / "store").resolve().as_uri()
+
+    @property
+    def pseudonym_keys(self) -> list[str]:
+        """The present key of pseudonyms and those before it. The last is the first there was."""
+        return [key.strip() for key in self.pseudonym_key.get_secret_value().split(",")]
 
     @property
     def resolved_airflow_url(self) -> str:
@@ -70,7 +82,7 @@ def load_settings() -> Settings:
     """
     home = home_dir()
     try:
-        return Settings(_env_file=home / "laurel.env", home=home)  # type: ignore[call-arg]
+        settings = Settings(_env_file=home / "laurel.env", home=home)  # type: ignore[call-arg]
     except ValidationError as error:
         faults = "; ".join(
             f"LAUREL_{'_'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"
@@ -80,3 +92,34 @@ def load_settings() -> Settings:
             f"{faults}. Set them in the environment (see .env.example), or run ./start.sh up once, "
             f"which writes {home / 'laurel.env'} for the embedded platform."
         ) from None
+    _refuse_weak_secrets(settings)
+    return settings
+
+
+def _refuse_weak_secrets(settings: Settings) -> None:
+    """Secrets are made by a machine; those that people think of, or that stand in examples, can be guessed.
+
+    Raises:
+        ConfigurationError: names the variables, not their values.
+    """
+    chosen = {
+        "LAUREL_SECRET_KEY": [settings.secret_key.get_secret_value()],
+        "LAUREL_PSEUDONYM_KEY": settings.pseudonym_keys,
+    }
+    if settings.airflow_password is not None:
+        chosen["LAUREL_AIRFLOW_PASSWORD"] = [settings.airflow_password.get_secret_value()]
+    weak = [name for name, secrets in chosen.items() if any(map(_is_weak, secrets))]
+    if weak:
+        raise ConfigurationError(
+            f"{', '.join(weak)}: empty, an example, or shorter than {_SHORTEST_SECRET} characters. "
+            "Make one with `openssl rand -hex 32`, or all of them with `./start.sh env`."
+        )
+
+
+def _is_weak(secret: str) -> bool:
+    plain = secret.lower().replace("-", "").replace("_", "")
+    return (
+        len(secret) < _SHORTEST_SECRET
+        or len(set(secret)) < _FEWEST_CHARACTERS
+        or any(word in plain for word in ("<secret>", "changeme", "example", "password"))
+    )

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from elt.contracts import Contract, fold
@@ -26,6 +26,7 @@ HOMES: dict[Kind, tuple[str, str]] = {
 }
 """The dataset that says who people of a kind are, and the column that names them."""
 
+_REMEMBERED = 1 << 17
 _PURPOSE = b"laurel erasure tombstone 1"
 
 
@@ -63,30 +64,32 @@ def person_columns(contract: Contract) -> list[PersonColumn]:
 class Tombstones:
     """Some erasures, and whether somebody is one of those erased."""
 
-    def __init__(self, settings: Settings, erasures: Iterable[tuple[str, UUID]]) -> None:
-        """`erasures`: tombstones and the ids of their erasures."""
-        self._known = dict(erasures)
-        self._key = _derive(settings) if self._known else b""
+    def __init__(self, settings: Settings, erasures: Iterable[Mapping[str, Any]]) -> None:
+        """`erasures`: rows of ops.erasures."""
+        rows = list(erasures)
+        self._known: dict[str, UUID] = {row["tombstone"]: row["erasure_id"] for row in rows}
+        self._groups = {(row["kind"], row["school_id"]) for row in rows}
+        self._key = _derive(settings) if rows else b""
         self._seen: dict[tuple[Kind, str, str], UUID | None] = {}
+        self.schools = {row["school_id"] for row in rows}
 
     @classmethod
-    def load(
-        cls, connection: Connection, settings: Settings, contract: Contract | None = None
-    ) -> Tombstones:
+    def load(cls, connection: Connection, settings: Settings, contract: Contract | None = None) -> Tombstones:
         """All erasures; of those kinds only that a dataset names, where one is given."""
         kinds = [column.kind for column in person_columns(contract)] if contract else list(HOMES)
-        rows = connection.execute(
-            "select tombstone, erasure_id from ops.erasures where kind = any(%s)", (kinds,)
-        )
-        return cls(settings, [(row["tombstone"], row["erasure_id"]) for row in rows])
+        return cls(settings, connection.execute("select * from ops.erasures where kind = any(%s)", (kinds,)))
 
     def __bool__(self) -> bool:
         return bool(self._known)
 
     def find(self, kind: Kind, school_id: str, identifier: str) -> UUID | None:
         """The erasure of this person; None if they were not erased."""
+        if (kind, school_id) not in self._groups:
+            return None
         who = (kind, school_id, identifier)
         if who not in self._seen:
+            if len(self._seen) >= _REMEMBERED:
+                self._seen.clear()
             self._seen[who] = self._known.get(_hash(self._key, *who))
         return self._seen[who]
 
@@ -107,7 +110,8 @@ def make_person_tombstone(settings: Settings, first_name: str, last_name: str, b
 
 
 def _derive(settings: Settings) -> bytes:
-    return hmac.digest(settings.pseudonym_key.get_secret_value().encode(), _PURPOSE, hashlib.sha256)
+    # The first key there was: tombstones cannot be made anew when a new one is put in front.
+    return hmac.digest(settings.pseudonym_keys[-1].encode(), _PURPOSE, hashlib.sha256)
 
 
 def _hash(key: bytes, *parts: str) -> str:

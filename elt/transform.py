@@ -21,6 +21,7 @@ from elt.database_roles import let_dbt_build
 from elt.dbt_lineage import keep_lineage, read_lineage
 from elt.dbt_process import DBT_DIR, SESSION_NAME, run_dbt
 from elt.log import get_logger
+from elt.pseudonyms import name_new_people
 from elt.serving import serve
 from elt.settings import Settings
 from elt.warehouse import Connection, connect
@@ -87,6 +88,7 @@ def transform(settings: Settings, run_id: UUID, *, full: bool = False) -> Transf
         else:
             result = _build_changed(connection, settings, digest, changed)
         loads = _consume(connection, run_id, digest, result.changed_marts)
+        name_new_people(connection, settings)
         serve(connection)
     seconds = time.perf_counter() - started
     log.info(

@@ -135,6 +135,13 @@ def _add_pseudonym_key(where: Paths) -> None:
         _write_env_file(where, values, int(values["LAUREL_POSTGRES_PORT"]))
 
 
+def put_pseudonym_key_in_front(where: Paths, key: str) -> None:
+    """Let new pseudonyms be made with this key; the earlier ones stay, behind it."""
+    values = {name: value or "" for name, value in dotenv_values(where.env_file).items()}
+    values["LAUREL_PSEUDONYM_KEY"] = f"{key},{values['LAUREL_PSEUDONYM_KEY']}"
+    _write_env_file(where, values, int(values["LAUREL_POSTGRES_PORT"]))
+
+
 def move_postgres_port(where: Paths) -> int:
     """Give the embedded PostgreSQL another port, because another program has taken its own."""
     values = {name: value or "" for name, value in dotenv_values(where.env_file).items()}

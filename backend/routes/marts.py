@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from flask import Blueprint, Response, request
 
-from backend.access import allow
+from backend.access import allow, principal
 from backend.errors import InvalidRequest
 from backend.operations import Answer, operation
 from backend.schemas.marts import Mart, MartList, MartQuery, Provenance, ProvenanceQuery
@@ -17,6 +18,7 @@ from backend.services import services
 from backend.streams import stream_from_database
 from elt.errors import NotFound, UploadRejected
 from elt.marts import MEDIA_TYPES, describe_mart, list_marts, provenance, stream_mart
+from elt.provenance import read_row
 from elt.warehouse import Connection
 
 marts = Blueprint("marts", __name__)
@@ -30,7 +32,10 @@ _OWN_PARAMETERS = set(MartQuery.model_fields)
 def show_marts() -> MartList:
     """With the descriptions that dbt writes."""
     with services().connection() as connection:
-        return MartList(items=[Mart.model_validate(mart) for mart in list_marts(connection)])
+        found = list_marts(connection)
+    if principal().role != "admin":  # how many rows there are is a total of groups that may be hidden
+        found = [replace(mart, rows=None) for mart in found]
+    return MartList(items=[Mart.model_validate(mart) for mart in found])
 
 
 @marts.get("/marts/<name>")
@@ -63,10 +68,12 @@ def read_mart(name: str, query: MartQuery) -> Response:
                 query.format,
                 limit=query.limit,
                 after=after,
+                schema="served",
             )
 
     filename = None if query.format == "json" else f"{name}.{query.format}"
-    return stream_from_database(open_stream, MEDIA_TYPES[query.format], filename)
+    session = services().reader(principal())
+    return stream_from_database(open_stream, MEDIA_TYPES[query.format], filename, session=session)
 
 
 @marts.get("/provenance")
@@ -78,12 +85,21 @@ def read_mart(name: str, query: MartQuery) -> Response:
     problems=(404,),
 )
 def trace_figure(query: ProvenanceQuery) -> Provenance:
-    """From a cell of a mart to upload and line."""
-    with services().connection() as connection, _as_request_errors():
-        describe_mart(connection, query.mart)
-        found = provenance(
-            connection, query.mart, _parse_key(query.key), query.column, limit=query.limit, after=query.after
-        )
+    """From a cell of a mart that the caller sees to upload and line; for teachers, of single students."""
+    key = _parse_key(query.key)
+    with _as_request_errors():
+        with services().reader(principal()) as session:
+            read_row(session, describe_mart(session, query.mart, "served"), key)
+        with services().connection() as connection:
+            found = provenance(
+                connection,
+                query.mart,
+                key,
+                query.column,
+                limit=query.limit,
+                after=query.after,
+                of_one_student=principal().role == "teacher",
+            )
     return Provenance.model_validate(found)
 
 

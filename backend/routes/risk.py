@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote
 import psycopg
 from flask import Blueprint
 
-from backend.access import allow
+from backend.access import allow, principal
 from backend.operations import Answer, operation
 from backend.schemas.risk import RiskPage, RiskQuery, StudentAtRisk
 from backend.services import services
@@ -17,7 +17,7 @@ from elt.errors import NotFound
 risk = Blueprint("risk", __name__)
 
 _WORKLIST = """
-select * from marts.mart_student_risk
+select * from served.mart_student_risk
 where (%(school_id)s::text is null or school_id = %(school_id)s)
   and (%(grade_level)s::text is null or grade_level = %(grade_level)s)
   and (is_at_risk or not %(only_at_risk)s)
@@ -42,8 +42,8 @@ def show_worklist(query: RiskQuery) -> RiskPage:
     """With probability, reasons and recommended steps."""
     sent = {**query.model_dump(), **_place(query.after), "limit": query.limit + 1}
     try:
-        with services().connection() as connection:
-            found = connection.execute(_WORKLIST, sent).fetchall()
+        with services().reader(principal()) as session:
+            found = session.execute(_WORKLIST, sent).fetchall()
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
         raise NotFound(
             "No run has built mart_student_risk yet. Hand in files, then wait for a run."

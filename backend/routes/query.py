@@ -1,0 +1,52 @@
+"""SQL typed by admins and analysts."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response
+
+from backend.access import allow, principal
+from backend.auditing import note_sql
+from backend.errors import InvalidRequest
+from backend.operations import JSON_TYPE, Answer, operation
+from backend.schemas.query import Query, QueryAnswer
+from backend.services import services
+from backend.streams import attach
+from elt.errors import UploadRejected
+from elt.typed_query import MAX_ROWS, MAX_SECONDS, run_typed
+
+query = Blueprint("query", __name__)
+
+
+@query.post("/query")
+@allow("query:run")
+@operation(
+    "Ask the marts in SQL",
+    {
+        200: Answer(
+            "The rows; as CSV with the header `Laurel-Is-Cut`.",
+            QueryAnswer,
+            media=("text/csv",),
+            headers={"Laurel-Is-Cut": "true: there are more rows than these."},
+        )
+    },
+    description=(
+        "One statement that reads. It sees of the marts what its author may see, for at most "
+        f"{MAX_SECONDS} seconds and {MAX_ROWS} rows."
+    ),
+    body=Query,
+)
+def ask(body: Query) -> Response:
+    """In a session that has the caller's rights and no others."""
+    note_sql(body.sql)
+    try:
+        with services().reader(principal()) as session:
+            answer = run_typed(session, body.sql)
+    except UploadRejected as error:
+        raise InvalidRequest(error.detail) from None
+    if body.format == "json":
+        response = Response(answer.to_json(), content_type=JSON_TYPE)
+    else:
+        response = Response(answer.to_csv(), content_type="text/csv; charset=utf-8")
+        attach(response, "query.csv")
+    response.headers["Laurel-Is-Cut"] = str(answer.is_cut).lower()
+    return response
