@@ -14,12 +14,14 @@ from flask import Flask, current_app, g, request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Forbidden, Unauthorized
 
+from backend.limits import UNLIMITED, limit_address, limit_caller
 from backend.permissions import Caller, Scope, scope_of
 from backend.services import services
 from backend.session_cookie import read_session_token
 from elt.keys import is_well_formed, verify_key
 from elt.principals import Principal
 from elt.sessions import find_session
+from elt.warehouse import Connection
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -65,6 +67,9 @@ def _check() -> None:
     if g.scope is None:
         g.principal = _authenticate()  # health must answer without a database, so it never comes here
         g.scope = _scope_for(g.principal, action)
+    elif action not in UNLIMITED:
+        with services().connection() as connection:
+            limit_address(connection)
 
 
 def _scope_for(caller: Principal, action: str | None) -> Scope:
@@ -95,16 +100,24 @@ def _by_key() -> Principal | None:
     sent = request.authorization
     if sent is None or sent.type != "bearer" or not sent.token or not is_well_formed(sent.token):
         return None
-    with services().connection() as connection:
-        return verify_key(connection, sent.token)
+    return _find(verify_key, sent.token)
 
 
 def _by_session() -> Principal | None:
     token = read_session_token()
     if token is None:
         return None
+    return _find(find_session, token)
+
+
+def _find(lookup: Callable[[Connection, str], Principal | None], secret: str) -> Principal | None:
+    """Who has this key or session, if that has not been asked too often."""
     with services().connection() as connection:
-        return find_session(connection, token)
+        limit_address(connection)
+        caller = lookup(connection, secret)
+        if caller is not None:
+            limit_caller(connection, caller.id)
+    return caller
 
 
 def _stranger() -> Caller:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import UnicodeConverter
 
 from backend.access import register_access
@@ -18,10 +19,12 @@ from backend.routes.health import health
 from backend.routes.keys import keys
 from backend.routes.marts import marts
 from backend.routes.models import models
+from backend.routes.query import query
 from backend.routes.risk import risk
 from backend.routes.runs import runs
 from backend.routes.session import session
 from backend.routes.session_pages import session_pages
+from backend.routes.students import students
 from backend.routes.upload_files import upload_files
 from backend.routes.uploads import uploads
 from backend.routes.users import users
@@ -29,8 +32,23 @@ from backend.services import Services
 from elt.settings import Settings, load_settings
 
 BASE = "/api/v1"
+_LARGEST_BODY = 1024 * 1024  # of all but files, which are streamed and have a limit of their own
 
-_RESOURCES = (datasets, uploads, upload_files, marts, risk, models, runs, keys, users, session, audit)
+_RESOURCES = (
+    datasets,
+    uploads,
+    upload_files,
+    marts,
+    query,
+    risk,
+    models,
+    runs,
+    keys,
+    users,
+    session,
+    audit,
+    students,
+)
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -44,6 +62,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.strict_slashes = False
     app.url_map.converters["dataset"] = UnicodeConverter  # tells the document what the names are
     app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.config["MAX_CONTENT_LENGTH"] = _LARGEST_BODY
+    _believe_proxies(app)
     register_errors(app)
     register_headers(app)
     register_metrics(app)
@@ -57,3 +77,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(session_pages)
     register_docs(app)
     return app
+
+
+def _believe_proxies(app: Flask) -> None:
+    """Take address and scheme of callers from as many proxies in front of Laurel as the settings say."""
+    count = app.extensions["laurel"].settings.trusted_proxies
+    if count:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=0)  # type: ignore[method-assign]

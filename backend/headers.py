@@ -8,6 +8,7 @@ import uuid
 import structlog
 from flask import Flask, Response, g, request
 
+from backend.session_cookie import is_behind_tls
 from elt.log import get_logger
 
 _NOTHING_ELSE = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -65,6 +66,8 @@ def _policy(response: Response) -> str:
 
 def _finish(response: Response) -> Response:
     response.headers.update(_COMMON)
+    if is_behind_tls():
+        response.headers["Strict-Transport-Security"] = "max-age=31536000"
     if response.mimetype == "text/html":  # with `no-referrer` browsers would hide where a form comes from
         response.headers["Referrer-Policy"] = "same-origin"
     response.headers["X-Request-Id"] = g.request_id

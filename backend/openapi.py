@@ -13,6 +13,7 @@ from werkzeug.routing import Rule
 
 from backend.access import action_of
 from backend.errors import PROBLEM_TYPE
+from backend.limits import UNLIMITED
 from backend.operations import JSON_TYPE, Answer, Operation, operation_of
 from backend.permissions import scope_of
 from backend.schemas.common import Problem
@@ -49,12 +50,14 @@ _BYTES = {"type": "string", "format": "binary"}
 _TAG_OF = {"upload_files": "uploads", "models": "risk"}
 _PATH_SCHEMAS: dict[str, dict[str, Any]] = {
     "uuid": {"type": "string", "format": "uuid"},
+    "path": {"type": "string", "minLength": 1},  # it may hold slashes
     "dataset": {"type": "string", "enum": sorted(load_contracts())},
 }
 _TAGS = {
     "uploads": "Hand in files and follow what becomes of them.",
     "datasets": "What can be handed in: the contracts.",
     "marts": "The figures, and where each comes from.",
+    "students": "Students, as you may see them, and what was done to help them.",
     "risk": "Students who may need help, and the model that says so.",
     "runs": "Runs of the pipeline.",
     "session": "Sign in and out, as a person.",
@@ -247,8 +250,11 @@ def _responses(app: Flask, rule: Rule, declared: Operation, models: _Models) -> 
         str(status): _response(answer, models) for status, answer in sorted(declared.answers.items())
     }
     statuses = {500, *declared.problems}
-    if not scope_of("anonymous", action_of(app, rule.endpoint)):
-        statuses |= {401, 403, 503}
+    action = action_of(app, rule.endpoint)
+    if not scope_of("anonymous", action):
+        statuses |= {401, 403}
+    if action not in UNLIMITED:
+        statuses |= {429, 503}
     if rule.arguments:
         statuses.add(404)
     if declared.query or declared.headers or declared.body or declared.form:

@@ -128,7 +128,6 @@ def _parse_headers(model: type[BaseModel]) -> BaseModel:
 def _parse_body(model: type[BaseModel]) -> BaseModel:
     if request.mimetype != JSON_TYPE:
         raise UnsupportedMediaType(f"Send this as {JSON_TYPE}.")
-    request.max_content_length = 1024 * 1024
     try:
         return model.model_validate_json(request.get_data())
     except ValidationError as error:

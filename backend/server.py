@@ -28,6 +28,8 @@ graceful_timeout = 30
 keepalive = 15
 # A slow disk must not look like a dead worker.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
+# What a proxy says about its caller counts only where LAUREL_TRUSTED_PROXIES says so (`backend.app`).
+forwarded_allow_ips = ""
 limit_request_line = 8190  # what is said about a raw file stands in the address
 control_socket_disable = True
 

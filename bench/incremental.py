@@ -91,8 +91,8 @@ def _idle_run(bench: Bench) -> float:
         **os.environ,
         "LAUREL_HOME": str(bench.folder),
         "LAUREL_DATABASE_URL": bench.url,
-        "LAUREL_SECRET_KEY": "bench",
-        "LAUREL_PSEUDONYM_KEY": "bench",
+        "LAUREL_SECRET_KEY": "made-for-this-benchmark-only",
+        "LAUREL_PSEUDONYM_KEY": "made-for-this-benchmark-only",
     }
     command = [sys.executable, "-m", "cli.main", "run", "--json"]
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)  # scores, publishes

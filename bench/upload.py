@@ -176,8 +176,8 @@ def _served(bench: Bench) -> Iterator[Server]:
         **os.environ,
         "LAUREL_HOME": str(bench.folder),
         "LAUREL_DATABASE_URL": bench.url,
-        "LAUREL_SECRET_KEY": "bench",
-        "LAUREL_PSEUDONYM_KEY": "bench",
+        "LAUREL_SECRET_KEY": "made-for-this-benchmark-only",
+        "LAUREL_PSEUDONYM_KEY": "made-for-this-benchmark-only",
         "LAUREL_STORE_URL": bench.settings.resolved_store_url,
         "LAUREL_PORT": str(port),
     }

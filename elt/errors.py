@@ -18,6 +18,7 @@
     │   ├── DatabaseUnavailable
     │   ├── StoreUnavailable
     │   ├── DiskFull
+    │   ├── TooManyRequests     one caller, or one address, asks too often
     │   └── TooManyTries        too many failed sign-ins
     ├── LoadError               a load failed for a reason that is ours
     └── TransformError          dbt failed; names the models and tests
@@ -187,6 +188,12 @@ class DiskFull(TransientError):
     """There is no room left where the bytes should go."""
 
     title = "No room left"
+
+
+class TooManyRequests(TransientError):
+    """One caller, or one address, asks more often than it may."""
+
+    title = "Too many requests"
 
 
 class TooManyTries(TransientError):

@@ -16,13 +16,13 @@ import stamina
 
 from elt.errors import DatabaseUnavailable
 from elt.log import get_logger
+from elt.outgoing import NotCalledError, post_json
 from elt.settings import Settings
 from elt.warehouse import connect
 
 UPLOADS_ASSET = "laurel://uploads"
 
 _TIMEOUT = httpx.Timeout(5.0, connect=1.0)
-_ALERT_TIMEOUT = httpx.Timeout(10.0, connect=3.0)
 
 _log = get_logger(__name__)
 
@@ -53,7 +53,7 @@ def alert(settings: Settings, event: str, detail: str) -> None:
         return
     message = {"text": f"Laurel: {event}. {detail}", "event": event, "detail": detail, "source": "laurel"}
     try:
-        _post_alert(settings.alert_webhook_url.get_secret_value(), message)
+        _post_alert(settings, settings.alert_webhook_url.get_secret_value(), message)
     except _NotSentError as error:
         _log.error("alert_not_sent", event_name=event, reason=str(error))
         _forget_alert(settings, event)
@@ -164,13 +164,15 @@ def _reason(error: Exception) -> str:
     return type(error).__name__
 
 
-def _post_alert(url: str, message: dict[str, Any]) -> None:
+def _post_alert(settings: Settings, url: str, message: dict[str, Any]) -> None:
     for attempt in stamina.retry_context(
         on=_NotSentError, attempts=4, timeout=30, wait_initial=0.5, wait_max=5.0
     ):
         with attempt:
             try:
-                httpx.post(url, json=message, timeout=_ALERT_TIMEOUT).raise_for_status()
+                post_json(url, message, allow=settings.outgoing_allow).raise_for_status()
+            except NotCalledError as error:
+                raise _NotSentError(str(error)) from None
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 raise _NotSentError(_reason(error)) from None
 

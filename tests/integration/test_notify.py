@@ -88,7 +88,8 @@ def airflow(settings: Settings, listener: Listener) -> Settings:
 
 @pytest.fixture
 def webhook(settings: Settings, listener: Listener) -> Settings:
-    return settings.model_copy(update={"alert_webhook_url": SecretStr(f"{listener.url}/hook/very-secret")})
+    url = SecretStr(f"{listener.url}/hook/very-secret")
+    return settings.model_copy(update={"alert_webhook_url": url, "outgoing_allow": "127.0.0.0/8"})
 
 
 @pytest.fixture

@@ -1,0 +1,52 @@
+"""How often one caller, and one address, may ask: counted in the database, so that workers share one count.
+
+Answers that need no database (health, documentation) are not counted, so that they are there without it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+
+from flask import request
+
+from backend.services import services
+from elt.errors import TooManyRequests
+from elt.rates import count
+from elt.warehouse import Connection
+
+UNLIMITED = frozenset({"docs:read", "health:read", "metrics:read"})
+
+_WINDOW_SECONDS = 60
+
+
+def limit_address(connection: Connection) -> None:
+    """Count a request for the address it comes from.
+
+    Raises:
+        TooManyRequests: there were more than `LAUREL_ADDRESS_REQUESTS_PER_MINUTE`.
+    """
+    _count(connection, f"address:{_network()}", services().settings.address_requests_per_minute)
+
+
+def limit_caller(connection: Connection, caller: str) -> None:
+    """Count a request for the key or the person behind it.
+
+    Raises:
+        TooManyRequests: there were more than `LAUREL_CALLER_REQUESTS_PER_MINUTE`.
+    """
+    _count(connection, f"caller:{caller}", services().settings.caller_requests_per_minute)
+
+
+def _count(connection: Connection, key: str, most: int) -> None:
+    counted, seconds_left = count(connection, key, _WINDOW_SECONDS)
+    if counted > most:
+        raise TooManyRequests(f"At most {most} requests a minute. Wait {seconds_left} s.", seconds_left)
+
+
+def _network() -> str:
+    """The address; of IPv6 its first half, which is one customer's."""
+    try:
+        address = ipaddress.ip_address(request.remote_addr or "")
+    except ValueError:  # a socket without addresses
+        return "none"
+    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else str(address)
