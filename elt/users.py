@@ -87,8 +87,12 @@ def create_user(
     school_id: str | None = None,
     assignments: Sequence[Assignment] = (),
     password: str | None = None,
+    is_made: bool = False,
 ) -> UUID:
-    """Make an account. Without a password its owner gets one by `make_password`, or uses OpenID Connect.
+    """Make an account. Without a password its owner signs in by OpenID Connect.
+
+    Args:
+        is_made: the password was not chosen by its owner, who must choose another one within a week.
 
     Raises:
         AccountRefused, WeakPassword: something about it is not valid.
@@ -97,16 +101,19 @@ def create_user(
     if role not in get_args(Role):
         raise AccountRefused(f"Unknown role {role!r}. Expected one of: {', '.join(get_args(Role))}.")
     _check(email, name, role, assignments)
-    if password is not None:
+    if password is not None and not is_made:
         refuse_weak(password, (email, name))
+    kept = hash_password(password) if password is not None else None
+    lives = MADE_PASSWORD_LIVES if is_made else None
     user_id = UUID(int=uuid7().int)
     with _unique_email(), connection.transaction():
         connection.execute(
             """
-            insert into ops.users (user_id, email, name, role, school_id, password_hash, created_by)
-            values (%s, %s, %s, %s, %s, %s, %s)
+            insert into ops.users
+                (user_id, email, name, role, school_id, password_hash, password_expires_at, created_by)
+            values (%s, %s, %s, %s, %s, %s, now() + %s, %s)
             """,
-            (user_id, email, name, role, school_id, password and hash_password(password), by),
+            (user_id, email, name, role, school_id, kept, lives, by),
         )
         _write_assignments(connection, user_id, assignments, by)
         record(connection, by, "users:create", f"user:{user_id}", {"role": role, "school_id": school_id})
@@ -234,8 +241,11 @@ def make_first_admin(connection: Connection) -> str | None:
         connection.execute("lock table ops.users in share row exclusive mode")
         if connection.execute("select from ops.users limit 1").fetchone() is not None:
             return None
-        user_id = create_user(connection, FIRST_ADMIN, "Administrator", "admin", "system")
-        return make_password(connection, user_id, "system")[0]
+        password = new_password()
+        create_user(
+            connection, FIRST_ADMIN, "Administrator", "admin", "system", password=password, is_made=True
+        )
+        return password
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from backend.schemas.common import PageQuery
 from backend.schemas.people import NewUser, PasswordMade, User, UserChange, UserMade, UserPage
 from backend.services import services
 from elt.errors import NotFound
+from elt.passwords import new_password
 from elt.principals import Assignment
 from elt.users import UserRecord, change_user, create_user, get_user, list_users, make_password
 from elt.warehouse import Connection
@@ -50,13 +51,14 @@ def make_user(body: NewUser) -> tuple[UserMade, int]:
     assignments = [each.to_assignment() for each in body.assignments]
     school_id = body.school_id or principal().school_id
     _refuse_other_schools({"school_id": school_id, "assignments": assignments})
-    with services().connection() as connection, connection.transaction():
+    made = new_password() if body.with_password else None
+    with services().connection() as connection:
         user_id = create_user(
             connection, body.email, body.name, body.role, principal().id,
-            school_id=school_id, assignments=assignments,
+            school_id=school_id, assignments=assignments, password=made, is_made=body.with_password,
         )  # fmt: skip
-        password = _made(connection, user_id) if body.with_password else None
-        return UserMade(user=User.model_validate(get_user(connection, user_id)), password=password), 201
+        user = User.model_validate(get_user(connection, user_id))
+    return UserMade(user=user, password=made), 201
 
 
 @users.get("/users/<uuid:user_id>")
@@ -118,12 +120,8 @@ def reset_password(user_id: UUID) -> tuple[PasswordMade, int]:
     """Good for a week."""
     with services().connection() as connection:
         _find(connection, user_id)
-        return _made(connection, user_id), 201
-
-
-def _made(connection: Connection, user_id: UUID) -> PasswordMade:
-    password, expires_at = make_password(connection, user_id, principal().id)
-    return PasswordMade(password=password, expires_at=expires_at)
+        password, expires_at = make_password(connection, user_id, principal().id)
+    return PasswordMade(password=password, expires_at=expires_at), 201
 
 
 def _find(connection: Connection, user_id: UUID) -> UserRecord:

@@ -122,7 +122,7 @@ class UserMade(Answered):
     """A new account."""
 
     user: User
-    password: PasswordMade | None = Field(description="null: the person signs in by OpenID Connect.")
+    password: str | None = Field(description="Shown this once; null: the person signs in by OpenID Connect.")
 
 
 class UserPage(Answered):
