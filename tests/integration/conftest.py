@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
 
 import pytest
 from flask import Flask
@@ -55,6 +56,46 @@ def researcher(client_of: Callable[..., FlaskClient]) -> FlaskClient:
 @pytest.fixture
 def admin(client_of: Callable[..., FlaskClient]) -> FlaskClient:
     return client_of("admin")
+
+
+@pytest.fixture(scope="session")
+def _small_school_template(
+    postgres_server: PostgresServer, _template: str, tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    from tests.small_school import build_small_school
+
+    name = "small_school_template"
+    build_small_school(postgres_server.create_database(name, _template), tmp_path_factory.mktemp("school"))
+    return name
+
+
+@pytest.fixture
+def small_school(postgres_server: PostgresServer, _small_school_template: str, database_url: str) -> None:
+    """The test's database holds the two schools of `tests.small_school`, with marts built."""
+    name = urlsplit(database_url).path.removeprefix("/")
+    postgres_server.drop_database(name)
+    postgres_server.create_database(name, _small_school_template)
+
+
+@pytest.fixture(scope="session")
+def _uneven_school_template(
+    postgres_server: PostgresServer, _template: str, tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    from tests.small_school import build_school
+    from tests.uneven_school import files
+
+    name = "uneven_school_template"
+    url = postgres_server.create_database(name, _template)
+    build_school(url, tmp_path_factory.mktemp("uneven"), files())
+    return name
+
+
+@pytest.fixture
+def uneven_school(postgres_server: PostgresServer, _uneven_school_template: str, database_url: str) -> None:
+    """The test's database holds the schools of `tests.uneven_school`, with marts built."""
+    name = urlsplit(database_url).path.removeprefix("/")
+    postgres_server.drop_database(name)
+    postgres_server.create_database(name, _uneven_school_template)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,165 @@
+"""Students, as the caller may see them; what was done to help them. Every look at a record leaves a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote, unquote
+from uuid import UUID
+
+from flask import Blueprint
+
+from backend.access import allow, principal
+from backend.auditing import note_for_audit, student_subject, veiled
+from backend.errors import InvalidRequest
+from backend.operations import Answer, operation
+from backend.schemas.students import (
+    InterventionList,
+    InterventionModel,
+    InterventionWithOutcome,
+    NewIntervention,
+    SchoolQuery,
+    StudentPage,
+    StudentQuery,
+    StudentRecord,
+    StudentRisk,
+    StudentsQuery,
+    StudentSummary,
+)
+from backend.services import services
+from elt.interventions import add_intervention, list_interventions, what_followed
+from elt.serving import reader
+from elt.students import StudentFilter, find_school, list_students, read_record, read_risk
+from elt.warehouse import Connection
+
+students = Blueprint("students", __name__)
+
+
+@students.get("/students")
+@allow("students:list")
+@operation("List students", {200: Answer("A page.", StudentPage)}, query=StudentsQuery, problems=(404,))
+def show_students(query: StudentsQuery) -> StudentPage:
+    """Those of the caller's classes or schools, by school and number."""
+    searched = veiled(query.q) if query.q else None
+    note_for_audit(school_id=query.school_id, grade_level=query.grade_level, q=searched)
+    wanted = StudentFilter(query.school_id, query.grade_level, query.q)
+    after = _place(query.after) if query.after else None
+    with _session() as session:
+        found = list_students(session, wanted, after=after, limit=query.limit + 1)
+    page = [StudentSummary.model_validate(row) for row in found[: query.limit]]
+    return StudentPage(items=page, next=_name_place(page[-1]) if len(found) > query.limit else None)
+
+
+@students.get("/students/<path:student_id>")
+@allow("students:read")
+@operation(
+    "Show a student's record",
+    {200: Answer("The record.", StudentRecord)},
+    query=StudentQuery,
+    problems=(409,),
+)
+def show_student(student_id: str, query: StudentQuery) -> StudentRecord:
+    """Who they are, the figures, each term, and whom to call."""
+    with _session() as session:
+        school_id = _find(session, student_id, query.school, query.reason)
+        return StudentRecord.model_validate(read_record(session, school_id, student_id))
+
+
+@students.get("/students/<path:student_id>/risk")
+@allow("students:read")
+@operation(
+    "Show what is predicted of a student",
+    {200: Answer("The present prediction with its reasons, and all before it.", StudentRisk)},
+    query=StudentQuery,
+    problems=(409,),
+)
+def show_student_risk(student_id: str, query: StudentQuery) -> StudentRisk:
+    """With reasons, recommendations and past flags."""
+    with _session() as session:
+        school_id = _find(session, student_id, query.school, query.reason)
+        return StudentRisk.model_validate(read_risk(session, school_id, student_id))
+
+
+@students.get("/students/<path:student_id>/interventions")
+@allow("interventions:read")
+@operation(
+    "List what was done for a student",
+    {200: Answer("All of it, newest first, and what followed.", InterventionList)},
+    query=StudentQuery,
+    problems=(409,),
+)
+def show_interventions(student_id: str, query: StudentQuery) -> InterventionList:
+    """Corrected lines too."""
+    with _session() as session:
+        school_id = _find(session, student_id, query.school, query.reason)
+        flags = read_risk(session, school_id, student_id)["flags"]
+    with services().connection() as connection:
+        found = list_interventions(connection, school_id, student_id)
+    return InterventionList(
+        items=[
+            InterventionWithOutcome.model_validate({**asdict(line), **what_followed(line.done_on, flags)})
+            for line in found
+        ]
+    )
+
+
+@students.post("/students/<path:student_id>/interventions")
+@allow("interventions:write")
+@operation(
+    "Write down what was done for a student",
+    {201: Answer("It is written down.", InterventionModel)},
+    description="Nothing is changed later. To correct a line, add one that names it in `corrects`.",
+    query=SchoolQuery,
+    body=NewIntervention,
+    problems=(409,),
+)
+def write_intervention(
+    student_id: str, query: SchoolQuery, body: NewIntervention
+) -> tuple[InterventionModel, int]:
+    """By whom and when is kept."""
+    if body.done_on > (datetime.now(UTC) + timedelta(days=1)).date():  # it may be tomorrow there already
+        raise InvalidRequest("`done_on` lies in the future; write down what has been done.")
+    with _session() as session:
+        school_id = _find(session, student_id, query.school, None)
+    with services().connection() as connection:
+        added = add_intervention(
+            connection,
+            services().settings,
+            principal(),
+            school_id,
+            student_id,
+            done_on=body.done_on,
+            action=body.action,
+            note=body.note,
+            corrects=UUID(body.corrects) if body.corrects else None,
+        )
+    return InterventionModel.model_validate(added), 201
+
+
+@contextmanager
+def _session() -> Iterator[Connection]:
+    """A session that sees what the caller may see."""
+    with reader(services().settings, principal(), borrow=services().connection) as session:
+        yield session
+
+
+def _find(session: Connection, student_id: str, school: str | None, reason: str | None) -> str:
+    """The student's school; says in this request's line who is looked at, and why, also if in vain."""
+    known_school = school or principal().school_id or services().settings.default_school_id
+    note_for_audit(student_subject(known_school, student_id))
+    if reason:
+        note_for_audit(reason=reason)
+    school_id = find_school(session, student_id, school)
+    note_for_audit(student_subject(school_id, student_id), school_id=school_id)
+    return school_id
+
+
+def _name_place(last: StudentSummary) -> str:
+    return ",".join(quote(text, safe="") for text in (last.school_id, last.student_id))
+
+
+def _place(name: str) -> tuple[str, str]:
+    school, _, student = name.partition(",")
+    return unquote(school), unquote(student)

@@ -1,0 +1,149 @@
+"""Students as the person who asks may see them: all is read from the views of schema `served`.
+
+A student is known by school and identifier. Researchers get and give pseudonyms in place of identifiers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from elt.errors import Conflict, NotFound
+from elt.warehouse import Connection
+
+_MARTS_OF_A_RECORD = {
+    "profile": "mart_students",
+    "overview": "mart_student_overview",
+    "terms": "mart_student_terms",
+    "guardians": "mart_guardians",
+}
+_ORDERS = {
+    "mart_student_terms": "school_year, term_order",
+    "mart_guardians": "parent_id",
+    "mart_student_flags": "as_of_date desc",
+}
+
+_LIST = """
+select overview.school_id, overview.student_id, students.full_name, overview.grade_level, overview.stream,
+       overview.gender, overview.latest_average_score::float8, overview.latest_attendance_pct::float8
+from served.mart_student_overview as overview
+left join served.mart_students as students
+    on students.school_id = overview.school_id and students.student_id = overview.student_id
+where (%(school_id)s::text is null or overview.school_id = %(school_id)s)
+  and (%(grade_level)s::text is null or overview.grade_level = %(grade_level)s)
+  and (%(search)s::text is null
+       or overview.student_id ilike %(prefix)s or students.full_name ilike %(within)s)
+  and (%(after_school)s::text is null
+       or (overview.school_id, overview.student_id) > (%(after_school)s, %(after_student)s))
+order by overview.school_id, overview.student_id
+limit %(limit)s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StudentFilter:
+    """Which students; None: all. `search` is the beginning of an identifier or any part of a name."""
+
+    school_id: str | None = None
+    grade_level: str | None = None
+    search: str | None = None
+
+
+def list_students(
+    session: Connection, wanted: StudentFilter, *, after: tuple[str, str] | None = None, limit: int = 50
+) -> list[dict[str, Any]]:
+    """Students in the order of school and identifier, from behind the student `after`."""
+    pattern = _escape(wanted.search or "")
+    bound = {
+        "school_id": wanted.school_id,
+        "grade_level": wanted.grade_level,
+        "search": wanted.search,
+        "prefix": f"{pattern}%",
+        "within": f"%{pattern}%",
+        "after_school": after[0] if after else None,
+        "after_student": after[1] if after else None,
+        "limit": limit,
+    }
+    with _built():
+        return session.execute(_LIST, bound).fetchall()
+
+
+def find_school(session: Connection, student_id: str, school_id: str | None) -> str:
+    """The school of a student whom the session may see.
+
+    Raises:
+        NotFound: there is none, or not for this person; which of the two is not told.
+        Conflict: several schools have one, and none was named.
+    """
+    if "\0" in student_id:
+        raise NotFound("There is no such student.")
+    with _built():
+        found = session.execute(
+            """
+            select distinct school_id from served.mart_student_overview
+            where student_id = %(student)s and (%(school)s::text is null or school_id = %(school)s)
+            order by school_id limit 20
+            """,
+            {"student": student_id, "school": school_id},
+        ).fetchall()
+    if not found:
+        raise NotFound("There is no such student.")
+    if len(found) > 1:
+        schools = ", ".join(row["school_id"] for row in found)
+        raise Conflict(f"Several schools have a student of this number ({schools}). Add `?school=`.")
+    school: str = found[0]["school_id"]
+    return school
+
+
+def read_record(session: Connection, school_id: str, student_id: str) -> dict[str, Any]:
+    """Who the student is, the figures, each term, and the guardians."""
+    found = {part: _read(session, mart, school_id, student_id) for part, mart in _MARTS_OF_A_RECORD.items()}
+    return {
+        "school_id": school_id,
+        "student_id": student_id,
+        "profile": next(iter(found["profile"]), None),
+        "overview": next(iter(found["overview"]), None),
+        "terms": found["terms"],
+        "guardians": found["guardians"],
+    }
+
+
+def read_risk(session: Connection, school_id: str, student_id: str) -> dict[str, Any]:
+    """What is predicted now, with reasons, and what was predicted before, the newest first."""
+    current = _read(session, "mart_student_risk", school_id, student_id)
+    return {
+        "school_id": school_id,
+        "student_id": student_id,
+        "current": next(iter(current), None),
+        "flags": _read(session, "mart_student_flags", school_id, student_id),
+    }
+
+
+def _read(session: Connection, mart: str, school_id: str, student_id: str) -> list[dict[str, Any]]:
+    """Rows as plain JSON values; none of a mart that no run has built yet."""
+    query = sql.SQL(
+        "select to_jsonb(found) as found from served.{} as found where school_id = %s and student_id = %s "
+        "order by {}"
+    ).format(sql.Identifier(mart), sql.SQL(_ORDERS.get(mart, "school_id")))
+    try:
+        return [row["found"] for row in session.execute(query, (school_id, student_id))]
+    except psycopg.errors.UndefinedTable:
+        return []
+
+
+@contextmanager
+def _built() -> Iterator[None]:
+    try:
+        yield
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+        raise NotFound("No run has built the marts yet. Hand in files, then wait for a run.") from None
+
+
+def _escape(text: str) -> str:
+    """The text as a pattern of `like` that stands for itself."""
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
