@@ -19,6 +19,7 @@ from backend.routes.health import health
 from backend.routes.keys import keys
 from backend.routes.marts import marts
 from backend.routes.models import models
+from backend.routes.oidc import register_oidc
 from backend.routes.query import query
 from backend.routes.risk import risk
 from backend.routes.runs import runs
@@ -75,6 +76,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     for resource in _RESOURCES:
         app.register_blueprint(resource, url_prefix=BASE)
     app.register_blueprint(session_pages)
+    register_oidc(app, app.extensions["laurel"].settings)
     register_docs(app)
     return app
 

@@ -132,15 +132,17 @@ class WeakPassword(AccountRefused):
 
 
 class SignInRefused(LaurelError):
-    """E-mail and password do not belong to an active account. Its message says no more than that.
+    """Nobody was let in. After a password the message says no more than that.
 
     `subject` is for the audit trail: the account that was tried, empty if there is none.
     """
 
     title = "Sign-in refused"
 
-    def __init__(self, subject: str = "") -> None:
-        super().__init__("E-mail and password do not belong to an active account.")
+    def __init__(
+        self, subject: str = "", detail: str = "E-mail and password do not belong to an active account."
+    ) -> None:
+        super().__init__(detail)
         self.subject = subject
 
 

@@ -84,6 +84,11 @@ def submit_sign_out() -> Response:
     return response
 
 
+def show_refusal(refused: SignInRefused, following: str) -> Response:
+    """The form again, with why somebody was not let in."""
+    return _show("sign_in.html", error=refused, next=following)
+
+
 def _sign_in(template: str, new_password: str | None) -> Response:
     form = {name: request.form.get(name, "") for name in ("email", "password")}
     following = safe_next(request.form.get("next"))
