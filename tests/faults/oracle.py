@@ -71,6 +71,7 @@ def assert_nothing_lost(
         _assert_issues_once(connection)
         _assert_nothing_left_over(connection)
         if undisturbed is not None:
+            _assert_all_students_shown(connection)
             assert checksums(connection) == undisturbed
     store = open_store(settings.resolved_store_url)
     assert isinstance(store, FolderStore)
@@ -137,6 +138,17 @@ def _assert_issues_once(connection: Connection) -> None:
         """
     ).fetchall()
     assert twice == []
+
+
+def _assert_all_students_shown(connection: Connection) -> None:
+    """Whatever else the marts say, nobody is left out: neither here nor in what this is compared with."""
+    missing = connection.execute(
+        """
+        select school_id, student_id from raw.academic_history
+        except select school_id, student_id from marts.mart_student_overview
+        """
+    ).fetchall()
+    assert missing == []
 
 
 def _assert_nothing_left_over(connection: Connection) -> None:

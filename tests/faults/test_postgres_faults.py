@@ -53,7 +53,7 @@ def test_after_all_these_faults_the_marts_are_those_of_a_platform_that_nothing_h
 ) -> None:
     disturbed.run()
     found = disturbed.checksums()
-    disturbed.assert_nothing_lost()
+    disturbed.assert_nothing_lost(found)
 
     assert disturbed.undisturbed(built.template, built.files) == found
 

@@ -163,5 +163,5 @@ def test_after_any_number_of_deaths_nothing_is_lost(chaos: Chaos, built: State) 
 
     world.run()
     found = world.checksums()
-    world.assert_nothing_lost()
+    world.assert_nothing_lost(found)
     assert world.undisturbed(built.template, built.files) == found
