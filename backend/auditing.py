@@ -8,6 +8,7 @@ many a minute.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from flask import Flask, Response, current_app, g, request
@@ -69,6 +70,8 @@ NOT_WRITTEN = frozenset(
     }
 )
 
+# A statement that fails may tell something too.
+_WRITTEN_IF_TRIED = frozenset({"query:run"})
 # Whether a record exists is told to nobody who may not see it, so for them looking for one is a denial too.
 _HIDDEN = frozenset({"students:read", "students:export", "interventions:read", "interventions:write"})
 _MAX_REASON = 500
@@ -94,6 +97,13 @@ def student_subject(school_id: str, student_id: str) -> str:
     return person_subject(services().settings, "student", school_id, student_id)
 
 
+def subject_of(key: Mapping[str, Any]) -> str:
+    """How this request's line names the student whom conditions on a mart single out; empty: nobody."""
+    school = key.get("school_id") or g.principal.school_id or services().settings.default_school_id
+    student = key.get("student_id")
+    return student_subject(school, student) if isinstance(school, str) and isinstance(student, str) else ""
+
+
 def veiled(value: str) -> str:
     """A keyed mark that stands for what somebody has searched for."""
     return keyed_mark(services().settings, value)[:12]
@@ -109,7 +119,7 @@ def _write(response: Response) -> Response:
     status = response.status_code
     if status in (401, 403) or (status == 404 and action in _HIDDEN):
         _write_denial(action or "", status)
-    elif action in WRITTEN_HERE and status < 300:
+    elif action in WRITTEN_HERE and (status < 300 or (action in _WRITTEN_IF_TRIED and status == 422)):
         try:
             _record(action or "", _detail())
         except LaurelError as error:

@@ -121,7 +121,7 @@ def revoke(key_id: UUID, as_json: bool) -> None:
     Example: laurel keys revoke 0193c0de-0000-7000-8000-000000000000
     """
     with _connect() as connection:
-        key = revoke_key(connection, key_id)
+        key = revoke_key(connection, key_id, caller())
     if as_json:
         click.echo(json.dumps(_as_json(key, datetime.now(UTC))))
         return

@@ -17,6 +17,7 @@ from uuid import UUID
 
 from uuid6 import uuid7
 
+from elt.audit import record
 from elt.errors import NotFound, UploadRejected
 from elt.principals import Principal, Role
 from elt.warehouse import Connection
@@ -78,24 +79,27 @@ def create_key(
     _check(name, role, expires_at)
     plaintext = _new_key()
     key_id = UUID(int=uuid7().int)
-    connection.execute(
-        """
-        insert into ops.keys
-            (key_id, name, role, school_id, prefix, key_sha256, created_by, expires_at, scopes)
-        values (%s, %s, %s, %s, %s, %s, %s, %s, %s)
-        """,
-        (
-            key_id,
-            name.strip(),
-            role,
-            school_id,
-            plaintext[:_SHOWN_CHARACTERS],
-            _hash(plaintext),
-            created_by,
-            expires_at,
-            scopes,
-        ),
-    )
+    with connection.transaction():
+        connection.execute(
+            """
+            insert into ops.keys
+                (key_id, name, role, school_id, prefix, key_sha256, created_by, expires_at, scopes)
+            values (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+            """,
+            (
+                key_id,
+                name.strip(),
+                role,
+                school_id,
+                plaintext[:_SHOWN_CHARACTERS],
+                _hash(plaintext),
+                created_by,
+                expires_at,
+                scopes,
+            ),
+        )
+        detail = {"role": role, "school_id": school_id, "scopes": scopes, "expires_at": expires_at}
+        record(connection, created_by, "keys:create", f"key:{key_id}", detail)
     return key_id, plaintext
 
 
@@ -155,23 +159,25 @@ def list_keys(
     return [_record(row) for row in found]
 
 
-def revoke_key(connection: Connection, key_id: UUID, *, school_id: str | None = None) -> KeyRecord:
+def revoke_key(connection: Connection, key_id: UUID, by: str, *, school_id: str | None = None) -> KeyRecord:
     """Make a key worthless at once. Revoking again changes nothing.
 
     Raises:
         NotFound: there is no such key; or, with `school_id`, it is not bound to that school.
     """
-    found = connection.execute(
-        """
-        update ops.keys set revoked_at = coalesce(revoked_at, now())
-        where key_id = %(key_id)s and (%(school_id)s::text is null or school_id = %(school_id)s)
-        returning key_id, name, role, school_id, scopes, prefix,
-                  created_at, created_by, expires_at, last_used_at, revoked_at
-        """,
-        {"key_id": key_id, "school_id": school_id},
-    ).fetchone()
-    if found is None:
-        raise NotFound(f"There is no key {key_id}. `laurel keys list` shows all.")
+    with connection.transaction():
+        found = connection.execute(
+            """
+            update ops.keys set revoked_at = coalesce(revoked_at, now())
+            where key_id = %(key_id)s and (%(school_id)s::text is null or school_id = %(school_id)s)
+            returning key_id, name, role, school_id, scopes, prefix,
+                      created_at, created_by, expires_at, last_used_at, revoked_at
+            """,
+            {"key_id": key_id, "school_id": school_id},
+        ).fetchone()
+        if found is None:
+            raise NotFound(f"There is no key {key_id}. `laurel keys list` shows all.")
+        record(connection, by, "keys:revoke", f"key:{key_id}")
     return _record(found)
 
 

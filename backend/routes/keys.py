@@ -66,7 +66,7 @@ def make_key(body: NewKey) -> tuple[KeyMade, int]:
 def revoke(key_id: UUID) -> Key:
     """Revoking again changes nothing."""
     with services().connection() as connection:
-        return _shown(revoke_key(connection, key_id, school_id=principal().school_id))
+        return _shown(revoke_key(connection, key_id, principal().id, school_id=principal().school_id))
 
 
 def _refuse_more_than_own(body: NewKey) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from backend.access import allow, principal
+from backend.auditing import note_for_audit, subject_of
 from backend.errors import InvalidRequest
 from backend.operations import Answer, operation
 from backend.schemas.marts import Mart, MartList, MartQuery, Provenance, ProvenanceQuery
@@ -58,6 +59,10 @@ def read_mart(name: str, query: MartQuery) -> Response:
         if column not in _OWN_PARAMETERS
     }
 
+    note_for_audit(
+        subject_of(filters), mart=name, format=query.format, columns=query.columns, where=sorted(filters)
+    )
+
     def open_stream(connection: Connection) -> Iterator[bytes]:
         with _as_request_errors():
             return stream_mart(
@@ -87,6 +92,7 @@ def read_mart(name: str, query: MartQuery) -> Response:
 def trace_figure(query: ProvenanceQuery) -> Provenance:
     """From a cell of a mart that the caller sees to upload and line; for teachers, of single students."""
     key = _parse_key(query.key)
+    note_for_audit(subject_of(key), mart=query.mart, column=query.column)
     with _as_request_errors():
         with services().reader(principal()) as session:
             read_row(session, describe_mart(session, query.mart, "served"), key)

@@ -9,6 +9,7 @@ import psycopg
 from flask import Blueprint
 
 from backend.access import allow, principal
+from backend.auditing import note_for_audit
 from backend.operations import Answer, operation
 from backend.schemas.risk import RiskPage, RiskQuery, StudentAtRisk
 from backend.services import services
@@ -40,6 +41,7 @@ limit %(limit)s
 )
 def show_worklist(query: RiskQuery) -> RiskPage:
     """With probability, reasons and recommended steps."""
+    note_for_audit(school_id=query.school_id, grade_level=query.grade_level)
     sent = {**query.model_dump(), **_place(query.after), "limit": query.limit + 1}
     try:
         with services().reader(principal()) as session:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote, unquote
@@ -30,7 +28,6 @@ from backend.schemas.students import (
 )
 from backend.services import services
 from elt.interventions import add_intervention, list_interventions, what_followed
-from elt.serving import reader
 from elt.students import StudentFilter, find_school, list_students, read_record, read_risk
 from elt.warehouse import Connection
 
@@ -46,7 +43,7 @@ def show_students(query: StudentsQuery) -> StudentPage:
     note_for_audit(school_id=query.school_id, grade_level=query.grade_level, q=searched)
     wanted = StudentFilter(query.school_id, query.grade_level, query.q)
     after = _place(query.after) if query.after else None
-    with _session() as session:
+    with services().reader(principal()) as session:
         found = list_students(session, wanted, after=after, limit=query.limit + 1)
     page = [StudentSummary.model_validate(row) for row in found[: query.limit]]
     return StudentPage(items=page, next=_name_place(page[-1]) if len(found) > query.limit else None)
@@ -62,7 +59,7 @@ def show_students(query: StudentsQuery) -> StudentPage:
 )
 def show_student(student_id: str, query: StudentQuery) -> StudentRecord:
     """Who they are, the figures, each term, and whom to call."""
-    with _session() as session:
+    with services().reader(principal()) as session:
         school_id = _find(session, student_id, query.school, query.reason)
         return StudentRecord.model_validate(read_record(session, school_id, student_id))
 
@@ -77,7 +74,7 @@ def show_student(student_id: str, query: StudentQuery) -> StudentRecord:
 )
 def show_student_risk(student_id: str, query: StudentQuery) -> StudentRisk:
     """With reasons, recommendations and past flags."""
-    with _session() as session:
+    with services().reader(principal()) as session:
         school_id = _find(session, student_id, query.school, query.reason)
         return StudentRisk.model_validate(read_risk(session, school_id, student_id))
 
@@ -92,7 +89,7 @@ def show_student_risk(student_id: str, query: StudentQuery) -> StudentRisk:
 )
 def show_interventions(student_id: str, query: StudentQuery) -> InterventionList:
     """Corrected lines too."""
-    with _session() as session:
+    with services().reader(principal()) as session:
         school_id = _find(session, student_id, query.school, query.reason)
         flags = read_risk(session, school_id, student_id)["flags"]
     with services().connection() as connection:
@@ -121,7 +118,7 @@ def write_intervention(
     """By whom and when is kept."""
     if body.done_on > (datetime.now(UTC) + timedelta(days=1)).date():  # it may be tomorrow there already
         raise InvalidRequest("`done_on` lies in the future; write down what has been done.")
-    with _session() as session:
+    with services().reader(principal()) as session:
         school_id = _find(session, student_id, query.school, None)
     with services().connection() as connection:
         added = add_intervention(
@@ -136,13 +133,6 @@ def write_intervention(
             corrects=UUID(body.corrects) if body.corrects else None,
         )
     return InterventionModel.model_validate(added), 201
-
-
-@contextmanager
-def _session() -> Iterator[Connection]:
-    """A session that sees what the caller may see."""
-    with reader(services().settings, principal(), borrow=services().connection) as session:
-        yield session
 
 
 def _find(session: Connection, student_id: str, school: str | None, reason: str | None) -> str:

@@ -11,6 +11,7 @@ from uuid import UUID
 from flask import Blueprint, Response, request
 
 from backend.access import allow
+from backend.auditing import note_for_audit
 from backend.bodies import BLOCK_BYTES
 from backend.operations import Answer, operation
 from backend.own import find_own
@@ -55,6 +56,7 @@ def show_issues(upload_id: UUID, query: IssuesQuery) -> IssuePage:
 )
 def download_content(upload_id: UUID, query: ContentQuery) -> Response:
     """Streamed, always as a file to save."""
+    note_for_audit(f"upload:{upload_id}", version=query.version)
     with services().connection() as connection:
         find_own(connection, upload_id)
         version = get_version(connection, upload_id, query.version)
@@ -81,6 +83,7 @@ def download_content(upload_id: UUID, query: ContentQuery) -> Response:
 )
 def download_rejects(upload_id: UUID) -> Response:
     """Read again from the file that was sent."""
+    note_for_audit(f"upload:{upload_id}", rows="rejected")
     with services().connection() as connection:
         record = find_own(connection, upload_id)
     name = f"{PurePosixPath(record.current.filename).stem}-rejects.csv"

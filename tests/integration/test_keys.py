@@ -38,7 +38,7 @@ def test_the_key_itself_is_not_stored(connection: Connection) -> None:
 
 def test_unknown_malformed_revoked_and_expired_keys_are_refused(connection: Connection) -> None:
     key_id, revoked = create_key(connection, "a", "admin", None, "cli:test")
-    revoke_key(connection, key_id)
+    revoke_key(connection, key_id, "test")
     _, expired = create_key(connection, "b", "admin", None, "cli:test", datetime.now(UTC) + timedelta(days=1))
     assert verify_key(connection, expired) is not None
     connection.execute("update ops.keys set expires_at = now() where name = 'b'")
@@ -50,10 +50,10 @@ def test_unknown_malformed_revoked_and_expired_keys_are_refused(connection: Conn
 
 def test_revoking_is_final_and_may_be_repeated(connection: Connection) -> None:
     key_id, _ = create_key(connection, "a", "admin", None, "cli:test")
-    first = revoke_key(connection, key_id)
-    assert revoke_key(connection, key_id).revoked_at == first.revoked_at
+    first = revoke_key(connection, key_id, "test")
+    assert revoke_key(connection, key_id, "test").revoked_at == first.revoked_at
     with pytest.raises(NotFound, match="laurel keys list"):
-        revoke_key(connection, uuid4())
+        revoke_key(connection, uuid4(), "test")
 
 
 def test_last_use_is_noted_at_most_once_a_minute(connection: Connection) -> None:
