@@ -12,6 +12,7 @@ from typing import NoReturn
 
 import click
 
+from cli.first_admin import show_sign_in
 from elt.errors import ConfigurationError, LaurelError
 from elt.settings import Settings, load_settings
 from local.platform import Platform, ServiceStatus
@@ -154,13 +155,14 @@ def doctor(as_json: bool) -> None:
 
 
 def print_addresses(settings: Settings) -> None:
-    """Say where the platform is reached and how to sign in."""
+    """Say where the platform is reached and how to sign in (and make the first account)."""
     api = local_url(settings, settings.port)
     click.echo(f"API      {api}/apidocs/   (a key: .venv/bin/laurel keys create --role admin --name me)")
     click.echo(
         f"Airflow  {settings.resolved_airflow_url}   (user {settings.airflow_user}, password: "
         f"LAUREL_AIRFLOW_PASSWORD in {settings.home / 'laurel.env'})"
     )
+    show_sign_in(settings)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,16 +12,12 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from elt.warehouse import connect
 from tests.conftest import PostgresServer
+from tests.e2e.chromium import CHROMIUM, FLAGS
 from tests.served_api import ApiServer, serve
 
 pytestmark = pytest.mark.e2e
 
 CSV = "Student ID,First Name\nSTU001,Ada\n"
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
