@@ -138,29 +138,48 @@ def forget_published(connection: Connection, published: Mapping[str, datetime]) 
     )
 
 
-def get_run(connection: Connection, run_id: UUID) -> RunRecord:
-    """One run.
+# `uploader` null: all runs; else those that loaded or built one of their uploads.
+_OF_UPLOADER = """
+(%(uploader)s::text is null
+ or exists (select from ops.uploads u join ops.upload_versions v using (upload_id)
+            where u.uploader = %(uploader)s and v.run_id = r.run_id)
+ or exists (select from ops.uploads u join ops.loads l using (upload_id)
+            where u.uploader = %(uploader)s and l.build_run_id = r.run_id))
+"""
+
+
+def get_run(connection: Connection, run_id: UUID, *, uploader: str | None = None) -> RunRecord:
+    """One run; with `uploader`, only if it loaded or built an upload of theirs.
 
     Raises:
         NotFound: there is none.
     """
-    row = connection.execute("select * from ops.runs where run_id = %s", (run_id,)).fetchone()
+    row = connection.execute(
+        f"select r.* from ops.runs r where run_id = %(run_id)s and {_OF_UPLOADER}",  # noqa: S608 - a constant
+        {"run_id": run_id, "uploader": uploader},
+    ).fetchone()
     if row is None:
         raise NotFound(f"There is no run {run_id}.")
     return RunRecord(**row)
 
 
 def list_runs(
-    connection: Connection, *, status: str | None = None, after: UUID | None = None, limit: int = 50
+    connection: Connection,
+    *,
+    uploader: str | None = None,
+    status: str | None = None,
+    after: UUID | None = None,
+    limit: int = 50,
 ) -> list[RunRecord]:
-    """A page of runs, newest first; `after` is the last run of the page before."""
+    """A page of runs, newest first; `after` ends the page before; `uploader` as in `get_run`."""
     rows = connection.execute(
-        """
-        select * from ops.runs
+        f"""
+        select r.* from ops.runs r
         where (%(status)s::text is null or status = %(status)s)
           and (%(after)s::uuid is null or run_id < %(after)s)
+          and {_OF_UPLOADER}
         order by run_id desc limit %(limit)s
-        """,
-        {"status": status, "after": after, "limit": limit},
+        """,  # noqa: S608 - a constant
+        {"status": status, "after": after, "limit": limit, "uploader": uploader},
     )
     return [RunRecord(**row) for row in rows]

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from flask import Blueprint
 
-from backend.access import allow
+from backend.access import allow, principal, scope
 from backend.operations import Answer, operation
 from backend.schemas.runs import Run, RunListQuery, RunPage, RunRequested
 from backend.services import services
@@ -23,10 +23,11 @@ _NOBODY = UUID(int=0)  # an announcement that is about no upload in particular
 @allow("runs:read")
 @operation("List runs", {200: Answer("A page, newest first.", RunPage)}, query=RunListQuery)
 def show_runs(query: RunListQuery) -> RunPage:
-    """What each did and how it ended."""
+    """What each did and how it ended; for researchers those that worked on their uploads."""
     with services().connection() as connection:
         found = list_runs(
             connection,
+            uploader=_uploader(),
             status=query.status,
             after=UUID(query.after) if query.after else None,
             limit=query.limit + 1,
@@ -42,7 +43,7 @@ def show_runs(query: RunListQuery) -> RunPage:
 def show_run(run_id: UUID) -> Run:
     """One run."""
     with services().connection() as connection:
-        return Run.model_validate(get_run(connection, run_id))
+        return Run.model_validate(get_run(connection, run_id, uploader=_uploader()))
 
 
 @runs.post("/runs")
@@ -65,3 +66,7 @@ def request_run() -> tuple[RunRequested, int]:
         ).fetchone()
     announce_upload(services().settings, _NOBODY)
     return RunRequested(waiting_uploads=row["waiting"] if row else 0), 202
+
+
+def _uploader() -> str | None:
+    return principal().id if scope() == "own" else None

@@ -51,7 +51,7 @@ def listener() -> Iterator[Listener]:
 
 @pytest.fixture
 def resolves(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    """A name service of the test: which addresses a name has. Each question takes the first list away."""
+    """A name service of the test: which addresses a name has."""
     names: dict[str, list[str]] = {}
     real = socket.getaddrinfo
 
