@@ -56,9 +56,9 @@ def sign_in(
         PasswordChangeNeeded: they do, but the account's owner must choose a password of their own.
         WeakPassword: the new password is easy to guess.
     """
-    keys = _keys(email, address)
+    name, account = _find(connection, email)
+    keys = _keys(name, address)
     _count_try(connection, keys, address)
-    account = _find(connection, email)
     is_right = is_password(password, account.password_hash if account else None)
     if account is None or not is_right or not account.is_active or account.is_expired:
         raise SignInRefused(f"user:{account.user_id}" if account else "")
@@ -120,9 +120,9 @@ def _uncount_try(connection: Connection, keys: dict[str, str]) -> None:
     uncount(connection, keys["address"])
 
 
-def _keys(email: str, address: str) -> dict[str, str]:
+def _keys(name: str, address: str) -> dict[str, str]:
     """What tries are counted under. Of e-mails only hashes: people type passwords into the wrong field."""
-    account = hashlib.sha256(email.strip().lower().encode(errors="replace")).hexdigest()
+    account = hashlib.sha256(name.encode(errors="replace")).hexdigest()
     network = _network(address)
     return {
         "account-and-address": f"sign-in:{account}:{network}",
@@ -140,18 +140,25 @@ def _network(address: str) -> str:
     return str(ipaddress.ip_network((parsed, 64), strict=False) if parsed.version == 6 else parsed)
 
 
-def _find(connection: Connection, email: str) -> _Account | None:
+def _find(connection: Connection, email: str) -> tuple[str, _Account | None]:
+    """The e-mail as accounts are found by it, and the account.
+
+    Tries are counted under the same text, so that no other spelling of an e-mail has tries of its own.
+    """
     found: dict[str, Any] | None = connection.execute(
         """
-        select user_id, password_hash, disabled_at is null as is_active,
-               password_expires_at is not null as is_temporary,
-               coalesce(password_expires_at <= now(), false) as is_expired
-        from ops.users
-        where lower(email) = lower(%s)
+        select lower(sent.email) as name, account.user_id, account.password_hash,
+               account.disabled_at is null as is_active,
+               account.password_expires_at is not null as is_temporary,
+               coalesce(account.password_expires_at <= now(), false) as is_expired
+        from (select %s::text as email) as sent
+        left join ops.users as account on lower(account.email) = lower(sent.email)
         """,
-        (email.strip().replace("\x00", ""),),
+        (email.replace("\x00", "").strip(),),
     ).fetchone()
-    return _Account(**found) if found else None
+    assert found is not None  # noqa: S101 - a left join of one row
+    name: str = found.pop("name")
+    return name, _Account(**found) if found["user_id"] else None
 
 
 def _change_password(connection: Connection, account: _Account, password: str, new_password: str) -> None:

@@ -209,6 +209,15 @@ def test_many_accounts_from_one_address_and_one_account_from_many_are_throttled(
         assert statuses == (401 if number < 3 else 429)
 
 
+@pytest.mark.parametrize("spelling", ["a\0da@school.example", "ADA@school.example", " ada@school.example\0"])
+def test_another_spelling_of_an_e_mail_gives_no_more_tries(
+    ada: UUID, browser: FlaskClient, monkeypatch: pytest.MonkeyPatch, spelling: str
+) -> None:
+    monkeypatch.setitem(signing.LIMITS, "account", 1)
+    assert browser.post("/sign-in", data={"email": EMAIL, "password": "wrong"}).status_code == 401
+    assert browser.post("/sign-in", data={"email": spelling, "password": PASSWORD}).status_code == 429
+
+
 def test_a_success_forgets_the_failures_before(ada: UUID, browser: FlaskClient) -> None:
     for _ in range(2):
         assert [enter(browser, "wrong password").status_code for _ in range(9)] == [401] * 9
