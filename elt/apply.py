@@ -7,9 +7,14 @@ Bodies, by kind:
   `idempotency` (principal, key, fingerprint) and `inbox` (key, etag).
 - `replaced`: version, object, inbox. `amended`: title, note. `held`: version, reason. `approved`: version.
 - `withdrawn`: reason.
+- `erasing`: kind, school_id, tombstone, person_tombstones, reason (see `ops.erasures`).
+- `erased`: version, erasures (ids), `object` (key, filename, size_bytes, sha256, options) as it is now,
+  erased (rows that are no longer in it, see `elt.erased_counts`), rows_erased; the last two of the whole
+  version, not of one erasure.
 
-All but the first three also hold `before`: the status of every version of the upload and of its fixes at that
-moment ({upload id: {version: status}}), from which replay knows what had been loaded by then.
+All but the first three and the last two also hold `before`: the status of every version of the upload and
+of its fixes at that moment ({upload id: {version: status}}), from which replay knows what had been loaded by
+then.
 """
 
 from __future__ import annotations
@@ -65,6 +70,8 @@ def adopt_event(connection: Connection, event: Event) -> bool:
     """
     is_first = event.kind in _FIRST_KINDS
     belongs_to = event.body.get("parent_id") if is_first else event.upload_id
+    if event.kind == "erasing":
+        belongs_to = None
     with connection.transaction():
         if belongs_to:
             # Before the event is noted: the request that made it may be about to do the same, in this order.
@@ -272,7 +279,53 @@ def lock_with_fixes(connection: Connection, upload_id: UUID) -> list[UUID]:
     return [row["upload_id"] for row in rows]
 
 
+def _note_erasure(connection: Connection, event: Event) -> None:
+    connection.execute(
+        """
+        insert into ops.erasures (erasure_id, kind, school_id, tombstone, person_tombstones, reason,
+                                  requested_by, requested_at)
+        values (%(erasure_id)s, %(kind)s, %(school_id)s, %(tombstone)s, %(person_tombstones)s, %(reason)s,
+                %(requested_by)s, %(requested_at)s)
+        on conflict do nothing
+        """,
+        {
+            **event.body,
+            "erasure_id": event.upload_id,
+            "requested_by": event.principal,
+            "requested_at": event.occurred_at,
+        },
+    )
+
+
+def _note_rewriting(connection: Connection, event: Event) -> None:
+    """The object holds fewer rows than it did. An older event that is found late says nothing new."""
+    described = event.body["object"]
+    connection.execute(
+        """
+        update ops.upload_versions v
+        set object_key = %(key)s, filename = %(filename)s, size_bytes = %(size_bytes)s, sha256 = %(sha256)s,
+            options = %(options)s, erased = %(erased)s, rows_erased = %(rows_erased)s
+        where v.upload_id = %(upload_id)s and v.version = %(version)s
+          and not exists (
+              select from ops.events later
+              where later.upload_id = v.upload_id and later.kind = 'erased'
+                and later.body -> 'version' = to_jsonb(v.version) and later.event_id > %(event_id)s)
+        """,
+        {
+            **described,
+            "options": Jsonb(described["options"]),
+            "erased": Jsonb(event.body["erased"]),
+            "rows_erased": event.body["rows_erased"],
+            "upload_id": event.upload_id,
+            "version": event.body["version"],
+            "event_id": event.event_id,
+        },
+    )
+
+
 _CHANGES = {
+    "erasing": _note_erasure,
+    "erased": _note_rewriting,
     "replaced": _replace,
     "amended": _amend,
     "held": _hold,

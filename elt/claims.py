@@ -31,6 +31,17 @@ def claim_family(connection: Connection, root_id: UUID) -> Iterator[bool]:
                 connection.execute("select pg_advisory_unlock(%s)", (_lock(root_id),))
 
 
+@contextmanager
+def wait_for_family(connection: Connection, root_id: UUID) -> Iterator[None]:
+    """Claim an upload and its fixes for this session, after whoever has them."""
+    connection.execute("select pg_advisory_lock(%s)", (_lock(root_id),))
+    try:
+        yield
+    finally:
+        with suppress(psycopg.Error):
+            connection.execute("select pg_advisory_unlock(%s)", (_lock(root_id),))
+
+
 def claimed_families(connection: Connection, root_ids: set[UUID]) -> set[UUID]:
     """Those of the given families that some loader has claimed right now."""
     if not root_ids:

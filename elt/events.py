@@ -22,15 +22,19 @@ from elt.store import Store
 PREFIX = "events/"
 FORMAT = 1
 
-EventKind = Literal["accepted", "adopted", "fixed", "replaced", "amended", "held", "approved", "withdrawn"]
+EventKind = Literal[
+    "accepted", "adopted", "fixed", "replaced", "amended", "held", "approved", "withdrawn",
+    "erasing", "erased",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """One event. `event_id` is a UUID version 7 that sorts after all events known when it was made.
 
-    `principal` is who did it. `body` holds plain JSON values only; what it holds depends on the kind and is
-    documented where the kind is applied (`elt.apply`).
+    `upload_id` is the erasure's id where a person is to be erased (`erasing`). `principal` is who did it.
+    `body` holds plain JSON values only; what it holds depends on the kind and is documented where the kind is
+    applied (`elt.apply`).
     """
 
     event_id: UUID

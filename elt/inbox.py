@@ -37,7 +37,7 @@ def adopt_inbox(settings: Settings, connection: Connection, store: Store) -> int
     """Adopt what was dropped since the last time; returns how many files became uploads or versions."""
     adopted = 0
     batch: list[ObjectInfo] = []
-    for item in _inbox_objects(store):
+    for item in inbox_objects(store):
         batch.append(item)
         if len(batch) == _BATCH:
             adopted += _adopt_new(settings, connection, store, batch)
@@ -45,7 +45,7 @@ def adopt_inbox(settings: Settings, connection: Connection, store: Store) -> int
     return adopted + _adopt_new(settings, connection, store, batch)
 
 
-def _inbox_objects(store: Store) -> Iterator[ObjectInfo]:
+def inbox_objects(store: Store) -> Iterator[ObjectInfo]:
     """All inbox objects, without walking through our own folders."""
     after: str | None = None
     while True:
@@ -172,9 +172,11 @@ def _last_adopted_as(connection: Connection, item: ObjectInfo, sha256: str) -> U
     """
     row = connection.execute(
         """
-        select e.upload_id, e.body -> 'object' ->> 'sha256' as sha256
+        select e.upload_id, coalesce(v.sha256, e.body -> 'object' ->> 'sha256') as sha256
         from ops.inbox_objects i
         join ops.events e on e.upload_id = i.upload_id and e.body -> 'inbox' ->> 'key' = i.object_key
+        left join ops.upload_versions v  -- it has lost rows where a person was erased
+          on v.upload_id = e.upload_id and v.version = coalesce((e.body ->> 'version')::integer, 1)
         where i.object_key = %s
         order by e.event_id desc limit 1
         """,

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from elt.erased_counts import ErasedCounts
 from elt.errors import NotFound
 from elt.warehouse import Connection
 
@@ -16,7 +17,8 @@ from elt.warehouse import Connection
 class Counts:
     """Rows of one version; None until it has been read. `read` = accepted + rejected + repeated.
 
-    `loaded` counts what is in raw now, `warnings` the findings about rows that were loaded all the same.
+    `loaded` counts what is in raw now, `warnings` the findings about rows that were loaded all the same, and
+    `erased` those of the rows read whose person was erased.
     """
 
     read: int | None = None
@@ -25,13 +27,15 @@ class Counts:
     repeated: int | None = None
     loaded: int | None = None
     warnings: int | None = None
+    erased: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class VersionRecord:
     """One version of an upload: its bytes and what became of them.
 
-    `bound_school_id`: its sender may bring rows of this school only.
+    `bound_school_id`: its sender may bring rows of this school only. `erased_rejects`: rejected rows that
+    nobody can put right, because their person was erased.
     """
 
     version: int
@@ -56,6 +60,7 @@ class VersionRecord:
     loaded_at: datetime | None
     run_id: UUID | None
     bound_school_id: str | None
+    erased_rejects: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +203,7 @@ def _complete(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[Up
             versions=versions[row["upload_id"]],
             fixes=fixes.get(row["upload_id"], []),
             remaining_rejects=_remaining(
-                versions[row["upload_id"]][0].counts.rejected,
+                versions[row["upload_id"]][0],
                 brought.get((row["upload_id"], row["version"]), 0),
             ),
             runs=runs.get(row["upload_id"], []),
@@ -222,9 +227,14 @@ _VERSION_COLUMNS = (
 def _version(row: dict[str, Any]) -> VersionRecord:
     counts = Counts(
         row["rows_read"], row["rows_accepted"], row["rows_rejected"], row["rows_repeated"],
-        row["rows_loaded"], row["warnings"],
+        row["rows_loaded"], row["warnings"], row["rows_erased"],
     )  # fmt: skip
-    return VersionRecord(**{name: row[name] for name in _VERSION_COLUMNS}, counts=counts)
+    gone = ErasedCounts.from_dict(row["erased"])
+    return VersionRecord(
+        **{name: row[name] for name in _VERSION_COLUMNS},
+        counts=counts,
+        erased_rejects=row["rows_erased"] - gone.accepted - gone.repeated,
+    )
 
 
 def _grouped(connection: Connection, query: str, ids: list[UUID]) -> dict[UUID, list[UUID]]:
@@ -235,8 +245,9 @@ def _grouped(connection: Connection, query: str, ids: list[UUID]) -> dict[UUID, 
     return found
 
 
-def _remaining(rejected: int | None, brought: int) -> int | None:
-    return None if rejected is None else max(0, rejected - brought)
+def _remaining(version: VersionRecord, brought: int) -> int | None:
+    rejected = version.counts.rejected
+    return None if rejected is None else max(0, rejected - version.erased_rejects - brought)
 
 
 def _brought_lines(connection: Connection, ids: list[UUID]) -> dict[tuple[UUID, int], int]:

@@ -128,7 +128,11 @@ def _set_outcome(connection: Connection, source: Source, tally: Tally, decision:
     )
     # The bytes hold somebody who was erased: the next erasure takes them out of these as well.
     connection.execute(
-        "update ops.erasures set finished_at = null where erasure_id = any(%s)", (list(tally.hits),)
+        """
+        update ops.erasures set finished_at = null, reopened_at = clock_timestamp()
+        where erasure_id = any(%s)
+        """,
+        (list(tally.hits),),
     )
 
 

@@ -32,8 +32,8 @@ def rejects_csv(
     """The rejected rows of a version (the newest one) as CSV in UTF-8, a piece at a time.
 
     The uploader's columns come first, then line, column, rule and hint; where a row breaks several rules they
-    are joined by "; ". Rows of people who were erased are left out. Returned as a fix, each row finds its place by `line`. Cells beyond the header are
-    joined to the last one, so that every row has the columns of the header.
+    are joined by "; ". Rows of erased people are left out. Returned as a fix, each row finds its place by
+    `line`. Cells beyond the header are joined to the last one, so that every row has the columns of the header.
 
     Raises:
         NotFound: no such upload or version.

@@ -112,7 +112,7 @@ class _Replay:
                 events.append(read_event(self._store, key))
             except (LoadError, NotFound):
                 self._report.unreadable.append(key)
-        return without_superseded(events)
+        return _with_erasures_first(without_superseded(events))
 
     def _told(self, events: list[Event]) -> list[Event]:
         self._report.events = len(events)
@@ -179,3 +179,19 @@ class _Replay:
     def _number(self, query: str) -> int:
         row: dict[str, Any] | None = self._connection.execute(query.encode()).fetchone()
         return int(row["n"]) if row else 0
+
+
+def _with_erasures_first(events: list[Event]) -> list[Event]:
+    """Who was erased is known before any row is read, and what a file has lost before it is read itself."""
+    told = [event for event in events if event.kind == "erasing"]
+    lost: dict[tuple[UUID, int], list[Event]] = {}
+    for event in events:
+        if event.kind == "erased":
+            lost.setdefault((event.upload_id, event.body["version"]), []).append(event)
+    for event in events:
+        if event.kind not in ("erasing", "erased"):
+            told.append(event)
+            version = event.body["version"] if event.kind == "replaced" else 1
+            if "object" in event.body:
+                told += lost.pop((event.upload_id, version), [])
+    return told + [event for found in lost.values() for event in found]

@@ -72,6 +72,7 @@ class Tombstones:
         self._key = _derive(settings) if rows else b""
         self._seen: dict[tuple[Kind, str, str], UUID | None] = {}
         self.schools = {row["school_id"] for row in rows}
+        self.erasure_ids = {row["erasure_id"] for row in rows}
 
     @classmethod
     def load(cls, connection: Connection, settings: Settings, contract: Contract | None = None) -> Tombstones:

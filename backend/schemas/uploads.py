@@ -99,6 +99,7 @@ class CountsModel(Answered):
     warnings: int | None = Field(
         default=None, description="Findings about rows that are loaded all the same."
     )
+    erased: int = Field(default=0, description="Of the rows read, those of people who were erased since.")
 
 
 class VersionModel(Answered):

@@ -87,7 +87,10 @@ where
         select
             (
                 select coalesce(string_agg(distinct loads.upload_id::text, ','), '') from {{ loads }} as loads
-                where {{ is_building('loads') }} and loads.dataset = '{{ dataset }}'
+                where
+                    {{ is_building('loads') }} and loads.dataset = '{{ dataset }}'
+                    -- Of an erasure everything stands among the removed keys.
+                    and loads.kind <> 'erase'
             ) as uploads,
             exists (
                 select 1 from {{ removed_keys }} as removed

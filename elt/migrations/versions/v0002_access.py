@@ -94,11 +94,12 @@ create table ops.erasures (
     kind            text not null check (kind in ('student', 'guardian', 'teacher')),
     school_id       text not null,
     tombstone       text not null,             -- keyed hash of school and identifier: keeps later rows out
-    person_tombstones text[] not null default '{}', -- keyed hashes of name and birth date: for rows without id
+    person_tombstones text[] not null default '{}', -- of name and birth date: for rows without identifier
     reason          text not null,
     requested_by    text not null,
     requested_at    timestamptz not null default now(),
     finished_at     timestamptz,               -- null: copies may be left; to be done, or done again
+    reopened_at     timestamptz,               -- when a load last met the person in a new file
     counts          jsonb not null default '{}', -- what was removed where
     unique (kind, school_id, tombstone)
 );

@@ -1,0 +1,324 @@
+"""Erasing a person: from every object in the store, raw, the marts, predictions and exports, for good.
+
+1. `request_erasure` writes down, as an event in the store and a line in `ops.erasures`, a keyed hash of who
+   is to go (a tombstone). From that moment on no load brings the person back.
+2. `erase_pending` removes all that there is, has the marts built and published again, and searches
+   everything. Only what the search does not find again is finished. Killed anywhere, the next call goes on.
+
+Erasures keep no identifier. Who is meant is found again by hashing whatever identifiers there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from psycopg import sql
+from psycopg.types.json import Jsonb
+from uuid6 import uuid7
+
+from elt.apply import adopt_event, new_event
+from elt.audit import person_subject, record
+from elt.claims import claimed_families, keep_replay_out, wait_for_family
+from elt.contracts import get_contract
+from elt.discover import adopt_recent_events
+from elt.erase_rows import Person, erase_person, find_people
+from elt.erase_versions import ObjectEraser
+from elt.erasure_proof import Finding, search
+from elt.errors import Issue, NotFound, UploadRejected
+from elt.events import write_event
+from elt.log import get_logger
+from elt.principals import Principal
+from elt.raw_tables import raw_table
+from elt.settings import Settings
+from elt.store import Store
+from elt.text_search import spellings
+from elt.tombstones import HOMES, Kind, Tombstones, make_person_tombstone, make_tombstone
+from elt.warehouse import Connection, connect
+
+_LOCK = 0x65726173  # "eras"
+
+Progress = Callable[[str], None]
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """What the caller knows about people who are to be erased, to look for: nothing of it is kept.
+
+    `people` by their erasures; `names` are further texts that must not be found anywhere; `folders` are
+    searched beside store and database.
+    """
+
+    people: Mapping[UUID, Person] = field(default_factory=dict)
+    names: Sequence[str] = ()
+    folders: Sequence[Path] = ()
+
+
+@dataclass(slots=True)
+class ErasureReport:
+    """What a call did. `counts`: rows and objects by place, for each erasure. Finished: nothing was found."""
+
+    erasures: list[UUID] = field(default_factory=list)
+    finished: list[UUID] = field(default_factory=list)
+    counts: dict[UUID, dict[str, int]] = field(default_factory=dict)
+    searched: dict[str, int] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def request_erasure(
+    settings: Settings,
+    connection: Connection,
+    store: Store,
+    *,
+    kind: Kind,
+    school_id: str,
+    identifier: str,
+    reason: str,
+    principal: Principal,
+) -> UUID:
+    """Write down that a person is to be erased; returns the erasure's id.
+
+    Asked for again, an erasure is opened again.
+
+    Raises:
+        UploadRejected: identifier or reason are empty, or the reason names the person.
+    """
+    _check(identifier, reason)
+    tombstone = make_tombstone(settings, kind, school_id, identifier)
+    with connection.transaction():
+        connection.execute("select pg_advisory_xact_lock(%s)", (_LOCK,))
+        names = _person_tombstones(settings, connection, kind, school_id, identifier)
+        known = connection.execute(
+            """
+            update ops.erasures
+            set finished_at = null,
+                person_tombstones = array(select distinct unnest(person_tombstones || %s::text[]))
+            where kind = %s and school_id = %s and tombstone = %s returning erasure_id
+            """,
+            (names, kind, school_id, tombstone),
+        ).fetchone()
+        erasure_id: UUID = known["erasure_id"] if known else UUID(int=uuid7().int)
+        if known is None:
+            body = {
+                "kind": kind, "school_id": school_id, "tombstone": tombstone, "person_tombstones": names,
+                "reason": reason,
+            }  # fmt: skip
+            event = new_event(connection, "erasing", erasure_id, principal.id, body)
+            write_event(store, event)
+            adopt_event(connection, event)
+        subject = person_subject(settings, kind, school_id, identifier)
+        record(
+            connection, principal.id, "people:erase", subject, {"erasure": str(erasure_id), "reason": reason}
+        )
+    log.info("erasure_requested", erasure_id=str(erasure_id), kind=kind)
+    return erasure_id
+
+
+def erase_pending(
+    settings: Settings,
+    store: Store,
+    *,
+    rebuild: Callable[[], object],
+    sought: Sought | None = None,
+    progress: Progress | None = None,
+) -> ErasureReport:
+    """Erase everybody who is waiting to be erased; then look whether anything is left.
+
+    Args:
+        rebuild: brings the marts and what is published from them up to date with raw.
+        sought: what the caller knows about the people.
+
+    Raises:
+        TransientError: store or database went away, or a replay runs; call again.
+        TransformError: the marts could not be built; call again when they can.
+    """
+    sought, say = sought or Sought(), progress or (lambda _text: None)
+    url = settings.database_url.get_secret_value()
+    with connect(url, application_name="laurel-erase") as connection, keep_replay_out(connection):
+        connection.execute("select pg_advisory_lock(%s)", (_LOCK,))
+        adopt_recent_events(connection, store)
+        pending = connection.execute(
+            "select * from ops.erasures where finished_at is null order by erasure_id"
+        ).fetchall()
+        if not pending:
+            return ErasureReport()
+        run = _Run(settings, store, connection, pending, sought, say)
+        run.remove()
+        say("building and publishing the marts")
+        rebuild()
+        return run.prove()
+
+
+class _Run:
+    """One erasing of all that wait."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        connection: Connection,
+        pending: list[dict[str, Any]],
+        sought: Sought,
+        say: Progress,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._connection = connection
+        self._sought = sought
+        self._say = say
+        self._tombstones = Tombstones(settings, pending)
+        self._reopened = {row["erasure_id"]: row["reopened_at"] for row in pending}
+        self._report = ErasureReport([row["erasure_id"] for row in pending])
+        self._people: dict[UUID, Person] = {
+            erasure_id: person
+            for erasure_id, person in sought.people.items()
+            if erasure_id in self._tombstones.erasure_ids
+        }
+        self._objects = self._object_eraser()
+
+    def remove(self) -> None:
+        """Take the people out of database and store."""
+        self._wait_for_loads()
+        self._say("erasing from the database")
+        if len(self._people) < len(self._report.erasures):
+            self._people |= find_people(self._connection, self._tombstones)
+        for erasure_id, person in sorted(self._people.items()):
+            self._count(erasure_id, erase_person(self._connection, person))
+        self._say("erasing from the store")
+        self._store.sweep()
+        self._objects = self._object_eraser()
+        self._objects.run()
+        for erasure_id, counts in self._objects.counts.items():
+            self._count(erasure_id, counts)
+
+    def prove(self) -> ErasureReport:
+        """Search everything; what is not found any more is finished."""
+        self._say("searching everything")
+        self._objects.forget_the_past()
+        people = list(self._people.values())
+        proof = search(self._connection, self._objects, people, self._sought.names, self._sought.folders)
+        report = self._report
+        report.searched, report.findings, report.problems = (
+            proof.searched,
+            proof.findings,
+            self._objects.problems,
+        )
+        if not proof.findings and not report.problems:
+            report.finished = report.erasures
+        with self._connection.transaction():
+            report.finished = [each for each in report.finished if self._finish(each)]
+            for erasure_id in report.erasures:
+                facts = {
+                    "erasure": str(erasure_id), "is_finished": erasure_id in report.finished,
+                    "counts": report.counts.get(erasure_id, {}), "findings": len(report.findings),
+                }  # fmt: skip
+                record(self._connection, "system", "people:erased", "", facts)
+        log.info("erasures_searched", finished=len(report.finished), findings=len(report.findings))
+        return report
+
+    def _finish(self, erasure_id: UUID) -> bool:
+        """False if a load has met the person since we began: then there is a new file to look at."""
+        return bool(
+            self._connection.execute(
+                """
+                update ops.erasures set finished_at = now()
+                where erasure_id = %s and reopened_at is not distinct from %s
+                """,
+                (erasure_id, self._reopened[erasure_id]),
+            ).rowcount
+        )
+
+    def _object_eraser(self) -> ObjectEraser:
+        is_known = set(self._people) >= self._tombstones.erasure_ids
+        needles = [form for person in self._people.values() for form in spellings(person[2])]
+        return ObjectEraser(
+            self._settings, self._store, self._connection, self._tombstones, needles if is_known else None
+        )
+
+    def _wait_for_loads(self) -> None:
+        """Let loads end that began before the tombstones were there; later ones know them."""
+        rows = self._connection.execute(
+            """
+            select distinct coalesce(u.parent_id, u.upload_id) as root_id
+            from ops.uploads u join ops.upload_versions v using (upload_id) where v.status = 'loading'
+            """
+        )
+        for root_id in claimed_families(self._connection, {row["root_id"] for row in rows}):
+            with wait_for_family(self._connection, root_id):
+                pass
+
+    def _count(self, erasure_id: UUID, counts: Mapping[str, int]) -> None:
+        """Add to what was counted, at once: a killed call has counted what it did."""
+        if not counts:
+            return
+        mine = self._report.counts.setdefault(erasure_id, {})
+        for place, number in counts.items():
+            mine[place] = mine.get(place, 0) + number
+        row = self._connection.execute(
+            "select counts from ops.erasures where erasure_id = %s", (erasure_id,)
+        ).fetchone()
+        total = dict(row["counts"]) if row else {}
+        for place, number in counts.items():
+            total[place] = total.get(place, 0) + number
+        self._connection.execute(
+            "update ops.erasures set counts = %s where erasure_id = %s", (Jsonb(total), erasure_id)
+        )
+
+
+def list_erasures(connection: Connection) -> list[dict[str, Any]]:
+    """All erasures, newest first, without the hashes."""
+    return connection.execute(
+        """
+        select erasure_id, kind, school_id, reason, requested_by, requested_at, finished_at, counts
+        from ops.erasures order by erasure_id desc
+        """
+    ).fetchall()
+
+
+def get_erasure(connection: Connection, erasure_id: UUID) -> dict[str, Any]:
+    """One erasure.
+
+    Raises:
+        NotFound: there is none.
+    """
+    for row in list_erasures(connection):
+        if row["erasure_id"] == erasure_id:
+            return row
+    raise NotFound(f"There is no erasure {erasure_id}.")
+
+
+def _check(identifier: str, reason: str) -> None:
+    if not identifier.strip() or not reason.strip():
+        hint = "say who is to be erased, and why"
+        raise UploadRejected(
+            "An erasure needs an identifier and a reason.", [Issue(rule="required", hint=hint)]
+        )
+    if identifier in reason:
+        hint = "the reason is kept, the identifier is not"
+        raise UploadRejected("The reason must not name the person.", [Issue(rule="reason", hint=hint)])
+
+
+def _person_tombstones(
+    settings: Settings, connection: Connection, kind: Kind, school_id: str, identifier: str
+) -> list[str]:
+    """Of all names and birth dates that loaded files give the person."""
+    dataset, column = HOMES[kind]
+    contract = get_contract(dataset)
+    if not {"first_name", "last_name", "date_of_birth"} <= set(contract.columns):
+        return []
+    rows = connection.execute(
+        sql.SQL(
+            "select distinct first_name, last_name, date_of_birth::text as born from {} "
+            "where school_id = %s and {} = %s and date_of_birth is not null"
+        ).format(raw_table(contract), sql.Identifier(column)),
+        (school_id, identifier),
+    )
+    return sorted(
+        {make_person_tombstone(settings, row["first_name"], row["last_name"], row["born"]) for row in rows}
+    )

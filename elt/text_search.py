@@ -1,0 +1,98 @@
+"""Whether a text stands somewhere in bytes: in any encoding, inside archives, across pieces of a stream."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO, cast
+
+_CHUNK = 1 << 20
+_OVERLAP = 1 << 12
+
+Opened = Callable[[], BinaryIO]
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text that is looked for, as a whole word.
+
+    `school_id`: it is an identifier, written exactly so, which in other schools is somebody else's. None: a
+    name, in any case.
+    """
+
+    what: str
+    text: str
+    school_id: str | None = None
+
+    @cached_property
+    def pattern(self) -> re.Pattern[bytes]:
+        """Finds it in bytes."""
+        forms = {self.text}
+        if self.school_id is None:
+            forms |= {self.text.upper(), self.text.lower(), self.text.title()}
+        found = sorted({spelling for form in forms for spelling in spellings(form)})
+        narrow = b"|".join(re.escape(spelling) for spelling in found if b"\0" not in spelling)
+        wide = [re.escape(spelling) for spelling in found if b"\0" in spelling]
+        words = rb"(?<![A-Za-z0-9])(?:" + narrow + rb")(?![A-Za-z0-9])"
+        return re.compile(b"|".join([words, *wide]), 0 if self.school_id else re.IGNORECASE)
+
+    @property
+    def regex(self) -> str:
+        """Finds it in text, by the rules of PostgreSQL; case is the caller's business."""
+        escaped = re.sub(r"(\W)", r"\\\1", self.text)
+        return rf"(^|[^[:alnum:]]){escaped}([^[:alnum:]]|$)"
+
+
+def spellings(text: str) -> list[bytes]:
+    """How a text may stand in a file: in each encoding, with quotes doubled."""
+    found = {
+        form.encode(encoding, "ignore")
+        for form in (text, text.replace('"', '""'))
+        for encoding in ("utf-8", "cp1252", "utf-16-le", "utf-16-be")
+    }
+    return sorted(found - {b""})
+
+
+def holds_any(opened: Opened, needles: list[bytes]) -> bool:
+    """Whether any of some byte strings stands in a stream, within words or not."""
+    with opened() as stream:
+        return any(needle in window for window in _windows(stream) for needle in needles)
+
+
+def holds(opened: Opened, text: Text) -> bool:
+    """Whether a text stands in a stream, or in a member of the ZIP archive that it is."""
+    with opened() as stream:
+        return any(text.pattern.search(window) for window in _windows(stream))
+
+
+def open_log(path: Path) -> BinaryIO:
+    """A log file, also one that was put away compressed."""
+    return cast("BinaryIO", gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
+
+
+def _windows(stream: BinaryIO) -> Iterator[bytes]:
+    """The bytes in pieces that overlap."""
+    rest = b""
+    while chunk := stream.read(_CHUNK):
+        if not rest and chunk.startswith(b"PK\x03\x04"):
+            yield from _members(chunk + stream.read())
+            return
+        window = rest + chunk
+        yield window
+        rest = window[-_OVERLAP:]
+
+
+def _members(content: bytes) -> Iterator[bytes]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            for name in archive.namelist():
+                yield name.encode()
+                yield archive.read(name)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError):
+        yield content

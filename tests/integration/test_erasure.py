@@ -1,0 +1,400 @@
+"""Erasing a person: gone from everywhere, for good, and nobody else's rows touched."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from uuid import UUID
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from elt.discover import discover
+from elt.erasure import ErasureReport, Sought, erase_pending, list_erasures, request_erasure
+from elt.errors import UploadRejected
+from elt.lifecycle import withdraw_upload
+from elt.rejects import rejects_csv
+from elt.replay import replay
+from elt.store import open_store
+from tests.conftest import Sender
+
+STUDENTS = (
+    "Student ID,First Name,Last Name,Gender,Age,Date of Birth,Grade Level,Admission Date\n"
+    "STU00001,Ada,Zubrowka,Female,13,2011-08-11,JSS1,2023-09-01\n"
+    'STU00002,Bola,"Eze\nOkoro",Female,13,2011-09-12,JSS1,2023-09-01\n'
+    "STU00003,Chidi,Obi,Male,13,2011-10-13,JSS1,2023-09-01\n"
+)
+PLANTED = "Zubrowka"
+
+
+@pytest.fixture(scope="module")
+def s3_endpoint() -> Iterator[str]:
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(params=["folder", "s3"])
+def anywhere(request: pytest.FixtureRequest, settings, connection, monkeypatch) -> Sender:
+    """Hands files in, to a folder and to a bucket that keeps versions."""
+    if request.param == "s3":
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", request.getfixturevalue("s3_endpoint"))
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "testing")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        bucket = f"b{secrets.token_hex(8)}"
+        client = boto3.client("s3")
+        client.create_bucket(Bucket=bucket)
+        client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        settings = settings.model_copy(update={"store_url": f"s3://{bucket}/prefix"})
+    return Sender(settings, connection, open_store(settings.resolved_store_url))
+
+
+def _request(sender: Sender, identifier: str = "STU00001", kind: str = "student", **changes) -> UUID:
+    facts = {"kind": kind, "school_id": "main", "identifier": identifier, "reason": "asked for", **changes}
+    return request_erasure(sender.settings, sender.connection, sender.store, principal=sender.admin, **facts)
+
+
+def _erase(
+    sender: Sender, identifier: str | None = "STU00001", kind: str = "student", names=(PLANTED,), **sought
+) -> ErasureReport:
+    """Erase as the command does, but without marts; `identifier` None: as if nobody said again who."""
+    people = {}
+    if identifier is not None:
+        people = {_request(sender, identifier, kind): (kind, "main", identifier)}
+    return erase_pending(
+        sender.settings, sender.store, rebuild=lambda: None, sought=Sought(people, names, **sought)
+    )
+
+
+def _all_bytes(sender: Sender) -> dict[str, bytes]:
+    """Every object, and every earlier version."""
+    found = {}
+    for item in sender.store.list():
+        with sender.store.open(item.key) as stream:
+            found[item.key] = stream.read()
+    for old in sender.store.old_versions():
+        with sender.store.open_old(old) as stream:
+            found[f"{old.key}?{old.version_id}"] = stream.read()
+    return found
+
+
+def _leaks(sender: Sender, *texts: str) -> list[str]:
+    """Where any of the texts still stands, looked for without the code under test."""
+    wanted = [text.encode() for text in texts]
+    found = [key for key, content in _all_bytes(sender).items() for text in wanted if text in content]
+    tables = sender.connection.execute(
+        "select format('%I.%I', schemaname, tablename) as name from pg_tables "
+        "where schemaname in ('raw', 'ops', 'ml')"
+    ).fetchall()
+    for table in tables:
+        rows = sender.connection.execute(f"select t::text as row from {table['name']} t").fetchall()
+        found += [table["name"] for row in rows for text in texts if text in row["row"]]
+    return found
+
+
+def _content(sender: Sender, upload_id: UUID) -> bytes:
+    with sender.store.open(sender.upload(upload_id).current.object_key) as stream:
+        return stream.read()
+
+
+def _counts(sender: Sender, upload_id: UUID) -> dict[str, int]:
+    row = sender.connection.execute(
+        "select rows_read, rows_accepted, rows_rejected, rows_repeated, rows_loaded, rows_erased "
+        "from ops.upload_versions where upload_id = %s order by version desc limit 1",
+        (upload_id,),
+    ).fetchone()
+    assert row["rows_read"] == row["rows_accepted"] + row["rows_rejected"] + row["rows_repeated"]
+    return {name.removeprefix("rows_"): value for name, value in row.items()}
+
+
+def test_a_student_is_gone_from_every_object_version_and_table(
+    anywhere: Sender, history: Callable[..., str]
+) -> None:
+    students = anywhere.hand_in(STUDENTS, "students")
+    replaced = anywhere.hand_in(history([1, 2]))
+    anywhere.replace(replaced, history([1, 2, 3], exam=41))
+    anywhere.load(replaced, 2)
+    withdrawn = anywhere.hand_in(history([1, 5]))
+    withdraw_upload(anywhere.connection, anywhere.store, withdrawn, anywhere.researcher)
+    before = _content(anywhere, students)
+
+    report = _erase(anywhere)
+
+    assert report.findings == []
+    assert report.problems == []
+    assert report.finished == report.erasures
+    assert _leaks(anywhere, PLANTED, "STU00001") == []
+    assert list(anywhere.store.old_versions()) == []
+    after = _content(anywhere, students)
+    assert after.splitlines() == [b"" if b"STU00001" in line else line for line in before.splitlines()]
+    assert [row[0] for row in anywhere.raw("students", "student_id")] == ["STU00002", "STU00003"]
+    assert anywhere.raw("students", "student_id", "_line") == [("STU00002", 3), ("STU00003", 5)]
+    assert _counts(anywhere, students) == {
+        "read": 3, "accepted": 3, "rejected": 0, "repeated": 0, "loaded": 2, "erased": 1,
+    }  # fmt: skip
+
+
+def test_the_rows_of_others_are_the_same_bytes_on_the_same_lines(sender: Sender) -> None:
+    content = STUDENTS.replace("\n", "\r\n").encode("utf-16")
+    upload = sender.hand_in(content, "students")
+    _erase(sender)
+
+    lines = _content(sender, upload).decode("utf-16").split("\r\n")
+    wanted = STUDENTS.split("\n")
+    assert lines == [wanted[0], "", *wanted[2:]]
+
+
+def test_no_later_file_brings_the_person_back(sender: Sender, history: Callable[..., str]) -> None:
+    _erase(sender)
+    rows = "".join(f"STU{n:05},Ada,Zubrowka,Female,13,2011-08-11,JSS1,2023-09-01\n" for n in (1, 7, 8))
+    upload = sender.hand_in(STUDENTS.splitlines()[0] + "\n" + rows, "students")
+
+    assert sender.upload(upload).status == "loaded"  # one of three is more than the limit; it does not count
+    assert [row[0] for row in sender.raw("students", "student_id")] == ["STU00007", "STU00008"]
+    assert _counts(sender, upload) == {
+        "read": 3, "accepted": 2, "rejected": 1, "repeated": 0, "loaded": 2, "erased": 1,
+    }  # fmt: skip
+    assert b"".join(rejects_csv(sender.connection, sender.store, upload)).count(b"\r\n") == 1  # the header
+
+    # The file holds the person, so the erasure is open again; nobody need say who it is.
+    assert [row["finished_at"] for row in list_erasures(sender.connection)] == [None]
+    report = _erase(sender, None, names=())
+    assert report.finished == report.erasures != []
+    assert "STU00001" not in _content(sender, upload).decode()
+    assert _counts(sender, upload)["erased"] == 1
+
+
+def test_another_school_keeps_its_student_of_the_same_number(sender: Sender) -> None:
+    theirs = sender.hand_in(STUDENTS.replace(PLANTED, "Adeyemi"), "students", school_id="other")
+    mixed = sender.hand_in(
+        "School ID," + STUDENTS.splitlines()[0] + "\n"
+        "main,STU00001,Ada,Zubrowka,Female,13,2011-08-11,JSS1,2023-09-01\n"
+        "other,STU00001,Ada,Adeyemi,Female,13,2011-08-11,JSS1,2023-09-01\n",
+        "students",
+    )
+    report = _erase(sender)
+
+    assert report.findings == []
+    assert report.finished
+    assert b"STU00001" in _content(sender, theirs)
+    assert _content(sender, mixed).splitlines()[1] == b""
+    assert _content(sender, mixed).splitlines()[2].startswith(b"other,STU00001")
+    assert len(sender.raw("students", "school_id")) == 4
+
+
+def test_scores_stay_when_their_teacher_is_erased(sender: Sender, history: Callable[..., str]) -> None:
+    header, *rows = history([1, 2]).splitlines()
+    content = "\n".join([f"{header},Teacher ID", f"{rows[0]},TCH00009", f"{rows[1]},TCH00010", ""])
+    upload = sender.hand_in(content)
+    report = _erase(sender, "TCH00009", "teacher")
+
+    assert report.findings == []
+    assert report.finished
+    assert sender.raw("academic_history", "student_id", "teacher_id") == [
+        ("STU00001", None), ("STU00002", "TCH00010"),
+    ]  # fmt: skip
+    assert _content(sender, upload).decode() == content.replace("TCH00009", "")
+    changed = sender.connection.execute("select count(*) as n from raw.academic_history__changed").fetchone()
+    assert changed["n"] == 1
+
+    again = sender.hand_in(content.replace(",40,", ",39,").replace(",60,", ",59,"))
+    assert _counts(sender, again)["accepted"] == 2
+    assert ("STU00001", "TCH00009") not in sender.raw("academic_history", "student_id", "teacher_id")
+
+
+def test_a_guardian_goes_and_the_student_stays(sender: Sender) -> None:
+    sender.hand_in(STUDENTS, "students")
+    sender.hand_in(
+        "Parent ID,Student ID,First Name,Last Name\nPAR00001,STU00001,Ngozi,Zubrowka\n"
+        "PAR00002,STU00001,Obi,Zubrowka\n",
+        "guardians",
+    )
+    report = _erase(sender, "PAR00001", "guardian", names=("Ngozi",))
+
+    assert report.findings == []
+    assert sender.raw("guardians", "parent_id") == [("PAR00002",)]
+    assert len(sender.raw("students", "student_id")) == 3
+
+
+def test_rejected_repeated_and_broken_rows_go_too(sender: Sender, history: Callable[..., str]) -> None:
+    lines = history(range(1, 60)).splitlines()
+    mine = lines[1]
+    wrong = mine.replace(",60", ",61")
+    upload = sender.hand_in("\n".join([*lines, mine, wrong, mine.rpartition(",")[0], ""]))
+    assert _counts(sender, upload)["rejected"] == 2
+    report = _erase(sender)
+
+    assert report.findings == []
+    assert _leaks(sender, "STU00001") == []
+    assert _counts(sender, upload) == {
+        "read": 62, "accepted": 59, "rejected": 2, "repeated": 1, "loaded": 58, "erased": 4,
+    }  # fmt: skip
+    assert sender.upload(upload).remaining_rejects == 0
+    assert b"".join(rejects_csv(sender.connection, sender.store, upload)).count(b"\n") == 1
+
+
+def test_the_line_that_a_fix_corrected_goes_with_it(sender: Sender, history: Callable[..., str]) -> None:
+    nameless = ",JSS1,Mathematics,First Term,20,40,60,Zubrowka"
+    lines = history(range(1, 40), columns=",Remark").splitlines()
+    parent = sender.hand_in("\n".join([lines[0], *(f"{line}," for line in lines[1:]), nameless, ""]))
+    fixed = b"".join(rejects_csv(sender.connection, sender.store, parent)).decode()
+    fix = sender.hand_in(fixed.replace("\r\n,JSS1", "\r\nSTU00077,JSS1"), fixes=parent)
+    assert sender.upload(fix).status == "loaded"
+    report = _erase(sender, "STU00077")
+
+    assert report.findings == []
+    assert _leaks(sender, PLANTED, "STU00077") == []
+    assert sender.upload(parent).status == "loaded"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param("Name;Number\nZubrowka;STU00001\nObi;STU00002\n", id="other columns"),
+        pytest.param('Student ID,Grade Level\nSTU00001,"Zubrowka\nSTU00002,x\n', id="a quote without end"),
+        pytest.param(
+            b"Student ID,Name\r\nSTU00001,Zubrowka \xe9\r\nSTU00002,\xc3\xa9\r\n", id="two encodings"
+        ),
+        pytest.param("STU00001,Ada,Zubrowka\nSTU00002,Bola,Eze\n", id="no header"),
+    ],
+)
+def test_files_that_are_no_table_lose_the_lines_with_the_identifier(sender: Sender, content) -> None:
+    upload = sender.hand_in(content, "students")
+    assert sender.upload(upload).status == "rejected"
+    report = _erase(sender)
+
+    assert report.findings == []
+    assert _leaks(sender, "STU00001", PLANTED) == []
+    assert b"STU00002" in _content(sender, upload)
+
+
+def test_replay_brings_nobody_back_and_changes_nothing(anywhere: Sender, history: Callable[..., str]) -> None:
+    sender = anywhere
+    over_limit = history(range(1, 11), faults={n: f"STU{n:05},JSS9,X,First Term,1,1,2" for n in (1, 2)})
+    rejected = sender.hand_in(over_limit)
+    students = sender.hand_in(STUDENTS, "students")
+    alone = sender.hand_in(history([1]))
+    waiting = sender.send(history([1, 4])).upload_id
+    _erase(sender)
+    sender.load(waiting)
+    before = {
+        upload: (sender.upload(upload).status, _counts(sender, upload))
+        for upload in (rejected, students, alone, waiting)
+    }
+    raw = [sender.raw(dataset) for dataset in ("students", "academic_history")]
+    assert before[rejected][0] == "rejected"
+    assert before[alone][0] == "loaded"
+
+    replay(sender.settings, sender.store, wipe=True)
+
+    assert _leaks(sender, "STU00001", PLANTED) == []
+    assert [sender.raw(dataset) for dataset in ("students", "academic_history")] == raw
+    after = {upload: (sender.upload(upload).status, _counts(sender, upload)) for upload in before}
+    assert after == before
+
+
+def test_replay_into_an_empty_database_knows_who_was_erased(sender: Sender, history, tmp_path) -> None:
+    """Also where the store is an older copy, from before the rows were taken out."""
+    upload = sender.hand_in(STUDENTS, "students")
+    key, original = sender.upload(upload).current.object_key, _content(sender, upload)
+    _erase(sender)
+    sender.connection.execute("delete from ops.erasures")
+    sender.store.put(key, [original], replace=True)
+
+    replay(sender.settings, sender.store, wipe=True)
+    assert sender.raw("students", "student_id") == []  # the bytes are not those of the ledger: not loaded
+
+    report = _erase(sender, None, names=())
+    assert report.finished == report.erasures != []
+    sender.load(upload)
+    assert [row[0] for row in sender.raw("students", "student_id")] == ["STU00002", "STU00003"]
+    assert _leaks(sender, "STU00001", PLANTED) == []
+
+
+def test_a_restored_database_is_put_right_by_the_tombstones_alone(sender: Sender) -> None:
+    upload = sender.hand_in(STUDENTS, "students")
+    rows = sender.connection.execute("select * from raw.students where student_id = 'STU00001'").fetchall()
+    _erase(sender)
+    columns = ", ".join(rows[0])
+    sender.connection.execute(
+        f"insert into raw.students ({columns}) values ({', '.join(['%s'] * len(rows[0]))})",
+        list(rows[0].values()),
+    )
+    sender.connection.execute("update ops.erasures set finished_at = null")
+
+    report = _erase(sender, None, names=())
+    assert report.finished == report.erasures != []
+    assert _leaks(sender, "STU00001", PLANTED) == []
+    assert sender.upload(upload).status == "loaded"
+
+
+def test_dropped_files_go_once_their_bytes_are_copied(anywhere: Sender) -> None:
+    sender = anywhere
+    sender.store.put("students/drop.csv", [STUDENTS.encode()])
+    sender.store.put("misc/unknown.csv", [b"Name,Number\nZubrowka,STU00001\nObi,STU00002\n"])
+    for pending in discover(sender.settings, sender.store):
+        sender.load(pending.upload_id, pending.version)
+    report = _erase(sender)
+
+    assert report.findings == []
+    assert report.finished
+    keys = {item.key for item in sender.store.list()}
+    assert "students/drop.csv" not in keys
+    assert "misc/unknown.csv" in keys
+    assert discover(sender.settings, sender.store) == []
+
+    # Who drops the same file again has it looked at again.
+    sender.store.put("students/drop.csv", [STUDENTS.encode()])
+    for pending in discover(sender.settings, sender.store):
+        sender.load(pending.upload_id, pending.version)
+    assert len(sender.raw("students", "student_id")) == 2
+    assert _erase(sender, None, names=()).findings == []
+    assert _leaks(sender, "STU00001", PLANTED) == []
+
+
+def test_predictions_and_pseudonyms_go_and_predictions_stay_append_only(sender: Sender) -> None:
+    insert = (
+        "insert into ml.predictions (target, method, school_id, student_id, as_of_date, score, is_at_risk, "
+        "reasons, recommendations, data_version) values "
+        "('at_risk', 'rule', 'main', %s, '2026-01-01', 1, true, '[]', '[]', 'x')"
+    )
+    for student in ("STU00001", "STU00002"):
+        sender.connection.execute(insert, (student,))
+        sender.connection.execute(
+            "insert into ops.pseudonyms values ('student', 'main', %s, %s, 1)", (student, f"p{student[-1]}")
+        )
+    report = _erase(sender)
+
+    left = sender.connection.execute("select student_id from ml.predictions").fetchall()
+    assert [row["student_id"] for row in left] == ["STU00002"]
+    assert sum(report.counts[report.erasures[0]].values()) == 2
+    with pytest.raises(Exception, match="append only"):
+        sender.connection.execute("delete from ml.predictions")
+
+
+def test_what_the_search_finds_keeps_the_erasure_open(sender: Sender, tmp_path) -> None:
+    sender.send("Note\nSister of STU00001\n", "student_performance")
+    (tmp_path / "api.log").write_text("GET /students/STU00001\nname=ZUBROWKA\nSTU000011\n")
+    report = _erase(sender, folders=[tmp_path])
+
+    assert {(f.place.partition("/")[0], f.what) for f in report.findings} >= {("uploads", "identifier")}
+    assert report.finished == []
+    assert [row["finished_at"] for row in list_erasures(sender.connection)] == [None]
+
+
+def test_the_reason_must_not_name_the_person(sender: Sender) -> None:
+    with pytest.raises(UploadRejected, match="must not name"):
+        _request(sender, reason="STU00001 has left")
+    with pytest.raises(UploadRejected):
+        _request(sender, reason=" ")
+
+
+def test_nothing_that_is_kept_tells_who_it_was(sender: Sender) -> None:
+    sender.hand_in(STUDENTS, "students")
+    _erase(sender)
+    assert _leaks(sender, "STU00001", PLANTED, "zubrowka", "2011-08-11") == []
+    assert _request(sender) == _request(sender)  # the same person is one erasure
