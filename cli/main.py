@@ -17,6 +17,7 @@ COMMANDS = {
     "doctor": "cli.platform:doctor",
     "down": "cli.platform:down",
     "export": "cli.marts:export",
+    "export-student": "cli.students:export_student",
     "generate": "cli.generate:generate",
     "keys": "cli.keys:keys",
     "logs": "cli.platform:logs",

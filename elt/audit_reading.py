@@ -69,9 +69,9 @@ def student_subjects(
 
 
 def list_lines(
-    connection: Connection, wanted: AuditFilter, *, after: int | None = None, limit: int = 50
+    connection: Connection, wanted: AuditFilter, *, after: int | None = None, limit: int | None = 50
 ) -> list[DictRow]:
-    """Lines with `COLUMNS`, newest first, from before the line `after`."""
+    """Lines with `COLUMNS`, newest first, from before the line `after`; `limit` None: all."""
     return connection.execute(_LINES, _bound(wanted, after, limit)).fetchall()
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote, unquote
 from uuid import UUID
 
-from flask import Blueprint
+from flask import Blueprint, Response
 
 from backend.access import allow, principal
 from backend.auditing import note_for_audit, student_subject, veiled
@@ -27,8 +28,10 @@ from backend.schemas.students import (
     StudentSummary,
 )
 from backend.services import services
+from backend.streams import attach
 from elt.interventions import add_intervention, list_interventions, what_followed
 from elt.students import StudentFilter, find_school, list_students, read_record, read_risk
+from elt.subject_access import export_student
 from elt.warehouse import Connection
 
 students = Blueprint("students", __name__)
@@ -77,6 +80,37 @@ def show_student_risk(student_id: str, query: StudentQuery) -> StudentRisk:
     with services().reader(principal()) as session:
         school_id = _find(session, student_id, query.school, query.reason)
         return StudentRisk.model_validate(read_risk(session, school_id, student_id))
+
+
+@students.get("/students/<path:student_id>/export")
+@allow("students:export")
+@operation(
+    "Export all that is held about a student",
+    {
+        200: Answer(
+            "A zip with JSON, CSV and a README.",
+            media=("application/zip",),
+            headers={"Content-Disposition": "The name to save it under."},
+        )
+    },
+    description=(
+        "For a subject access request: rows of files with their source, what was worked out from them, "
+        "predictions, interventions, and who looked at the record."
+    ),
+    query=StudentQuery,
+    problems=(409,),
+)
+def export(student_id: str, query: StudentQuery) -> Response:
+    """The record, whole."""
+    zipped = io.BytesIO()
+    with services().reader(principal()) as session, services().connection() as connection:
+        school_id = _find(session, student_id, query.school, query.reason)
+        export_student(
+            services().settings, connection, session, services().store, school_id, student_id
+        ).write(zipped)
+    response = Response(zipped.getvalue(), content_type="application/zip")
+    attach(response, f"{school_id} {student_id}.zip")
+    return response
 
 
 @students.get("/students/<path:student_id>/interventions")
