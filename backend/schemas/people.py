@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StrictBool, StringConstraints
 
 from backend.schemas.common import Answered, Name, Sent
 from elt.passwords import LONGEST, SHORTEST
@@ -72,7 +72,7 @@ class NewUser(Sent):
     assignments: list[AssignmentModel] = Field(
         default=[], max_length=200, description="Classes and subjects of a teacher."
     )
-    with_password: bool = Field(
+    with_password: StrictBool = Field(
         default=True, description="Make a password; false: the person signs in by OpenID Connect."
     )
 
@@ -87,7 +87,7 @@ class UserChange(Sent):
     assignments: list[AssignmentModel] | None = Field(
         default=None, max_length=200, description="Replaces all that there were."
     )
-    disabled: bool | None = Field(default=None, description="true: may not sign in; false: may again.")
+    disabled: StrictBool | None = Field(default=None, description="true: may not sign in; false: may again.")
 
 
 class User(Answered):

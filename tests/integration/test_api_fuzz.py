@@ -1,4 +1,8 @@
-"""The served API against its own document: generated requests, all of Schemathesis' checks, no exceptions."""
+"""The served API against its own document: generated requests, all of Schemathesis' checks but one.
+
+Left out is that what was deleted is not found any more. Here DELETE ends things (an upload is withdrawn, an
+account disabled) that can still be looked at, and nothing is deleted.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ def test_the_api_does_what_its_document_says(api_server: Any, tmp_path: Path, ro
     command = [
         str(Path(sys.executable).with_name("schemathesis")), "run", f"{api_server.url}/openapi.json",
         "--header", f"Authorization: Bearer {api_server.make_key(role)}",
-        "--checks", "all", "--phases", phases,
+        "--checks", "all", "--exclude-checks", "use_after_free", "--phases", phases,
         "--max-examples", "5", "--seed", "1", "--warnings", "off", "--no-color",
     ]  # fmt: skip
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
