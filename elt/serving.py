@@ -72,15 +72,15 @@ def reader(
     """
     own = borrow or (lambda: connect(settings.database_url.get_secret_value()))
     token = secrets.token_urlsafe(32)
-    with own() as connection:
-        _note_scope(connection, token, principal)
-    try:
-        with _connect(settings) as session:
+    with _connect(settings) as session:
+        with own() as connection:
+            _note_scope(connection, token, session.info.backend_pid, principal)
+        try:
             session.execute("select set_config('laurel.scope', %s, false)", (token,))
             yield session
-    finally:
-        with own() as connection:
-            connection.execute("delete from ops.scopes where token_sha256 = %s", (_hash(token),))
+        finally:
+            with own() as connection:
+                connection.execute("delete from ops.scopes where token_sha256 = %s", (_hash(token),))
 
 
 def _wanted_views(connection: Connection) -> dict[str, sql.Composed]:
@@ -119,15 +119,16 @@ def _grant(name: str) -> sql.Composed:
     )
 
 
-def _note_scope(connection: Connection, token: str, principal: Principal) -> None:
+def _note_scope(connection: Connection, token: str, backend_pid: int, principal: Principal) -> None:
     connection.execute("delete from ops.scopes where expires_at < now()")
     connection.execute(
         """
-        insert into ops.scopes (token_sha256, principal, role, school_id, assignments, expires_at)
-        values (%s, %s, %s, %s, %s, now() + interval '1 hour')
+        insert into ops.scopes
+            (token_sha256, backend_pid, principal, role, school_id, assignments, expires_at)
+        values (%s, %s, %s, %s, %s, %s, now() + interval '1 hour')
         """,
         (
-            _hash(token), principal.id, principal.role, principal.school_id,
+            _hash(token), backend_pid, principal.id, principal.role, principal.school_id,
             json.dumps([asdict(assignment) for assignment in principal.assignments]),
         ),
     )  # fmt: skip
@@ -152,7 +153,7 @@ def _connect(settings: Settings) -> Connection:
 
 def _open(address: str) -> Connection:
     session = connect(address, application_name="laurel-reader")
-    session.execute("set default_transaction_read_only = on")
+    session.execute("set default_transaction_read_only = on; set search_path = served")
     return session
 
 

@@ -10,12 +10,16 @@ down_revision = "0002"
 SERVED = """
 create schema served;
 
+alter table ops.scopes add column backend_pid integer not null;
+comment on column ops.scopes.backend_pid is
+    'The server process of the session: the token of another session is worth nothing.';
+
 create function served.scope() returns table (role text, school_id text, assignments jsonb)
     language sql stable security definer rows 1 set search_path = pg_catalog, pg_temp
     as $$
         select scopes.role, scopes.school_id, scopes.assignments from ops.scopes
         where scopes.token_sha256 = sha256(convert_to(current_setting('laurel.scope', true), 'UTF8'))
-            and scopes.expires_at > now()
+            and scopes.backend_pid = pg_backend_pid() and scopes.expires_at > now()
     $$;
 comment on function served.scope is
     'What the reading session may see, by the hash of its token: so no session can choose what it sees.';
