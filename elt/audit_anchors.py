@@ -1,14 +1,13 @@
-"""Heads of the audit trail, kept in the object store: `audit/<line>-<hash>.json`.
+"""Heads of the audit trail, kept in the object store: `audit/<hour>/<line>-<hash>.json`.
 
 Whoever cuts the end off the table, or writes it anew from some line on, would have to change these too. Keep
-the store's versions or a lock on the bucket where that must be impossible.
+the store's versions, or a lock on the bucket, where that must be impossible.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from elt.audit import Anchor
@@ -16,10 +15,10 @@ from elt.store import Store
 from elt.warehouse import Connection
 
 PREFIX = "audit/"
-_NAME = re.compile(rf"{PREFIX}(\d{{15}})-([0-9a-f]{{64}})\.json")
+_NAME = re.compile(rf"{PREFIX}[^/]+/(\d{{15}})-([0-9a-f]{{64}})\.json")
 
 
-def write_anchor(connection: Connection, store: Store) -> Anchor | None:
+def write_anchor(connection: Connection, store: Store, *, now: datetime | None = None) -> Anchor | None:
     """Put the chain's last line into the store; None while there is no line.
 
     Call it outside a transaction: what is not committed must not be anchored.
@@ -29,20 +28,31 @@ def write_anchor(connection: Connection, store: Store) -> Anchor | None:
     ).fetchone()
     if head is None:
         return None
-    anchor = Anchor(head["audit_id"], bytes(head["sha256"]))
-    key = f"{PREFIX}{anchor.audit_id:015}-{anchor.sha256.hex()}.json"
-    if not store.exists(key):
-        content = {
-            "audit_id": anchor.audit_id,
-            "sha256": anchor.sha256.hex(),
-            "written_at": datetime.now(UTC).isoformat(),
-        }
-        store.put(key, [json.dumps(content).encode()], media_type="application/json", replace=True)
+    anchor, moment = Anchor(head["audit_id"], bytes(head["sha256"])), now or datetime.now(UTC)
+    content = {
+        "audit_id": anchor.audit_id, "sha256": anchor.sha256.hex(), "written_at": moment.isoformat(),
+    }  # fmt: skip
+    store.put(
+        f"{_hour(moment)}{anchor.audit_id:015}-{anchor.sha256.hex()}.json",
+        [json.dumps(content).encode()],
+        media_type="application/json",
+        replace=True,
+    )
     return anchor
 
 
-def read_anchors(store: Store) -> Iterator[Anchor]:
+def write_hourly_anchor(connection: Connection, store: Store, *, now: datetime | None = None) -> None:
+    """`write_anchor`, unless this hour has one; cheap enough for every run of the pipeline."""
+    moment = now or datetime.now(UTC)
+    if next(iter(store.list(_hour(moment))), None) is None:
+        write_anchor(connection, store, now=moment)
+
+
+def read_anchors(store: Store) -> list[Anchor]:
     """All anchors, oldest line first, by the names of the objects alone."""
-    for item in store.list(PREFIX):
-        if found := _NAME.fullmatch(item.key):
-            yield Anchor(int(found[1]), bytes.fromhex(found[2]))
+    names = (_NAME.fullmatch(item.key) for item in store.list(PREFIX))
+    return sorted(Anchor(int(name[1]), bytes.fromhex(name[2])) for name in names if name)
+
+
+def _hour(moment: datetime) -> str:
+    return f"{PREFIX}{moment.astimezone(UTC):%Y-%m-%dT%H}/"

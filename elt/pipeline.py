@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from elt import ledger, runs
+from elt.audit_anchors import write_hourly_anchor
 from elt.discover import discover
 from elt.loader import load_version
 from elt.log import get_logger
@@ -78,6 +79,7 @@ def begin(settings: Settings, *, trigger: str, airflow_run: str | None = None, f
     store.sweep()
     pending = discover(settings, store)
     with connect(settings.database_url.get_secret_value()) as connection:
+        write_hourly_anchor(connection, store)
         unbuilt = ledger.count_unbuilt_loads(connection)
         is_idle = not (pending or unbuilt or full or runs.unpublished_marts(connection))
         run_id = runs.start_run(connection, trigger=trigger, airflow_run=airflow_run, idle=is_idle)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -10,7 +11,9 @@ import psycopg
 import pytest
 
 from elt.audit import record, verify
-from elt.audit_anchors import read_anchors, write_anchor
+from elt.audit_anchors import read_anchors, write_anchor, write_hourly_anchor
+from elt.pipeline import begin
+from elt.settings import Settings
 from elt.store import Store
 from elt.warehouse import Connection, connect
 
@@ -127,11 +130,21 @@ def test_an_emptied_table_is_found_against_the_store(connection: Connection, sto
     assert faulty_lines(connection, store) == [2]
 
 
-def test_an_anchor_is_written_once_per_line(connection: Connection, store: Store) -> None:
-    assert write_anchor(connection, store) is None
-    fill(connection, 1)
-    assert write_anchor(connection, store) == write_anchor(connection, store)
-    assert [anchor.audit_id for anchor in read_anchors(store)] == [1]
+def test_runs_anchor_the_chain_once_an_hour(connection: Connection, store: Store) -> None:
+    start = datetime(2026, 11, 20, 16, 5, tzinfo=UTC)
+    write_hourly_anchor(connection, store, now=start)
+    assert list(store.list()) == []  # there is nothing to anchor yet
+    for minutes in (0, 5, 50, 54, 55, 60):
+        fill(connection, 1)
+        write_hourly_anchor(connection, store, now=start + timedelta(minutes=minutes))
+    assert [anchor.audit_id for anchor in read_anchors(store)] == [1, 5]
+    assert verify(connection, read_anchors(store)).anchors == 2
+
+
+def test_every_run_of_the_pipeline_anchors(connection: Connection, settings: Settings, store: Store) -> None:
+    fill(connection, 2)
+    begin(settings, trigger="test")
+    assert [anchor.audit_id for anchor in read_anchors(store)] == [2]
 
 
 def test_a_line_is_lost_with_the_act_it_tells_of(connection: Connection) -> None:
