@@ -106,9 +106,9 @@ def describe_session(connection: Connection, token: str) -> SessionRecord | None
         select u.user_id, u.email, s.expires_at
         from ops.sessions as s
         join ops.users as u using (user_id)
-        where s.session_sha256 = %s and s.expires_at > now()
+        where s.session_sha256 = %s and s.expires_at > now() and s.last_seen_at > now() - %s
         """,
-        (_hash(token),),
+        (_hash(token), IDLE),
     ).fetchone()
     return SessionRecord(**found) if found else None
 

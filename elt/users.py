@@ -172,6 +172,8 @@ def list_users(
 def change_user(connection: Connection, user_id: UUID, by: str, **changes: Unpack[UserChanges]) -> UserRecord:
     """Change an account. A change of what the person may do, or who they are, ends their sessions.
 
+    Another e-mail may be another person's, so it ends what an OpenID provider knows the account by, too.
+
     Raises:
         NotFound: there is no such user.
         AccountRefused: the result would not be valid.
@@ -195,7 +197,9 @@ def change_user(connection: Connection, user_id: UUID, by: str, **changes: Unpac
             """
             update ops.users
             set email = %(email)s, name = %(name)s, role = %(role)s, school_id = %(school_id)s,
-                disabled_at = case when %(disabled)s then coalesce(disabled_at, now()) end
+                disabled_at = case when %(disabled)s then coalesce(disabled_at, now()) end,
+                oidc_issuer = case when lower(email) = lower(%(email)s) then oidc_issuer end,
+                oidc_subject = case when lower(email) = lower(%(email)s) then oidc_subject end
             where user_id = %(user_id)s
             """,
             {name: value for name, value in wanted.items() if name != "assignments"} | {"user_id": user_id},

@@ -10,12 +10,13 @@ from werkzeug.exceptions import Forbidden
 
 from backend.access import allow, principal
 from backend.operations import Answer, operation
+from backend.permissions import actions_of
 from backend.schemas.common import PageQuery
 from backend.schemas.people import NewUser, PasswordMade, User, UserChange, UserMade, UserPage
 from backend.services import services
 from elt.errors import NotFound
 from elt.passwords import new_password
-from elt.principals import Assignment
+from elt.principals import Assignment, Role
 from elt.users import UserRecord, change_user, create_user, get_user, list_users, make_password
 from elt.warehouse import Connection
 
@@ -51,6 +52,7 @@ def make_user(body: NewUser) -> tuple[UserMade, int]:
     assignments = [each.to_assignment() for each in body.assignments]
     school_id = body.school_id or principal().school_id
     _refuse_other_schools({"school_id": school_id, "assignments": assignments})
+    _refuse_more_than_own(body.role)
     made = new_password() if body.with_password else None
     with services().connection() as connection:
         user_id = create_user(
@@ -90,7 +92,8 @@ def change(user_id: UUID, body: UserChange) -> User:
         changes["assignments"] = [each.to_assignment() for each in body.assignments or []]
     _refuse_other_schools(changes)
     with services().connection() as connection:
-        _find(connection, user_id)
+        before = _find(connection, user_id)
+        _refuse_more_than_own(before.role, changes.get("role", before.role))
         return User.model_validate(change_user(connection, user_id, principal().id, **changes))
 
 
@@ -119,7 +122,7 @@ def disable(user_id: UUID) -> User:
 def reset_password(user_id: UUID) -> tuple[PasswordMade, int]:
     """Good for a week."""
     with services().connection() as connection:
-        _find(connection, user_id)
+        _refuse_more_than_own(_find(connection, user_id).role)
         password, expires_at = make_password(connection, user_id, principal().id)
     return PasswordMade(password=password, expires_at=expires_at), 201
 
@@ -143,3 +146,10 @@ def _refuse_other_schools(changes: dict[str, Any]) -> None:
     named = {changes.get("school_id", own), *(each.school_id for each in assigned)}
     if own is not None and named != {own}:
         raise Forbidden(f"You administer the school {own} only.")
+
+
+def _refuse_more_than_own(*roles: Role) -> None:
+    """A key that is narrowed to some actions gets at no others by the account of a person."""
+    own = principal().actions
+    if own is not None and not all(actions_of(role) <= own for role in roles):
+        raise Forbidden("Your key is narrowed to some actions; it manages only people who may do no others.")

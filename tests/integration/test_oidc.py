@@ -98,6 +98,15 @@ def test_after_the_first_time_the_subject_counts_and_not_the_e_mail(
     assert browser.get(SESSION).get_json()["id"] == f"user:{ada}"
 
 
+def test_an_account_that_was_given_to_another_e_mail_is_not_its_first_owners_any_more(
+    app: Flask, ada: UUID, connection: Connection
+) -> None:
+    assert enter(app)[1].status_code == 303
+    change_user(connection, ada, "test", email="grace@school.example", name="Grace")
+    assert enter(app)[1].status_code == 401
+    assert not get_user(connection, ada).has_oidc
+
+
 def test_another_subject_with_the_same_e_mail_is_refused(app: Flask, ada: UUID, provider: Provider) -> None:
     enter(app)
     provider.claims["sub"] = "somebody-else"

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from elt.principals import Assignment
-from elt.sessions import end_session, find_session, start_session
+from elt.sessions import describe_session, end_session, find_session, start_session
 from elt.users import change_user, create_user, make_password, set_password
 from elt.warehouse import Connection
 
@@ -61,6 +61,7 @@ def test_a_session_that_is_not_used_ends(connection: Connection, teacher: UUID) 
     token = start_session(connection, teacher)
     age(connection, "last_seen_at", "61 minutes")
     assert find_session(connection, token) is None
+    assert describe_session(connection, token) is None
 
 
 def test_using_a_session_prolongs_it(connection: Connection, teacher: UUID) -> None:

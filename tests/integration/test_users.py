@@ -15,7 +15,9 @@ from uuid import UUID, uuid4
 import pytest
 from flask.testing import FlaskClient
 
+from backend.permissions import actions_of
 from elt.errors import AccountRefused, Conflict, WeakPassword
+from elt.keys import create_key
 from elt.principals import Assignment
 from elt.settings import PROJECT_DIR, Settings
 from elt.sign_in import sign_in
@@ -145,6 +147,22 @@ def test_an_admin_of_one_school_reaches_no_further(
         assert local.patch(f"{USERS}/{mine['id']}", json=reach).status_code == 403
         if reach != {"school_id": None}:
             assert local.post(USERS, json=new("n@school.example", **reach)).status_code == 403
+
+
+def test_a_narrowed_key_gets_at_no_other_actions_by_making_people(
+    admin: FlaskClient, api: Any, connection: Connection
+) -> None:
+    boss = create_user(connection, "boss@school.example", "Boss", "admin", "test", password=PASSWORD)
+    scopes = ["users:manage", *actions_of("analyst")]
+    key = create_key(connection, "narrow", "admin", None, "test", None, scopes)[1]
+    narrow = api.test_client()
+    narrow.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {key}"
+    analyst = narrow.post(USERS, json=new(role="analyst"))
+    assert analyst.status_code == 201
+    assert narrow.post(USERS, json=new("a@school.example", role="admin")).status_code == 403
+    assert narrow.patch(f"{USERS}/{analyst.json['user']['id']}", json={"role": "admin"}).status_code == 403
+    assert narrow.post(f"{USERS}/{boss}/password").status_code == 403
+    assert narrow.patch(f"{USERS}/{boss}", json={"email": "mine@school.example"}).status_code == 403
 
 
 def test_the_last_admin_stays(connection: Connection) -> None:
