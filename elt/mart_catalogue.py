@@ -135,7 +135,7 @@ def describe_mart(connection: Connection, name: str, schema: Schema = "marts") -
     if found and (columns := _columns_served(connection, name)):
         return replace(found[0], rows=None, columns=columns, schema=schema)
     if not found:
-        known = ", ".join(mart.name for mart in list_marts(connection))
+        known = ", ".join(mart.name for mart in _read(connection, None))
         there = f"The marts are: {known}." if known else "No run has built any mart yet."
         raise NotFound(f"There is no mart {name[:80]!r}. {there}")
     raise NotFound(f"{name} is being built anew. Ask again when the run has ended.")
