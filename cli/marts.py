@@ -11,6 +11,7 @@ from typing import cast, get_args
 
 import click
 
+from cli.account import write_down
 from elt.marts import Format, stream_mart
 from elt.settings import load_settings
 from elt.warehouse import connect
@@ -48,9 +49,13 @@ def export(
     if chosen == "parquet" and output is None and sys.stdout.isatty():
         raise click.UsageError("Parquet is not for reading on a screen: name a file with -o.")
     names = [name.strip() for name in columns.split(",")] if columns else None
-    database_url = load_settings().database_url.get_secret_value()
-    with connect(database_url, application_name="laurel-export") as connection:
-        pieces = stream_mart(connection, mart, names, _conditions(where), chosen, limit=limit)
+    settings, conditions = load_settings(), _conditions(where)
+    url = settings.database_url.get_secret_value()
+    with connect(url, application_name="laurel-export") as connection:
+        pieces = stream_mart(connection, mart, names, conditions, chosen, limit=limit)
+        write_down(
+            settings, "marts:read", mart=mart, format=chosen, columns=columns, where=sorted(conditions)
+        )
         if output is None:
             for piece in pieces:
                 sys.stdout.buffer.write(piece)

@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from cli.account import write_down
 from elt.errors import NotFound
 from elt.log import configure_logging
 from elt.settings import load_settings
@@ -27,6 +28,9 @@ def train(target: str, as_json: bool) -> None:
     settings = load_settings()
     configure_logging(json=settings.log_json, level="WARNING")
     report = train_target(settings, target)
+    write_down(
+        settings, "models:train", target=report.target, version=report.version, published=report.published
+    )
     if as_json:
         click.echo(json.dumps(report.to_dict(), indent=2))
         return

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from contextlib import suppress
 from datetime import timedelta
 from types import FrameType
 from typing import NoReturn
@@ -118,12 +119,17 @@ def psql(context: click.Context, arguments: tuple[str, ...]) -> None:
     if arguments == ("--help",):
         click.echo(context.get_help())
         return
+    import psycopg
     from psycopg.conninfo import conninfo_to_dict
 
+    from cli.account import write_down
     from local.postgres import find_binaries
 
     # psql takes the address from the environment, so that the password is in no list of processes.
-    parts = conninfo_to_dict(load_settings().database_url.get_secret_value())
+    settings = load_settings()
+    with suppress(LaurelError, psycopg.Error):  # psql is also for a database that has no tables yet
+        write_down(settings, "database:open")
+    parts = conninfo_to_dict(settings.database_url.get_secret_value())
     names = {
         "host": "PGHOST",
         "port": "PGPORT",

@@ -7,6 +7,8 @@ import secrets
 
 import click
 
+from cli.account import caller
+from elt.audit import record
 from elt.pseudonyms import rename_everybody
 from elt.settings import load_settings
 from elt.warehouse import connect
@@ -35,8 +37,8 @@ def rotate(as_json: bool) -> None:
     if is_embedded():
         put_pseudonym_key_in_front(paths(), secrets.token_urlsafe(32))
     settings = load_settings()
-    with connect(
-        settings.database_url.get_secret_value(), application_name="laurel-pseudonyms"
-    ) as connection:
+    url = settings.database_url.get_secret_value()
+    with connect(url, application_name="laurel-pseudonyms") as connection, connection.transaction():
         renamed = rename_everybody(connection, settings)
+        record(connection, caller(), "pseudonyms:rotate", detail={"people": renamed})
     click.echo(json.dumps({"renamed": renamed}) if as_json else f"{renamed} people have new pseudonyms.")

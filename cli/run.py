@@ -11,6 +11,7 @@ from uuid import UUID
 import click
 from uuid6 import uuid7
 
+from cli.account import write_down
 from elt.log import configure_logging
 from elt.settings import Settings, load_settings
 
@@ -75,6 +76,7 @@ def replay(wipe: bool, as_json: bool) -> None:
     configure_logging(json=settings.log_json, level="WARNING")
     say = _progress(as_json)
     report = replay_store(settings, open_store(settings.resolved_store_url), progress=say, wipe=wipe)
+    write_down(settings, "uploads:replay", events=report.events, wiped=wipe)
     say("building the marts")
     built = transform(settings, UUID(int=uuid7().int), full=True)
     if as_json:

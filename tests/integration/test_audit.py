@@ -283,3 +283,14 @@ def test_the_command_line_leaves_lines_of_its_own(run: Callable[..., Result], co
     told = [(line["action"], line["actor"].partition(":")[0]) for line in lines(connection)]
     assert told == [("keys:create", "cli"), ("keys:revoke", "cli")]
     assert UUID(made["key_id"])
+
+
+@pytest.mark.usefixtures("small_school")
+def test_exports_on_the_command_line_leave_a_line(run: Callable[..., Result], connection: Connection) -> None:
+    exported = run("export", "mart_students", "--where", "last_name=Okafor", "--columns", "first_name")
+    assert exported.stdout == "first_name\nNgozi\n"
+    [line] = lines(connection, "marts:read")
+    assert line["actor"].startswith("cli:")
+    assert line["detail"] == {
+        "mart": "mart_students", "format": "csv", "columns": "first_name", "where": ["last_name"],
+    }  # fmt: skip
