@@ -19,7 +19,6 @@ from typing import Any, Literal
 from elt.settings import Settings
 from elt.warehouse import Connection
 
-_LOCK = 0x6175646974  # "audit"
 _NO_HASH = bytes(32)  # what the first line holds for the line before
 _MAX_FAULTS = 100
 
@@ -73,7 +72,7 @@ def record(
         The line's number.
     """
     with connection.transaction():
-        connection.execute("select pg_advisory_xact_lock(%s)", (_LOCK,))
+        connection.execute("select from ops.audit_turn for update")
         # A statement of its own, so that it sees what the last holder of the lock has written. `detail` is
         # hashed as the database gives it back, which may write a number in another way than Python does.
         last = connection.execute(

@@ -178,6 +178,15 @@ def test_many_writers_make_one_chain_without_gaps(database_url: str, connection:
     assert report.faults == []
 
 
+def test_a_line_waits_for_no_lock_that_typed_sql_could_take(connection: Connection) -> None:
+    with connection.transaction():
+        record(connection, "user:1", "students:read")
+        held = connection.execute(
+            "select from pg_locks where pid = pg_backend_pid() and locktype = 'advisory'"
+        ).fetchall()
+    assert held == []
+
+
 def test_faults_are_told_up_to_a_hundred(connection: Connection) -> None:
     fill(connection, 120)
     tamper(connection, "update ops.audit set actor = 'x'")

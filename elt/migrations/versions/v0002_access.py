@@ -158,6 +158,13 @@ create index on ops.audit (actor, audit_id desc);
 create index on ops.audit (subject, audit_id desc) where subject <> '';
 comment on table ops.audit is 'Who did what, when and why. Each line holds the hash of the line before.';
 
+create table ops.audit_turn (
+    is_only boolean primary key default true check (is_only)
+);
+insert into ops.audit_turn default values;
+comment on table ops.audit_turn is
+    'Its row is locked by whoever adds a line. SQL that people type could take an advisory lock, but not this.';
+
 create table ops.interventions (
     intervention_id uuid primary key,          -- version 7
     school_id       text not null,
