@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from cli.account import caller
 from elt.passwords import LONGEST, SHORTEST, new_password
@@ -84,7 +84,16 @@ def list_command(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([_to_dict(user) for user in found], indent=2))
         return
-    table = Table("e-mail", "name", "role", "school", "classes", "state", "last sign-in", box=None)
+    table = Table(
+        Column("e-mail", overflow="fold"),
+        "name",
+        "role",
+        "school",
+        "classes",
+        "state",
+        "last sign-in",
+        box=None,
+    )
     for user in found:
         last = f"{user.last_sign_in_at:%Y-%m-%d}" if user.last_sign_in_at else "never"
         classes = ", ".join(_describe(each) for each in user.assignments)

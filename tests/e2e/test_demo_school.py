@@ -14,6 +14,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from demo.answers import AnswerKey
@@ -100,6 +101,17 @@ def test_the_demo_prints_the_students_at_risk_and_where_to_go_on(platform: Platf
     assert len(named) >= 5
     for port in ("LAUREL_PORT", "LAUREL_AIRFLOW_PORT"):
         assert f":{platform.environment[port]}" in platform.output
+
+
+def test_the_first_admin_signs_in_with_the_password_that_was_shown_once(platform: Platform) -> None:
+    shown = re.findall(r"user (admin@laurel\.local), password (\S+)$", platform.output, re.MULTILINE)
+    assert len(shown) == 1
+    email, password = shown[0]
+    sent = {"email": email, "password": password, "new_password": "violin tractor ninety"}
+    answer = httpx.post(f"{platform.client.base_url}session", json=sent, timeout=60, trust_env=False)
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["role"] == "admin"
+    assert password not in platform.laurel("logs", "--lines", "100000").stdout
 
 
 def test_status_says_that_all_is_healthy(platform: Platform) -> None:
