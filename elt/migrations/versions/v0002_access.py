@@ -163,7 +163,7 @@ create table ops.audit_turn (
 );
 insert into ops.audit_turn default values;
 comment on table ops.audit_turn is
-    'Its row is locked by whoever adds a line. SQL that people type could take an advisory lock, but not this.';
+    'Its row is locked by whoever adds a line. SQL that people type could take an advisory lock, not this.';
 
 create table ops.interventions (
     intervention_id uuid primary key,          -- version 7
