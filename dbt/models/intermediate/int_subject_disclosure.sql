@@ -1,4 +1,4 @@
--- As for classes, within each class; and nothing of a hidden class.
+-- As classes of a school are, so are subjects of a class; and nothing of a hidden class is shown.
 with rules as (
     select minimum_group from {{ ref('disclosure_rules') }} where rule = 'small_group'
 ),
@@ -19,50 +19,35 @@ subjects as (
     group by school_id, school_year, grade_level, term, subject
 ),
 
-years as (
-    select school_id, school_year, grade_level, subject, min(students) as students
-    from subjects
-    group by school_id, school_year, grade_level, subject
-),
-
-ordered as (
-    select
-        years.school_id,
-        years.school_year,
-        years.grade_level,
-        years.subject,
-        {{ is_hidden(
-            'years.students', ['years.school_id', 'years.school_year', 'years.grade_level'], 'years.subject'
-        ) }} as is_hidden
-    from years
-    cross join rules
+judged as (
+    {{ with_hidden(
+        'subjects',
+        size='students',
+        whole=['school_id', 'school_year', 'grade_level', 'term'],
+        group=['school_id', 'school_year', 'grade_level', 'subject'],
+        name='subject',
+    ) }}
 ),
 
 shown as (
-    select subjects.*, coalesce(classes.is_shown, false) and not ordered.is_hidden as is_shown
-    from subjects
-    inner join ordered
-        on ordered.school_id = subjects.school_id
-        and ordered.school_year = subjects.school_year
-        and ordered.grade_level = subjects.grade_level
-        and ordered.subject = subjects.subject
+    select judged.*, coalesce(classes.is_shown, false) and not judged.is_hidden as is_shown
+    from judged
     left join {{ ref('int_class_disclosure') }} as classes
-        on classes.school_id = subjects.school_id
-        and classes.school_year = subjects.school_year
-        and classes.grade_level = subjects.grade_level
-        and classes.term = subjects.term
+        on classes.school_id = judged.school_id
+        and classes.school_year = judged.school_year
+        and classes.grade_level = judged.grade_level
+        and classes.term = judged.term
 )
 
 select
-    shown.school_id,
-    shown.school_year,
-    shown.grade_level,
-    shown.term,
-    shown.subject,
-    shown.is_shown,
-    shown.is_shown and {{ are_both_parts_large('shown.passes', 'shown.students') }} as are_passes_shown,
-    shown.is_shown and shown.test_count >= rules.minimum_group as are_tests_shown,
-    shown.is_shown and shown.exam_count >= rules.minimum_group as are_exams_shown,
-    shown.is_shown and shown.attendance_count >= rules.minimum_group as is_attendance_shown
+    school_id,
+    school_year,
+    grade_level,
+    term,
+    subject,
+    is_shown,
+    is_shown and {{ are_both_parts_large('passes', 'students') }} as are_passes_shown,
+    is_shown and test_count >= minimum_group as are_tests_shown,
+    is_shown and exam_count >= minimum_group as are_exams_shown,
+    is_shown and attendance_count >= minimum_group as is_attendance_shown
 from shown
-cross join rules
