@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from pydantic import SecretStr
 
 from elt.settings import Settings
 from elt.warehouse import Connection
@@ -88,6 +89,20 @@ def _uneven_school_template(
     url = postgres_server.create_database(name, _template)
     build_school(url, tmp_path_factory.mktemp("uneven"), files())
     return name
+
+
+@pytest.fixture(scope="session")
+def uneven_settings(
+    postgres_server: PostgresServer, _uneven_school_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Settings:
+    """Settings on one database with the schools of `tests.uneven_school`, for tests that only read it."""
+    url = postgres_server.create_database("uneven_school", _uneven_school_template)
+    return Settings(
+        home=tmp_path_factory.mktemp("home"),
+        database_url=SecretStr(url),
+        secret_key=SecretStr("a-key-for-tests-only-0123456789abcdef"),
+        pseudonym_key=SecretStr("a-key-of-pseudonyms-for-tests-only"),
+    )
 
 
 @pytest.fixture
