@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from threading import BoundedSemaphore
+
 from flask import Blueprint, Response
 
 from backend.access import allow, principal
@@ -11,10 +13,12 @@ from backend.operations import JSON_TYPE, Answer, operation
 from backend.schemas.query import Query, QueryAnswer
 from backend.services import services
 from backend.streams import attach
-from elt.errors import UploadRejected
+from elt.errors import TooManyRequests, UploadRejected
 from elt.typed_query import MAX_ROWS, MAX_SECONDS, run_typed
 
 query = Blueprint("query", __name__)
+
+_slots = BoundedSemaphore(4)  # of each process, so that slow statements leave threads to everybody else
 
 
 @query.post("/query")
@@ -38,11 +42,15 @@ query = Blueprint("query", __name__)
 def ask(body: Query) -> Response:
     """In a session that has the caller's rights and no others."""
     note_sql(body.sql)
+    if not _slots.acquire(blocking=False):
+        raise TooManyRequests("Other statements are running; try again when they are done.", MAX_SECONDS)
     try:
         with services().reader(principal()) as session:
             answer = run_typed(session, body.sql)
     except UploadRejected as error:
         raise InvalidRequest(error.detail) from None
+    finally:
+        _slots.release()
     if body.format == "json":
         response = Response(answer.to_json(), content_type=JSON_TYPE)
     else:

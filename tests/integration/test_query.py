@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from backend.routes import query as typed_sql
 from elt.errors import UploadRejected
 from elt.principals import Principal
 from elt.serving import reader
@@ -72,6 +73,23 @@ def test_an_admin_asks_read_only_and_sees_names(client_of: Callable[..., FlaskCl
     for statement in ("delete from mart_students", "select * from ops.users", "select * from raw.students"):
         answer = admin.post(ADDRESS, json={"sql": statement})
         assert (answer.status_code, answer.content_type) == (422, "application/problem+json")
+
+
+@pytest.mark.usefixtures("uneven_school")
+def test_slow_statements_leave_threads_to_others(client_of: Callable[..., FlaskClient]) -> None:
+    analyst = client_of("analyst")
+    taken = 0
+    while typed_sql._slots.acquire(blocking=False):
+        taken += 1
+    try:
+        refused = analyst.post(ADDRESS, json={"sql": "select 1 as one"})
+        assert (refused.status_code, refused.headers["Retry-After"]) == (429, "10")
+        assert analyst.get("/api/v1/marts").status_code == 200
+    finally:
+        for _ in range(taken):
+            typed_sql._slots.release()
+    for _ in range(taken + 1):
+        assert analyst.post(ADDRESS, json={"sql": "select wrong"}).status_code == 422
 
 
 @pytest.mark.parametrize("role", ["researcher", "teacher"])
