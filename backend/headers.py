@@ -67,7 +67,7 @@ def _policy(response: Response) -> str:
 def _finish(response: Response) -> Response:
     response.headers.update(_COMMON)
     if is_behind_tls():
-        response.headers["Strict-Transport-Security"] = "max-age=31536000"
+        response.headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
     if response.mimetype == "text/html":  # with `no-referrer` browsers would hide where a form comes from
         response.headers["Referrer-Policy"] = "same-origin"
     response.headers["X-Request-Id"] = g.request_id

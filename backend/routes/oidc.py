@@ -54,12 +54,13 @@ def register_oidc(app: Flask, settings: Settings) -> None:
     app.secret_key = hmac.digest(
         settings.secret_key.get_secret_value().encode(), b"laurel openid state", "sha256"
     )
+    is_behind_tls = settings.public_url.startswith("https://")
     app.config.update(
-        SESSION_COOKIE_NAME="laurel_oidc",
-        SESSION_COOKIE_PATH=_PATH,
+        SESSION_COOKIE_NAME="__Host-laurel_oidc" if is_behind_tls else "laurel_oidc",
+        SESSION_COOKIE_PATH="/",
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",  # the provider leads back from another site
-        SESSION_COOKIE_SECURE=settings.public_url.startswith("https://"),
+        SESSION_COOKIE_SECURE=is_behind_tls,
     )
     if not settings.oidc_issuer:
         return

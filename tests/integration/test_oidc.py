@@ -84,7 +84,7 @@ def test_a_person_signs_in_and_is_led_on(app: Flask, ada: UUID, provider: Provid
     assert asked["response_type"] == "code"
     assert asked["state"]
     assert asked["nonce"]
-    assert browser.get_cookie("laurel_oidc", path=BEGIN) is None
+    assert browser.get_cookie("laurel_oidc") is None
 
 
 def test_after_the_first_time_the_subject_counts_and_not_the_e_mail(
@@ -213,6 +213,13 @@ def test_it_leads_to_no_other_site(app: Flask, ada: UUID) -> None:
     browser = app.test_client()
     answer = browser.get(visit_provider(browser, f"{BEGIN}?next=//evil.example"))
     assert answer.headers["Location"] == "/"
+
+
+def test_behind_tls_what_is_remembered_until_then_is_bound_to_it(settings: Settings) -> None:
+    app = create_app(settings.model_copy(update={"public_url": "https://laurel.example"}))
+    assert app.config["SESSION_COOKIE_NAME"] == "__Host-laurel_oidc"
+    assert app.config["SESSION_COOKIE_SECURE"]
+    assert app.config["SESSION_COOKIE_PATH"] == "/"
 
 
 def test_a_provider_that_is_away_is_said_to_be(settings: Settings) -> None:
