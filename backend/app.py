@@ -15,6 +15,7 @@ from backend.headers import register_headers
 from backend.metrics import register_metrics
 from backend.routes.audit import audit
 from backend.routes.datasets import datasets
+from backend.routes.erasures import erasures
 from backend.routes.health import health
 from backend.routes.keys import keys
 from backend.routes.marts import marts
@@ -48,6 +49,7 @@ _RESOURCES = (
     users,
     session,
     audit,
+    erasures,
     students,
 )
 

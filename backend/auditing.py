@@ -25,6 +25,7 @@ from elt.principals import Principal
 
 WRITTEN_IN_THE_ACT = frozenset(
     {
+        "erasures:manage",
         "keys:manage",
         "session:create",  # refused ones are denials
         "session:end",

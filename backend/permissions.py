@@ -67,6 +67,7 @@ PERMISSIONS: dict[str, dict[Caller, Scope]] = {
     "session:read": _SIGNED_IN,
     "session:end": _SIGNED_IN,
     "audit:read": _ADMIN,
+    "erasures:manage": _ADMIN,
 }
 
 

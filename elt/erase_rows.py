@@ -32,22 +32,26 @@ def find_people(connection: Connection, tombstones: Tombstones) -> dict[UUID, Pe
     return found
 
 
-def erase_person(connection: Connection, person: Person) -> dict[str, int]:
-    """Remove a person in one transaction; returns how many rows of which table went or lost a reference."""
+def erase_from_raw(connection: Connection, person: Person) -> dict[str, int]:
+    """Remove a person from raw in one transaction; returns how many rows of which table went or changed."""
     kind, school_id, identifier = person
     counts: dict[str, int] = {}
     with connection.transaction():
         for contract, column in _columns_of(kind):
-            if rows := _erase_from_raw(connection, contract, column, school_id, identifier):
+            if rows := _erase_from_table(connection, contract, column, school_id, identifier):
                 counts[f"raw.{contract.name}"] = rows
-        if kind == "student":
-            counts |= _erase_beside_raw(connection, school_id, identifier)
+    return counts
+
+
+def erase_beside_raw(connection: Connection, person: Person) -> dict[str, int]:
+    """Remove a person from all other tables of ours: predictions, interventions, pseudonyms."""
+    kind, school_id, identifier = person
+    with connection.transaction():
+        counts = _erase_student(connection, school_id, identifier) if kind == "student" else {}
         pseudonyms = connection.execute(
             "delete from ops.pseudonyms where kind = %s and school_id = %s and source_id = %s", person
         )
-        if pseudonyms.rowcount:
-            counts["ops.pseudonyms"] = pseudonyms.rowcount
-    return counts
+    return {**counts, "ops.pseudonyms": pseudonyms.rowcount} if pseudonyms.rowcount else counts
 
 
 def erase_lines(
@@ -65,7 +69,7 @@ def _columns_of(kind: Kind) -> Iterator[tuple[Contract, PersonColumn]]:
                 yield contract, column
 
 
-def _erase_from_raw(
+def _erase_from_table(
     connection: Connection, contract: Contract, column: PersonColumn, school_id: str, identifier: str
 ) -> int:
     person = {"school_id": school_id, "identifier": identifier}
@@ -131,7 +135,7 @@ def _change(
     return rows
 
 
-def _erase_beside_raw(connection: Connection, school_id: str, student_id: str) -> dict[str, int]:
+def _erase_student(connection: Connection, school_id: str, student_id: str) -> dict[str, int]:
     """From every table of ours that says something about a student: predictions, interventions …"""
     connection.execute("select set_config('laurel.erasing', 'on', true)")
     counts: dict[str, int] = {}

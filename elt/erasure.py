@@ -25,7 +25,7 @@ from elt.audit import person_subject, record
 from elt.claims import claimed_families, keep_replay_out, wait_for_family
 from elt.contracts import get_contract
 from elt.discover import adopt_recent_events
-from elt.erase_rows import Person, erase_person, find_people
+from elt.erase_rows import Person, erase_beside_raw, erase_from_raw, find_people
 from elt.erase_versions import ObjectEraser
 from elt.erasure_proof import Finding, search
 from elt.errors import Issue, NotFound, UploadRejected
@@ -36,7 +36,7 @@ from elt.raw_tables import raw_table
 from elt.settings import Settings
 from elt.store import Store
 from elt.text_search import spellings
-from elt.tombstones import HOMES, Kind, Tombstones, make_person_tombstone, make_tombstone
+from elt.tombstones import HOMES, Kind, Tombstones, person_tombstones_of, tombstones_of
 from elt.warehouse import Connection, connect
 
 _LOCK = 0x65726173  # "eras"
@@ -82,15 +82,16 @@ def request_erasure(
     reason: str,
     principal: Principal,
 ) -> UUID:
-    """Write down that a person is to be erased; returns the erasure's id.
+    """Write down that a person is to be erased, and take them out of raw; returns the erasure's id.
 
-    Asked for again, an erasure is opened again.
+    The marts follow with the next run, everything else with `erase_pending`. Asked for again, an erasure is
+    opened again.
 
     Raises:
         UploadRejected: identifier or reason are empty, or the reason names the person.
     """
     _check(identifier, reason)
-    tombstone = make_tombstone(settings, kind, school_id, identifier)
+    marks = tombstones_of(settings, kind, school_id, identifier)
     with connection.transaction():
         connection.execute("select pg_advisory_xact_lock(%s)", (_LOCK,))
         names = _person_tombstones(settings, connection, kind, school_id, identifier)
@@ -99,14 +100,14 @@ def request_erasure(
             update ops.erasures
             set finished_at = null,
                 person_tombstones = array(select distinct unnest(person_tombstones || %s::text[]))
-            where kind = %s and school_id = %s and tombstone = %s returning erasure_id
+            where kind = %s and school_id = %s and tombstone = any(%s) returning erasure_id
             """,
-            (names, kind, school_id, tombstone),
+            (names, kind, school_id, marks),
         ).fetchone()
         erasure_id: UUID = known["erasure_id"] if known else UUID(int=uuid7().int)
         if known is None:
             body = {
-                "kind": kind, "school_id": school_id, "tombstone": tombstone, "person_tombstones": names,
+                "kind": kind, "school_id": school_id, "tombstone": marks[0], "person_tombstones": names,
                 "reason": reason,
             }  # fmt: skip
             event = new_event(connection, "erasing", erasure_id, principal.id, body)
@@ -116,6 +117,7 @@ def request_erasure(
         record(
             connection, principal.id, "people:erase", subject, {"erasure": str(erasure_id), "reason": reason}
         )
+    _add_counts(connection, erasure_id, erase_from_raw(connection, (kind, school_id, identifier)))
     log.info("erasure_requested", erasure_id=str(erasure_id), kind=kind)
     return erasure_id
 
@@ -189,7 +191,8 @@ class _Run:
         if len(self._people) < len(self._report.erasures):
             self._people |= find_people(self._connection, self._tombstones)
         for erasure_id, person in sorted(self._people.items()):
-            self._count(erasure_id, erase_person(self._connection, person))
+            self._count(erasure_id, erase_from_raw(self._connection, person))
+            self._count(erasure_id, erase_beside_raw(self._connection, person))
         self._say("erasing from the store")
         self._store.sweep()
         self._objects = self._object_eraser()
@@ -260,24 +263,30 @@ class _Run:
         mine = self._report.counts.setdefault(erasure_id, {})
         for place, number in counts.items():
             mine[place] = mine.get(place, 0) + number
-        row = self._connection.execute(
-            "select counts from ops.erasures where erasure_id = %s", (erasure_id,)
-        ).fetchone()
-        total = dict(row["counts"]) if row else {}
-        for place, number in counts.items():
-            total[place] = total.get(place, 0) + number
-        self._connection.execute(
-            "update ops.erasures set counts = %s where erasure_id = %s", (Jsonb(total), erasure_id)
-        )
+        _add_counts(self._connection, erasure_id, counts)
 
 
-def list_erasures(connection: Connection) -> list[dict[str, Any]]:
-    """All erasures, newest first, without the hashes."""
+def _add_counts(connection: Connection, erasure_id: UUID, counts: Mapping[str, int]) -> None:
+    row = connection.execute(
+        "select counts from ops.erasures where erasure_id = %s", (erasure_id,)
+    ).fetchone()
+    total = dict(row["counts"]) if row else {}
+    for place, number in counts.items():
+        total[place] = total.get(place, 0) + number
+    connection.execute(
+        "update ops.erasures set counts = %s where erasure_id = %s", (Jsonb(total), erasure_id)
+    )
+
+
+def list_erasures(connection: Connection, *, school_id: str | None = None) -> list[dict[str, Any]]:
+    """All erasures, or those of a school, newest first, without the hashes."""
     return connection.execute(
         """
         select erasure_id, kind, school_id, reason, requested_by, requested_at, finished_at, counts
-        from ops.erasures order by erasure_id desc
-        """
+        from ops.erasures where %(school_id)s::text is null or school_id = %(school_id)s
+        order by erasure_id desc
+        """,
+        {"school_id": school_id},
     ).fetchall()
 
 
@@ -320,5 +329,5 @@ def _person_tombstones(
         (school_id, identifier),
     )
     return sorted(
-        {make_person_tombstone(settings, row["first_name"], row["last_name"], row["born"]) for row in rows}
+        {person_tombstones_of(settings, row["first_name"], row["last_name"], row["born"])[0] for row in rows}
     )

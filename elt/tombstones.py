@@ -1,7 +1,8 @@
 """Who was erased, by keyed hashes: a person is recognised in rows without it being kept who that is.
 
-A tombstone is the HMAC of kind, school and identifier, with a key of its own that derives from
-`LAUREL_PSEUDONYM_KEY`. Without that key nobody can try identifiers one by one.
+A tombstone is the HMAC of kind, school and identifier, with a key of its own that derives from the newest key
+in `LAUREL_PSEUDONYM_KEY`; older ones are known by the older keys there. Without the key nobody can try
+identifiers one by one.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class Tombstones:
         rows = list(erasures)
         self._known: dict[str, UUID] = {row["tombstone"]: row["erasure_id"] for row in rows}
         self._groups = {(row["kind"], row["school_id"]) for row in rows}
-        self._key = _derive(settings) if rows else b""
+        self._keys = _derive(settings) if rows else []
         self._seen: dict[tuple[Kind, str, str], UUID | None] = {}
         self.schools = {row["school_id"] for row in rows}
         self.erasure_ids = {row["erasure_id"] for row in rows}
@@ -91,7 +92,8 @@ class Tombstones:
         if who not in self._seen:
             if len(self._seen) >= _REMEMBERED:
                 self._seen.clear()
-            self._seen[who] = self._known.get(_hash(self._key, *who))
+            marks = (_hash(key, *who) for key in self._keys)
+            self._seen[who] = next((self._known[mark] for mark in marks if mark in self._known), None)
         return self._seen[who]
 
     def find_any(self, school_id: str, identifier: str) -> UUID | None:
@@ -100,19 +102,18 @@ class Tombstones:
         return next((erasure_id for erasure_id in found if erasure_id), None)
 
 
-def make_tombstone(settings: Settings, kind: Kind, school_id: str, identifier: str) -> str:
-    """The keyed hash that stands for a person."""
-    return _hash(_derive(settings), kind, school_id, identifier)
+def tombstones_of(settings: Settings, kind: Kind, school_id: str, identifier: str) -> list[str]:
+    """The keyed hashes that stand for a person, that of the newest key first."""
+    return [_hash(key, kind, school_id, identifier) for key in _derive(settings)]
 
 
-def make_person_tombstone(settings: Settings, first_name: str, last_name: str, birth_date: str) -> str:
-    """The keyed hash of a name (without regard to case, spaces and accents' form) and an ISO birth date."""
-    return _hash(_derive(settings), "person", fold(first_name), fold(last_name), birth_date)
+def person_tombstones_of(settings: Settings, first_name: str, last_name: str, birth_date: str) -> list[str]:
+    """The keyed hashes of name (without regard to case and spaces) and ISO birth date, newest key first."""
+    return [_hash(key, "person", fold(first_name), fold(last_name), birth_date) for key in _derive(settings)]
 
 
-def _derive(settings: Settings) -> bytes:
-    # The first key there was: tombstones cannot be made anew when a new one is put in front.
-    return hmac.digest(settings.pseudonym_keys[-1].encode(), _PURPOSE, hashlib.sha256)
+def _derive(settings: Settings) -> list[bytes]:
+    return [hmac.digest(key.encode(), _PURPOSE, hashlib.sha256) for key in settings.pseudonym_keys]
 
 
 def _hash(key: bytes, *parts: str) -> str:

@@ -1,7 +1,7 @@
 """DAG `maintenance`: once a day what need not be done in every run.
 
 Bytes that never became an upload are removed. Everything is built again from raw, with every test, as
-`laurel run --full` does.
+`laurel run --full` does. Erasures are finished, and what is kept no longer than needed is removed.
 """
 
 from __future__ import annotations
@@ -71,5 +71,32 @@ with DAG(
 
         return str(run(load_settings(), trigger="schedule", score=score_students, full=True).run_id)
 
+    @task
+    def forget() -> dict[str, int]:
+        """Finish erasures, and remove what is kept no longer than needed; answers with what was removed."""
+        from uuid import UUID
+
+        from elt.erasure import erase_pending
+        from elt.errors import LoadError
+        from elt.pipeline import run
+        from elt.retention import apply_retention
+        from elt.settings import Settings, load_settings
+        from elt.store import open_store
+        from ml.scoring import score
+
+        def score_students(settings: Settings, run_id: UUID) -> dict[str, Any]:
+            return score(settings, run_id).to_dict()
+
+        settings = load_settings()
+        store = open_store(settings.resolved_store_url)
+        report = erase_pending(
+            settings, store, rebuild=lambda: run(settings, trigger="schedule", score=score_students)
+        )
+        removed = {kept.rule.rule: kept.due for kept in apply_retention(settings, store, dry_run=False)}
+        if open_ones := len(report.erasures) - len(report.finished):
+            raise LoadError(f"{open_ones} erasures are not finished. Run: laurel erase --all-pending")
+        return removed
+
     sweep()
     rebuild()
+    forget()

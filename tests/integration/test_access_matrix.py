@@ -62,6 +62,8 @@ EXPECTED: dict[tuple[str, str], tuple[int, int, int, int, int]] = {
     ("GET", f"{BASE}/users"): (401, 403, 403, 403, 200),
     ("POST", f"{BASE}/users"): (401, 403, 403, 403, 415),
     ("GET", f"{BASE}/audit"): (401, 403, 403, 403, 200),
+    ("GET", f"{BASE}/erasures"): (401, 403, 403, 403, 200),
+    ("POST", f"{BASE}/erasures"): (401, 403, 403, 403, 415),
     ("POST", f"{BASE}/query"): (401, 403, 403, 415, 415),
     ("GET", f"{BASE}/provenance"): (401, 403, 422, 403, 422),
     ("GET", f"{BASE}/session"): (401, 200, 200, 200, 200),

@@ -1,0 +1,210 @@
+"""`laurel erase` and `laurel retention`: who asks to be forgotten, and what is kept no longer than needed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import click
+
+from cli.account import caller
+from elt.log import configure_logging
+from elt.principals import Principal
+from elt.settings import Settings, load_settings
+from elt.store import open_store
+from elt.warehouse import connect
+
+
+@click.command()
+@click.argument("identifier", required=False)
+@click.option("--school", help="The person's school (default: the school of rows that name none).")
+@click.option("--reason", help="Why, without naming the person. Is kept.")
+@click.option(
+    "--kind", type=click.Choice(["student", "guardian", "teacher"]), default="student", show_default=True,
+    help="Whose identifier it is.",
+)  # fmt: skip
+@click.option("--name", "names", multiple=True, help="A name to search everything for at the end. Not kept.")
+@click.option("--all-pending", is_flag=True, help="Finish all erasures, also after a restore.")
+@click.option("--list", "show", is_flag=True, help="List erasures.")
+@click.option("--review", is_flag=True, help="List rows without an identifier that may be of erased people.")
+@click.option(
+    "--confirm", nargs=2, metavar="ERASURE ROW",
+    help="Take out a row of --review, given as UPLOAD:VERSION:LINE.",
+)  # fmt: skip
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def erase(
+    identifier: str | None,
+    school: str | None,
+    reason: str | None,
+    kind: Any,
+    names: tuple[str, ...],
+    all_pending: bool,
+    show: bool,
+    review: bool,
+    confirm: tuple[str, str] | None,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Erase a person from every file, table, mart and export, for good; then search everything.
+
+    IDENTIFIER is the school's number of the person; - reads it from standard input, so that it stays out of
+    the shell's history. What was begun and killed is finished by --all-pending. Backups forget with their own
+    cycle.
+
+    \b
+    Examples:
+      laurel erase STU00042 --school main --reason "request of 12 May" --name "Ada Eze"
+      laurel erase --all-pending
+      laurel erase --review
+    """
+    settings = load_settings()
+    configure_logging(json=settings.log_json, level="WARNING")
+    if show or review:
+        _show(settings, review, as_json)
+    elif confirm:
+        _confirm(settings, *confirm)
+    elif all_pending:
+        _finish(settings, {}, names, as_json)
+    elif identifier and reason:
+        identifier = sys.stdin.readline().strip() if identifier == "-" else identifier
+        person = (kind, school or settings.default_school_id, identifier)
+        if not yes:
+            click.confirm("Nothing brings this person's records back. Erase them?", abort=True, err=True)
+        _finish(settings, {_request(settings, person, reason): person}, names, as_json)
+    else:
+        raise click.UsageError("Give an identifier and --reason, or one of --all-pending, --list, --review.")
+
+
+@click.command()
+@click.option("--apply", "apply_", is_flag=True, help="Remove what is due.")
+@click.option("--dry-run", is_flag=True, help="Only say what is due (the default).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def retention(apply_: bool, dry_run: bool, as_json: bool) -> None:
+    """Remove what is kept no longer than needed, by the rules of elt/retention.yaml.
+
+    \b
+    Examples:
+      laurel retention --dry-run
+      laurel retention --apply
+    """
+    from elt.retention import apply_retention
+
+    if apply_ and dry_run:
+        raise click.UsageError("Either --apply or --dry-run.")
+    settings = load_settings()
+    configure_logging(json=settings.log_json, level="WARNING")
+    store = open_store(settings.resolved_store_url)
+    kept = apply_retention(settings, store, dry_run=not apply_)
+    if as_json:
+        rows = [{**each.rule.model_dump(), "due": each.due, "is_removed": each.is_removed} for each in kept]
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for each in kept:
+        days = "for ever" if each.rule.days is None else f"{each.rule.days} days after {each.rule.since}"
+        click.echo(
+            f"{each.due:>8} {'removed' if each.is_removed else 'due':<8} {each.rule.what} (kept {days})"
+        )
+
+
+def _request(settings: Settings, person: tuple[Any, str, str], reason: str) -> UUID:
+    from elt.erasure import request_erasure
+
+    kind, school_id, identifier = person
+    store = open_store(settings.resolved_store_url)
+    with connect(settings.database_url.get_secret_value(), application_name="laurel-erase") as connection:
+        return request_erasure(
+            settings, connection, store, kind=kind, school_id=school_id, identifier=identifier,
+            reason=reason, principal=Principal(caller(), "admin"),
+        )  # fmt: skip
+
+
+def _finish(
+    settings: Settings, people: dict[UUID, tuple[Any, str, str]], names: tuple[str, ...], as_json: bool
+) -> None:
+    from elt.erasure import Sought, erase_pending
+    from local.environment import paths
+
+    def say(text: str) -> None:
+        if not as_json:
+            click.echo(f"{text} …", err=True)
+
+    report = erase_pending(
+        settings, open_store(settings.resolved_store_url), rebuild=lambda: rebuild(settings),
+        sought=Sought(people, names, [paths().logs]), progress=say,
+    )  # fmt: skip
+    if as_json:
+        click.echo(json.dumps(_plain(asdict(report)), indent=2))
+    else:
+        for erasure_id, counts in report.counts.items():
+            done = ", ".join(f"{count} of {place}" for place, count in sorted(counts.items()))
+            click.echo(f"Erasure {erasure_id}: {done}.")
+        places = ", ".join(f"{count} {kind}" for kind, count in report.searched.items()) or "nothing to do"
+        click.echo(f"Searched: {places}.")
+        for finding in report.findings:
+            click.echo(f"Still found ({finding.what}): {finding.place}", err=True)
+        for problem in report.problems:
+            click.echo(problem, err=True)
+        click.echo(f"{len(report.finished)} of {len(report.erasures)} erasures are finished.")
+    if len(report.finished) < len(report.erasures):
+        raise click.exceptions.Exit(1)
+
+
+def rebuild(settings: Settings) -> None:
+    """Bring marts and exports up to date, as a run does."""
+    from elt.pipeline import run
+    from ml.scoring import score
+
+    run(settings, trigger="cli", score=lambda found, run_id: score(found, run_id).to_dict())
+
+
+def _show(settings: Settings, review: bool, as_json: bool) -> None:
+    from elt.erasure import list_erasures
+    from elt.erasure_review import find_candidates
+
+    with connect(settings.database_url.get_secret_value(), application_name="laurel-erase") as connection:
+        if review:
+            store = open_store(settings.resolved_store_url)
+            rows = [asdict(found) for found in find_candidates(settings, connection, store)]
+        else:
+            rows = list_erasures(connection)
+    if as_json:
+        click.echo(json.dumps(_plain(rows), indent=2))
+        return
+    for row in rows:
+        if review:
+            click.echo(
+                f"{row['dataset']}: laurel erase --confirm {row['erasure_id']} "
+                f"{row['upload_id']}:{row['version']}:{row['line']}"
+            )
+        else:
+            state = f"finished {row['finished_at']:%Y-%m-%d}" if row["finished_at"] else "open"
+            click.echo(f"{row['erasure_id']}  {row['kind']} of {row['school_id']}: {row['reason']}; {state}")
+    if not rows:
+        click.echo("None.")
+
+
+def _confirm(settings: Settings, erasure: str, row: str) -> None:
+    from elt.erasure_review import confirm_candidate
+
+    try:
+        upload_id, version, line = row.split(":")
+        place = (UUID(erasure), UUID(upload_id), int(version), int(line))
+    except ValueError:
+        raise click.UsageError("Give the erasure and the row as --review prints them.") from None
+    with connect(settings.database_url.get_secret_value(), application_name="laurel-erase") as connection:
+        confirm_candidate(connection, *place, caller())
+    click.echo("Noted. Run: laurel erase --all-pending")
+
+
+def _plain(value: Any) -> Any:
+    """As JSON values, whose names are text."""
+    if isinstance(value, dict):
+        return {str(name): _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return str(value) if isinstance(value, UUID | Path) or hasattr(value, "isoformat") else value
