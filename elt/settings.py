@@ -121,5 +121,5 @@ def _is_weak(secret: str) -> bool:
     return (
         len(secret) < _SHORTEST_SECRET
         or len(set(secret)) < _FEWEST_CHARACTERS
-        or any(word in plain for word in ("<secret>", "changeme", "example", "password"))
+        or any(word in plain for word in ("<secret>", "changeme", "supersecret", "yoursecret", "default"))
     )
