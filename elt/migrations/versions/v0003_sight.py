@@ -28,8 +28,8 @@ create function served.age_band(born date) returns text language sql stable
     return (select (years / 3 * 3) || ' to ' || (years / 3 * 3 + 2)
             from (select (extract(year from current_date) - extract(year from born))::int as years) as aged);
 comment on function served.age_band is
-    'Three years that the age of this calendar year lies in, instead of a date of birth. It changes at New Year
-only: a band that changed on birthdays would tell them to whoever asks every day.';
+    'Three years that the age of this calendar year lies in, instead of a date of birth. It changes at New
+Year only: a band that changed on birthdays would tell them to whoever asks every day.';
 
 create function served.run(statement text, row_limit integer, size_limit bigint) returns setof text
     language plpgsql security definer set search_path = served, pg_temp
