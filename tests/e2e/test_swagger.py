@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from elt.serving import serve as serve_marts
 from elt.warehouse import connect
 from tests.conftest import PostgresServer
 from tests.e2e.chromium import CHROMIUM, FLAGS
@@ -134,6 +135,7 @@ def test_a_mart_is_read_without_any_filter(page: Page, api_server: ApiServer) ->
         connection.execute(
             "create schema if not exists marts; create table marts.mart_tiny as select 7 as days"
         )
+        serve_marts(connection)
     block = try_out(page, "get", "/api/v1/marts/{name}")
     block.locator('tr[data-param-name="name"] input').fill("mart_tiny")
     assert execute(block) == "200"

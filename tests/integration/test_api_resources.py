@@ -16,11 +16,13 @@ from pydantic import SecretStr
 from backend.app import create_app
 from elt.contracts import load_contracts
 from elt.runs import finish_run, start_run
+from elt.serving import serve
 from elt.settings import Settings
 from elt.store import Store
 from elt.warehouse import Connection
 
 BASE = "/api/v1"
+ClientOf = Callable[..., FlaskClient]
 STUDENT = b"Student ID,First Name\nSTU001,Ada\n"
 SCORES = (
     b"gender,race/ethnicity,parental level of education,lunch,test preparation course,"
@@ -172,6 +174,7 @@ def small_mart(connection: Connection) -> None:
         values ('main', 'STU001', 61.5), ('main', 'STU002', 40), ('n', 'STU003', null)
         """
     )
+    serve(connection)
 
 
 @pytest.mark.usefixtures("small_mart")
@@ -230,10 +233,26 @@ def test_a_key_that_is_no_key_is_refused(admin: FlaskClient, key: str) -> None:
     assert (answer.status_code, answer.content_type) == (422, "application/problem+json"), answer.text
 
 
-def test_marts_with_names_of_students_are_for_admins(researcher: FlaskClient, admin: FlaskClient) -> None:
-    for path in ("/marts/mart_small", "/risk", "/provenance?mart=a&key=b=1&column=c"):
-        assert researcher.get(BASE + path).status_code == 403
-        assert admin.get(BASE + path).status_code == 404
+def test_the_worklist_and_source_lines_are_for_teachers_and_admins(client_of: ClientOf) -> None:
+    for path in ("/risk", "/provenance?mart=a&key=b=1&column=c"):
+        for role in ("researcher", "analyst"):
+            assert client_of(role).get(BASE + path).status_code == 403
+        for role in ("teacher", "admin"):
+            assert client_of(role).get(BASE + path).status_code == 404
+
+
+@pytest.mark.usefixtures("small_mart")
+def test_a_mart_without_declarations_shows_researchers_no_cell_and_others_nothing(
+    client_of: ClientOf,
+) -> None:
+    address = f"{BASE}/marts/mart_small"
+    rows = client_of("researcher").get(address).json
+    assert [set(row.values()) for row in rows] == [{"main", None}, {"main", None}, {"n", None}]
+    assert client_of("researcher", "n").get(address).json == [rows[2]]
+    for role in ("teacher", "analyst"):
+        assert client_of(role).get(address).json == []
+        [listed] = client_of(role).get(f"{BASE}/marts").json["items"]
+        assert listed["rows"] is None
 
 
 def test_models_are_empty_before_any_training(admin: FlaskClient) -> None:
@@ -254,6 +273,7 @@ def worklist(connection: Connection) -> None:
             ('main', 'C', 'SS2', 0.9, true, '[]')
         """
     )
+    serve(connection)
 
 
 def test_the_worklist_shows_the_most_urgent_first(admin: FlaskClient, worklist: None) -> None:
