@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 from uuid import UUID
 
 import httpx
@@ -220,6 +220,22 @@ def test_behind_tls_what_is_remembered_until_then_is_bound_to_it(settings: Setti
     assert app.config["SESSION_COOKIE_NAME"] == "__Host-laurel_oidc"
     assert app.config["SESSION_COOKIE_SECURE"]
     assert app.config["SESSION_COOKIE_PATH"] == "/"
+
+
+def test_behind_tls_the_provider_leads_back_there(settings: Settings, provider: Provider) -> None:
+    behind = settings.model_copy(
+        update={
+            "oidc_issuer": provider.issuer,
+            "oidc_client_id": CLIENT_ID,
+            "public_url": "https://laurel.example/",
+        }
+    )
+    answer = create_app(behind).test_client().get(BEGIN)
+    sent = dict(parse_qsl(urlsplit(answer.headers["Location"]).query))
+    assert sent["redirect_uri"] == f"https://laurel.example{CALLBACK}"
+    cookie = answer.headers["Set-Cookie"]
+    assert cookie.startswith("laurel_oidc=")
+    assert {"Secure", "HttpOnly", "SameSite=Lax", f"Path={BEGIN}"} <= set(cookie.split("; "))
 
 
 def test_a_provider_that_is_away_is_said_to_be(settings: Settings) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +14,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from backend.app import create_app
 from elt import sign_in as signing
+from elt.settings import Settings
 from elt.users import change_user, create_user, make_password
 from elt.warehouse import Connection
 
@@ -190,6 +193,14 @@ def test_one_account_is_tried_ten_times_from_one_address(
     assert enter(browser).status_code == 201
 
 
+def test_many_tries_at_once_gain_nothing(ada: UUID, api: Flask) -> None:
+    with ThreadPoolExecutor(12) as threads:
+        statuses = list(
+            threads.map(lambda _: enter(api.test_client(), "wrong password").status_code, range(14))
+        )
+    assert sorted(statuses) == [401] * 10 + [429] * 4
+
+
 def test_an_unknown_account_is_throttled_alike(ada: UUID, browser: FlaskClient) -> None:
     statuses = [enter(browser, "wrong password", "nobody@school.example").status_code for _ in range(11)]
     assert statuses == [401] * 10 + [429]
@@ -250,6 +261,17 @@ def test_what_changes_something_must_come_from_our_own_pages(
     answer = browser.delete(SESSION, headers={**headers, **({"X-CSRF-Token": token} if with_token else {})})
     assert answer.status_code == status
     assert browser.get(SESSION).status_code == (401 if status == 204 else 200)
+
+
+def test_behind_a_server_with_tls_its_address_is_ours(ada: UUID, settings: Settings) -> None:
+    behind = create_app(settings.model_copy(update={"public_url": "https://laurel.example"}))
+    client = behind.test_client()
+    answer = enter(client)  # as the server in front asks: without TLS, by another name
+    assert answer.headers["Set-Cookie"].startswith("__Host-laurel_session=")
+    headers = {"X-CSRF-Token": answer.get_json()["csrf_token"], "Cookie": answer.headers["Set-Cookie"]}
+    for origin, status in (("https://evil.example", 403), ("https://laurel.example", 204)):
+        assert client.delete(SESSION, headers={**headers, "Origin": origin}).status_code == status
+    behind.extensions["laurel"].close()
 
 
 def test_the_token_of_another_session_does_not_fit(ada: UUID, api: Flask, browser: FlaskClient) -> None:

@@ -17,6 +17,8 @@ PUBLIC = {"/", "/healthz", "/readyz", "/openapi.json", "/apispec_1.json", "/stat
     "/api/v1/readyz",
     "/api/v1/session",
     "/sign-in",
+    "/sign-in/oidc",
+    "/sign-in/oidc/callback",
     "/sign-out",
     "/password",
 }
