@@ -20,7 +20,9 @@ from elt.settings import PROJECT_DIR
 
 PROPERTIES = PROJECT_DIR / "dbt" / "models" / "marts" / "_marts.yml"
 
-PSEUDONYM_KINDS = {"student_id": "student", "parent_id": "guardian", "teacher_id": "teacher"}
+PSEUDONYM_KINDS = {
+    "student_id": "student", "parent_id": "guardian", "guardian_id": "guardian", "teacher_id": "teacher"
+}  # fmt: skip
 """The identifiers that have pseudonyms, by their columns."""
 
 _FROM_LEAST: tuple[Personal, ...] = ("none", "sensitive", "identifier", "direct")

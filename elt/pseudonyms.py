@@ -28,7 +28,7 @@ select people.* from (
     union
     select 'student', school_id, student_id from core.dim_guardians
     union
-    select 'guardian', school_id, parent_id from core.dim_guardians
+    select 'guardian', school_id, guardian_id from core.dim_guardians
     union
     select 'teacher', school_id, teacher_id from core.dim_teachers
     union
