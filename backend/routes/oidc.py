@@ -121,11 +121,14 @@ def _identify() -> Identity:
         SignInRefused: something about it does not fit.
         ProviderUnavailable: the provider did not answer.
     """
-    issuer = services().settings.oidc_issuer
+    issuer, client_id = services().settings.oidc_issuer, services().settings.oidc_client_id
+    expected = {
+        "iss": {"essential": True, "value": issuer},
+        "aud": {"essential": True, "value": client_id},
+        "sub": {"essential": True},
+    }
     try:
-        said: dict[str, Any] = _client().authorize_access_token(
-            claims_options={"iss": {"essential": True, "value": issuer}, "sub": {"essential": True}}
-        )
+        said: dict[str, Any] = _client().authorize_access_token(claims_options=expected)
     except RequestException:
         raise ProviderUnavailable("The OpenID provider does not answer.") from None
     except (AuthlibBaseError, JoseError, ValueError) as error:

@@ -170,7 +170,7 @@ def _other_key(provider: Provider) -> None:
     "spoil",
     [
         lambda provider: provider.lies.update(nonce="another"),
-        lambda provider: provider.lies.update(aud=["another-client"]),
+        lambda provider: provider.lies.update(aud=["another-client"], azp=CLIENT_ID),
         lambda provider: provider.lies.update(iss="https://evil.example"),
         lambda provider: provider.lies.update(exp=1),
         _other_key,
@@ -234,8 +234,8 @@ def test_behind_tls_the_provider_leads_back_there(settings: Settings, provider: 
     sent = dict(parse_qsl(urlsplit(answer.headers["Location"]).query))
     assert sent["redirect_uri"] == f"https://laurel.example{CALLBACK}"
     cookie = answer.headers["Set-Cookie"]
-    assert cookie.startswith("laurel_oidc=")
-    assert {"Secure", "HttpOnly", "SameSite=Lax", f"Path={BEGIN}"} <= set(cookie.split("; "))
+    assert cookie.startswith("__Host-laurel_oidc=")
+    assert {"Secure", "HttpOnly", "SameSite=Lax", "Path=/"} <= set(cookie.split("; "))
 
 
 def test_a_provider_that_is_away_is_said_to_be(settings: Settings) -> None:
