@@ -152,7 +152,7 @@ class ObjectEraser:
 
     def _fates(self, current: dict[str, Any], version: dict[str, Any], found: Scrubbed) -> ErasedCounts:
         """What had become of the rows that go. Rows that were never counted count as refused."""
-        if current["rows_read"] is None:
+        if not current["rows_read"]:
             return ErasedCounts(refused=len(found.rows) if found.is_table else 0)
         rules = self._rules(version, found.rows)
         fates = {"accepted": 0, "rejected": 0, "repeated": 0, "refused": 0}

@@ -60,7 +60,7 @@ _ENDED = sql.SQL(
 _UNREADABLE = sql.SQL(
     """
     select v.upload_id, v.version, v.object_key, v.bytes_removed_at from ops.upload_versions v
-    where v.status = 'rejected' and v.rows_read is null and v.received_at < %(before)s
+    where v.status = 'rejected' and coalesce(v.rows_read, 0) = 0 and v.received_at < %(before)s
     """
 )
 

@@ -30,9 +30,9 @@ def show_erasures() -> ErasureList:
     "Erase a person",
     {202: Answer("No load takes the person any more; raw is rid of them.", Erasure)},
     description=(
-        "The marts follow with the next run. Files, predictions and exports follow with the daily maintenance, "
-        "or at once with `laurel erase --all-pending`, which also searches everything; then `finished_at` is "
-        "set. Nothing brings the records back."
+        "The marts follow with the next run. Files, predictions and exports follow with the daily "
+        "maintenance, or at once with `laurel erase --all-pending`, which also searches everything; then "
+        "`finished_at` is set. Nothing brings the records back."
     ),
     body=NewErasure,
 )
