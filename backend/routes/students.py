@@ -12,7 +12,6 @@ from flask import Blueprint, Response
 
 from backend.access import allow, principal
 from backend.auditing import note_for_audit, student_subject, veiled
-from backend.errors import InvalidRequest
 from backend.operations import Answer, operation
 from backend.schemas.students import (
     InterventionList,
@@ -29,6 +28,7 @@ from backend.schemas.students import (
 )
 from backend.services import services
 from backend.streams import attach
+from elt.errors import Conflict
 from elt.interventions import add_intervention, list_interventions, what_followed
 from elt.students import StudentFilter, find_school, list_students, read_record, read_risk
 from elt.subject_access import export_student
@@ -151,7 +151,7 @@ def write_intervention(
 ) -> tuple[InterventionModel, int]:
     """By whom and when is kept."""
     if body.done_on > (datetime.now(UTC) + timedelta(days=1)).date():  # it may be tomorrow there already
-        raise InvalidRequest("`done_on` lies in the future; write down what has been done.")
+        raise Conflict("`done_on` lies in the future; write down what has been done.")
     with services().reader(principal()) as session:
         school_id = _find(session, student_id, query.school, None)
     with services().connection() as connection:

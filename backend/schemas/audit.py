@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
-from backend.schemas.common import Answered, Name, Sent
+from backend.schemas.common import Answered, Moment, Name, Sent
 
 Line = Annotated[str, StringConstraints(pattern="^[0-9]{1,18}$")]
 
@@ -20,8 +20,8 @@ class AuditQuery(Sent):
     subject: Name | None = Field(default=None, description="To what, such as `upload:<id>`.")
     school_id: Name | None = Field(default=None, description="The school of `student_id`; default: `main`.")
     student_id: Name | None = Field(default=None, description="Only what was done to this student's record.")
-    since: AwareDatetime | None = Field(default=None, description="From this moment on.")
-    until: AwareDatetime | None = Field(default=None, description="Before this moment.")
+    since: Moment | None = Field(default=None, description="From this moment on.")
+    until: Moment | None = Field(default=None, description="Before this moment.")
     format: Literal["json", "csv"] = Field(default="json", description="A page, or all lines as a CSV file.")
     limit: int = Field(default=50, ge=1, le=1000, description="How many at most, in JSON.")
     after: Line | None = Field(default=None, description="Continue behind this line: the `next` of a page.")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from datetime import date
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 # Text that PostgreSQL can keep: it has no NUL.
 _NO_NUL = r"^[^\x00]*$"
@@ -18,6 +20,17 @@ Uuid = Annotated[
         max_length=36,
     ),
 ]
+
+
+def _refuse_number(value: Any) -> Any:
+    """Pydantic takes a number for seconds since 1970; the document does not."""
+    if not re.match(r"\d{4}-", str(value)):
+        raise ValueError("write it as 2026-11-20, with the time as 2026-11-20T16:00:00Z")
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_refuse_number)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_refuse_number)]
 
 
 class Sent(BaseModel):

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
-from backend.schemas.common import Answered, Name, Sent, Text, Uuid
+from backend.schemas.common import Answered, Day, Name, Sent, Text, Uuid
 
 # School and student, percent-encoded, without NUL as in PostgreSQL.
 _ENCODED = r"(?:[A-Za-z0-9_.~-]|%0[1-9A-F]|%[1-9A-F][0-9A-F])*"
@@ -23,7 +23,7 @@ class StudentsQuery(Sent):
     grade_level: Name | None = Field(default=None, description="Only of this grade level.")
     q: Name | None = Field(default=None, description="The beginning of a number, or a part of a name.")
     limit: int = Field(default=50, ge=1, le=200, description="How many at most.")
-    after: Annotated[str, StringConstraints(pattern=rf"^{_ENCODED},{_ENCODED}$", max_length=2000)] | None = (
+    after: Annotated[str, StringConstraints(pattern=rf"^{_ENCODED},{_ENCODED}$", max_length=1200)] | None = (
         Field(default=None, description="Continue behind this student: the `next` of the page before.")
     )
 
@@ -84,7 +84,7 @@ class StudentRisk(Answered):
 class NewIntervention(Sent):
     """What was done."""
 
-    done_on: date = Field(description="The day it was done.")
+    done_on: Day = Field(description="The day it was done.")
     action: Name = Field(description="What was done, in a few words.")
     note: Annotated[Text, StringConstraints(max_length=4000)] | None = Field(
         default=None, description="Anything worth knowing."

@@ -269,13 +269,18 @@ def test_a_line_is_corrected_once_by_its_writer_and_both_stay(
     [
         {},
         {"action": "x"},
-        {**DONE, "done_on": "2999-01-01"},
+        {**DONE, "done_on": "soon"},
         {**DONE, "action": ""},
         {**DONE, "mood": "good"},
     ],
 )
-def test_what_cannot_have_been_done_is_refused(admin: FlaskClient, body: dict[str, str]) -> None:
+def test_what_does_not_say_what_was_done_is_refused(admin: FlaskClient, body: dict[str, str]) -> None:
     assert admin.post(f"{BASE}/STU002/interventions", json=body).status_code == 422
+
+
+def test_what_has_not_been_done_yet_is_refused(admin: FlaskClient) -> None:
+    body = {**DONE, "done_on": "2999-01-01"}
+    assert admin.post(f"{BASE}/STU002/interventions", json=body).status_code == 409
 
 
 def test_nobody_writes_about_students_of_others(
