@@ -38,6 +38,7 @@ ASSIGNED = re.compile(
     r"\s*(?::\s*\w+\s*)?[:=]\s*[\"']?(?P<value>[\w+/=.~$%^*!-]{16,})"
 )
 _PLACEHOLDER = re.compile(r"[{<$%]|\.\.\.|(?i:password|secret|example)")
+_BY_HAND = re.compile(r"for-tests|01234567|abcdefgh")
 _BITS = 3.6  # per character: words and names stay below, 24 random hexadecimal digits reach it
 
 
@@ -118,7 +119,7 @@ def _is_password(value: str) -> bool:
 
 
 def _looks_random(value: str) -> bool:
-    """Many different characters; not words and numbers joined by `-._/`, nor marked `for-tests`."""
+    """Many different characters; not words and numbers joined by `-._/`, nor typed by hand."""
     entropy = -sum(n / len(value) * math.log2(n / len(value)) for n in Counter(value).values())
     is_name = all(re.fullmatch(r"[A-Za-z]*\d{0,4}", part) for part in re.split(r"[-._/]", value))
-    return entropy >= _BITS and not is_name and "for-tests" not in value
+    return entropy >= _BITS and not is_name and not _BY_HAND.search(value)
