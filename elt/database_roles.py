@@ -3,7 +3,7 @@
 The user of `LAUREL_DATABASE_URL` owns the tables and may create roles; it need not be a superuser. Roles
 belong to the whole server, so several databases of it share them; the rights are each database's own.
 
-- `laurel_app` (API), `laurel_loader`: the ledger and raw;
+- `laurel_app` (API), `laurel_loader`: the ledger and raw; the loader also reads staging;
 - `laurel_transformer` (dbt): reads raw and the ledger, owns all that dbt builds;
 - `laurel_reader`: signs in by itself, and reads the views of schema `served`, nothing else;
 - `laurel_query`: the same for statements that people type, see `served.run`.
@@ -37,6 +37,13 @@ grant select on ops.loads, ops.uploads, ops.upload_versions, ops.row_issues, ops
 grant usage on schema served to laurel_reader, laurel_query;
 grant execute on function served.scope(), served.age_band(date) to laurel_reader, laurel_query;
 grant execute on function served.run(text, integer, bigint) to laurel_reader;
+"""
+
+# The loader compares new rows with those in staging; so it may read there what dbt has made and will make.
+_LET_LOADER_COMPARE = """
+grant usage on schema staging to laurel_loader;
+grant select on all tables in schema staging to laurel_loader;
+alter default privileges for role laurel_transformer in schema staging grant select on tables to laurel_loader;
 """
 
 # A function is given by a member of the role that takes it, to a role that may create in the schema.
@@ -80,6 +87,9 @@ def let_dbt_build(connection: Connection) -> None:
     ).fetchall()
     for row in of_others:
         connection.execute(row["statement"])
+    granted = "select from pg_default_acl where defaclnamespace = 'staging'::regnamespace"
+    if connection.execute(granted).fetchone() is None:
+        connection.execute(_LET_LOADER_COMPARE)
 
 
 def _create_role(connection: Connection, name: str) -> None:

@@ -77,7 +77,7 @@ def load_version(
         TransientError: store or database went away; the version waits for the next run.
     """
     url = settings.database_url.get_secret_value()
-    with connect(url, application_name="laurel-loader") as connection:
+    with connect(url, application_name="laurel-loader", role="laurel_loader") as connection:
         root_id = _root_of(connection, upload_id, version)
         with claim_family(connection, root_id) as is_mine:
             if is_mine:
@@ -308,7 +308,7 @@ class _Load:
     def _set_status(self, status: str, reason: str) -> None:
         """On a connection of its own: the load's may be the one that broke."""
         url = self.settings.database_url.get_secret_value()
-        with connect(url, application_name="laurel-loader") as connection:
+        with connect(url, application_name="laurel-loader", role="laurel_loader") as connection:
             connection.execute(
                 """
                 update ops.upload_versions set status = %s, reason = %s

@@ -33,8 +33,10 @@ class _Session(psycopg.Connection[DictRow]):
             raise DatabaseUnavailable(_without_secrets(exc_val)) from exc_val
 
 
-def connect(database_url: str, *, application_name: str = "laurel") -> Connection:
+def connect(database_url: str, *, application_name: str = "laurel", role: str | None = None) -> Connection:
     """Open a connection whose rows are dictionaries; transactions are explicit (`with c.transaction()`).
+
+    With a `role` (`elt.database_roles`) it has the rights of that role only.
 
     Raises:
         DatabaseUnavailable: the server does not answer within five seconds or refuses; also at the end of
@@ -47,7 +49,7 @@ def connect(database_url: str, *, application_name: str = "laurel") -> Connectio
             connect_timeout=5,
             row_factory=dict_row,
             application_name=application_name,
-            options=_SESSION_OPTIONS,
+            options=_options(role),
             keepalives_idle=30,
         )
     except psycopg.OperationalError as error:
@@ -55,7 +57,7 @@ def connect(database_url: str, *, application_name: str = "laurel") -> Connectio
 
 
 def open_pool(
-    database_url: str, *, max_size: int = 8, application_name: str = "laurel"
+    database_url: str, *, max_size: int = 8, application_name: str = "laurel", role: str | None = None
 ) -> ConnectionPool[Any]:
     """A pool for servers. It opens without waiting, so that a process can start before its database."""
     return ConnectionPool(
@@ -70,9 +72,13 @@ def open_pool(
             "connect_timeout": 5,
             "row_factory": dict_row,
             "application_name": application_name,
-            "options": _SESSION_OPTIONS,
+            "options": _options(role),
         },
     )
+
+
+def _options(role: str | None) -> str:
+    return f"{_SESSION_OPTIONS} -c role={role}" if role else _SESSION_OPTIONS
 
 
 @contextmanager

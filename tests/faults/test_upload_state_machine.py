@@ -401,7 +401,9 @@ STAGING = """
     create schema staging;
     create table staging.stg_academic_history as
         select null::uuid as row_key, now() as _ranked_at, r.* from raw.academic_history r limit 0;
-    create unique index on staging.stg_academic_history (row_key)
+    create unique index on staging.stg_academic_history (row_key);
+    grant usage on schema staging to laurel_loader;
+    grant select on staging.stg_academic_history to laurel_loader;
 """
 
 BUILD = """

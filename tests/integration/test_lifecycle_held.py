@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from psycopg import sql
 
+from elt.database_roles import let_dbt_build
 from elt.errors import Conflict
 from elt.lifecycle import approve_upload
 from elt.principals import Principal
@@ -17,7 +18,7 @@ def stage(sender):
     """Rebuilds a staging table as dbt does: the newest row per key, some values shaped."""
 
     def build():
-        sender.connection.execute("create schema if not exists staging")
+        let_dbt_build(sender.connection)
         sender.connection.execute("drop table if exists staging.stg_academic_history")
         sender.connection.execute(
             """
@@ -37,6 +38,7 @@ def stage(sender):
             """
         )
         sender.connection.execute("create unique index on staging.stg_academic_history (row_key)")
+        sender.connection.execute("grant select on staging.stg_academic_history to laurel_loader")
 
     return build
 
