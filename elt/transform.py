@@ -216,9 +216,13 @@ def _consume(connection: Connection, run_id: UUID, digest: str, changed_marts: S
         for dataset in sorted({row["dataset"] for row in built}):
             _forget_removed(connection, dataset, [row["load_id"] for row in built])
         for row in connection.execute(
-            r"select tablename from pg_tables where schemaname = 'staging' and tablename like '%\_\_changed'"
+            r"""
+            select schemaname, tablename from pg_tables
+            where (schemaname = 'staging' and tablename like '%\_\_changed')
+               or (schemaname = 'intermediate' and tablename like 'int\_changed\_%')
+            """
         ).fetchall():
-            connection.execute(sql.SQL("truncate {}").format(sql.Identifier("staging", row["tablename"])))
+            connection.execute(sql.SQL("truncate {}").format(sql.Identifier(*row.values())))
         _remember_digest(connection, digest)
         runs.note_changed_marts(connection, changed_marts)
     return len(built)

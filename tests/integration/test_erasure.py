@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Callable, Iterator
 from uuid import UUID
 
 import boto3
+import polars as pl
 import pytest
+from click.testing import CliRunner
 from moto.server import ThreadedMotoServer
+from pydantic import SecretStr
 
+from cli.main import cli
+from elt.dialect import ReadOptions
 from elt.discover import discover
 from elt.erasure import ErasureReport, Sought, erase_pending, list_erasures, request_erasure
-from elt.errors import UploadRejected
+from elt.erasure_review import Candidate, confirm_candidate, find_candidates
+from elt.errors import NotFound, UploadRejected
 from elt.lifecycle import withdraw_upload
+from elt.pipeline import run
 from elt.rejects import rejects_csv
 from elt.replay import replay
 from elt.store import open_store
@@ -88,7 +96,7 @@ def _leaks(sender: Sender, *texts: str) -> list[str]:
     found = [key for key, content in _all_bytes(sender).items() for text in wanted if text in content]
     tables = sender.connection.execute(
         "select format('%I.%I', schemaname, tablename) as name from pg_tables "
-        "where schemaname in ('raw', 'ops', 'ml')"
+        "where schemaname !~ '^pg_' and schemaname <> 'information_schema'"
     ).fetchall()
     for table in tables:
         rows = sender.connection.execute(f"select t::text as row from {table['name']} t").fetchall()
@@ -398,3 +406,127 @@ def test_nothing_that_is_kept_tells_who_it_was(sender: Sender) -> None:
     _erase(sender)
     assert _leaks(sender, "STU00001", PLANTED, "zubrowka", "2011-08-11") == []
     assert _request(sender) == _request(sender)  # the same person is one erasure
+
+
+SURVEY = (
+    "First Name,Last Name,Date of Birth,Gender\n{first},{last},{born},Female\nBola,Eze,2011-09-12,Female\n"
+)
+
+
+@pytest.fixture
+def reviewed(sender: Sender) -> tuple[Sender, UUID, UUID]:
+    """A student who has answered a survey and was erased; the survey and the erasure."""
+    sender.hand_in(STUDENTS, "students")
+    survey = sender.hand_in(
+        SURVEY.format(first="ADA", last="zubrowka", born="11/08/2011"), "survey_responses",
+        options=ReadOptions(date_format="DD/MM/YYYY"),
+    )  # fmt: skip
+    sender.hand_in(SURVEY.format(first="Ada", last=PLANTED, born="2012-01-01"), "survey_responses")
+    assert sender.upload(survey).status == "loaded"
+    return sender, survey, _erase(sender, names=()).erasures[0]
+
+
+def test_rows_without_identifier_are_listed_and_stay_until_somebody_confirms(reviewed) -> None:
+    sender, survey, erasure = reviewed
+    [found] = find_candidates(sender.settings, sender.connection, sender.store)
+    assert found == Candidate(erasure, "survey_responses", survey, 1, 2)
+    assert len(sender.raw("survey_responses", "_line")) == 4
+    assert {f.what for f in _erase(sender).findings} == {"name"}  # the search sees them all the same
+
+    confirm_candidate(sender.connection, erasure, survey, 1, 2, "user:somebody")
+    report = _erase(sender, None, names=())
+    assert report.finished
+    assert find_candidates(sender.settings, sender.connection, sender.store) == []
+    assert b"zubrowka" not in _content(sender, survey)
+    assert len(sender.raw("survey_responses", "_line")) == 3
+    assert _counts(sender, survey)["erased"] == 1
+
+
+def test_only_known_erasures_and_versions_can_be_confirmed(reviewed) -> None:
+    sender, survey, erasure = reviewed
+    for wrong in [(survey, survey, 1), (erasure, survey, 2), (erasure, erasure, 1)]:
+        with pytest.raises(NotFound):
+            confirm_candidate(sender.connection, *wrong, 2, "user:somebody")
+
+
+def test_an_older_key_still_knows_whom_it_erased(sender: Sender) -> None:
+    _erase(sender)
+    old = sender.settings.pseudonym_key.get_secret_value()
+    keys = SecretStr(f"a-newer-key-of-pseudonyms-for-tests,{old}")
+    sender.settings = sender.settings.model_copy(update={"pseudonym_key": keys})
+    sender.hand_in(STUDENTS, "students")
+    assert [row[0] for row in sender.raw("students", "student_id")] == ["STU00002", "STU00003"]
+    _request(sender)
+    assert len(list_erasures(sender.connection)) == 1
+
+
+def test_admins_ask_by_the_api_for_their_own_school(sender: Sender, admin, client_of) -> None:
+    sender.hand_in(STUDENTS, "students")
+    body = {"school_id": "main", "id": "STU00001", "reason": "asked for"}
+    answer = admin.post("/api/v1/erasures", json=body)
+
+    assert answer.status_code == 202
+    assert answer.json["finished_at"] is None
+    assert answer.json["counts"] == {"raw.students": 1}
+    assert len(sender.raw("students", "student_id")) == 2
+    assert [item["id"] for item in admin.get("/api/v1/erasures").json["items"]] == [answer.json["id"]]
+
+    elsewhere = client_of("admin", "other")
+    assert elsewhere.post("/api/v1/erasures", json=body).status_code == 403
+    assert elsewhere.get("/api/v1/erasures").json["items"] == []
+    line = sender.connection.execute("select * from ops.audit where action = 'people:erase'").fetchone()
+    assert line["subject"].startswith("student:")
+    assert "STU00001" not in str(line)
+
+
+def test_the_command_erases_and_says_where_it_looked(
+    sender: Sender, history: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:
+    """With marts, exports and logs: what the marts showed is gone from them and from what was published."""
+    settings = sender.settings
+    (tmp_path / "logs").mkdir()
+    for name, value in {
+        "LAUREL_DATABASE_URL": settings.database_url.get_secret_value(),
+        "LAUREL_SECRET_KEY": settings.secret_key.get_secret_value(),
+        "LAUREL_PSEUDONYM_KEY": settings.pseudonym_key.get_secret_value(),
+        "LAUREL_STORE_URL": settings.store_url,
+        "LAUREL_LOG_DIR": str(tmp_path / "logs"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    sender.hand_in(STUDENTS, "students")
+    sender.hand_in(history([1, 2, 3]))
+    sender.hand_in("Parent ID,Student ID,First Name,Last Name\nPAR1,STU00001,Ngozi,Zubrowka\n", "guardians")
+    run(settings, trigger="cli", score=lambda *_: {})
+    assert any(key.startswith("marts/") for key in _leaking_objects(sender))
+    asked = [
+        "erase", "-", "--reason", "asked for", "--name", PLANTED, "--yes", "--json",
+    ]  # fmt: skip
+    done = CliRunner().invoke(cli, asked, input="STU00001\n")
+
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert report["finished"] == report["erasures"] != []
+    assert report["findings"] == []
+    assert report["searched"]["tables"] > 40
+    assert _leaking_objects(sender) == []
+    assert _leaks(sender, PLANTED, "STU00001") == []
+    shown = sender.connection.execute("select student_id from marts.mart_student_overview order by 1")
+    assert [row["student_id"] for row in shown] == ["STU00002", "STU00003"]
+
+    again = CliRunner().invoke(cli, ["erase", "--all-pending"])
+    assert (again.exit_code, "0 of 0" in again.output) == (0, True)
+    listed = CliRunner().invoke(cli, ["erase", "--list"])
+    assert "finished" in listed.output
+
+
+def _leaking_objects(sender: Sender) -> list[str]:
+    """Objects with the person, also within Parquet."""
+    found = []
+    for item in sender.store.list():
+        with sender.store.open(item.key) as stream:
+            content = stream.read()
+        if item.key.endswith(".parquet"):
+            content = str(pl.read_parquet(content).rows()).encode()
+        if PLANTED.encode() in content or b"STU00001" in content:
+            found.append(item.key)
+    return found
