@@ -17,7 +17,7 @@ from elt.errors import PasswordChangeNeeded, SignInRefused, TooManyTries
 from elt.passwords import hash_password, is_password, needs_rehash
 from elt.rates import count, forget, uncount
 from elt.sessions import end_session, start_session
-from elt.users import set_password
+from elt.user_passwords import set_password
 from elt.warehouse import Connection
 
 WINDOW_SECONDS = 15 * 60

@@ -17,7 +17,8 @@ from backend.services import services
 from elt.errors import NotFound
 from elt.passwords import new_password
 from elt.principals import Assignment, Role
-from elt.users import UserRecord, change_user, create_user, get_user, list_users, make_password
+from elt.user_passwords import make_password
+from elt.users import UserRecord, change_user, create_user, get_user, list_users
 from elt.warehouse import Connection
 
 users = Blueprint("users", __name__)

@@ -8,7 +8,8 @@ import pytest
 
 from elt.principals import Assignment
 from elt.sessions import describe_session, end_session, find_session, start_session
-from elt.users import change_user, create_user, make_password, set_password
+from elt.user_passwords import make_password, set_password
+from elt.users import change_user, create_user
 from elt.warehouse import Connection
 
 PASSWORD = "violin tractor ninety"

@@ -17,7 +17,8 @@ from flask.testing import FlaskClient
 from backend.app import create_app
 from elt import sign_in as signing
 from elt.settings import Settings
-from elt.users import change_user, create_user, make_password
+from elt.user_passwords import make_password
+from elt.users import change_user, create_user
 from elt.warehouse import Connection
 
 EMAIL = "ada@school.example"
