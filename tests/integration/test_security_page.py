@@ -21,8 +21,10 @@ ASSESSMENT = PROJECT / "docs/security.md"
 PAGES = [
     PROJECT / "SECURITY.md",
     ASSESSMENT,
-    PROJECT / "docs/threat-model.md",
-    PROJECT / "docs/data-protection.md",
+    *(
+        PROJECT / "docs" / f"{name}.md"
+        for name in ("threat-model", "data-protection", "audit", "administrator", "operations")
+    ),
 ]
 
 # How many requirements of level 1 and 2 each section of ASVS 5.0.0 has. Those of level 3 come last in it.
