@@ -33,7 +33,7 @@ _OWN_PARAMETERS = set(MartQuery.model_fields)
 def show_marts() -> MartList:
     """With the descriptions that dbt writes."""
     with services().connection() as connection:
-        found = list_marts(connection)
+        found = list_marts(connection, counted=False)
     if principal().role != "admin":  # how many rows there are is a total of groups that may be hidden
         found = [replace(mart, rows=None) for mart in found]
     return MartList(items=[Mart.model_validate(mart) for mart in found])
@@ -91,12 +91,13 @@ def read_mart(name: str, query: MartQuery) -> Response:
 )
 def trace_figure(query: ProvenanceQuery) -> Provenance:
     """From a cell of a mart that the caller sees to upload and line; for teachers, of single students."""
-    key = _parse_key(query.key)
-    note_for_audit(subject_of(key), mart=query.mart, column=query.column)
     with _as_request_errors():
         with services().reader(principal()) as session:
-            read_row(session, describe_mart(session, query.mart, "served"), key)
-        with services().connection() as connection:
+            mart = describe_mart(session, query.mart, "served")
+            key = _parse_key(query.key)
+            note_for_audit(subject_of(key), mart=query.mart, column=query.column)
+            read_row(session, mart, key)
+        with services().lineage() as connection:
             found = provenance(
                 connection,
                 query.mart,
