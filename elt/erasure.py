@@ -27,7 +27,8 @@ from elt.contracts import get_contract
 from elt.discover import adopt_recent_events
 from elt.erase_rows import Person, erase_beside_raw, erase_from_raw, find_people
 from elt.erase_versions import ObjectEraser
-from elt.erasure_proof import Finding, search
+from elt.erase_words import WordEraser
+from elt.erasure_proof import Finding, search, texts_of
 from elt.errors import Issue, NotFound, UploadRejected
 from elt.events import write_event
 from elt.log import get_logger
@@ -193,6 +194,8 @@ class _Run:
         for erasure_id, person in sorted(self._people.items()):
             self._count(erasure_id, erase_from_raw(self._connection, person))
             self._count(erasure_id, erase_beside_raw(self._connection, person))
+        self._say("erasing from what was written beside the files")
+        WordEraser(self._store, self._connection, texts_of(self._people.values(), self._sought.names)).run()
         self._say("erasing from the store")
         self._store.sweep()
         self._objects = self._object_eraser()

@@ -6,7 +6,6 @@ may hold (a plain small number) is looked for in columns that name people only.
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -115,8 +114,13 @@ def _search_object(
         if is_file and objects.names_somebody(opened, key):
             proof.found(key + note, "identifier")
         for text in texts:
-            if holds(opened, text) and not (is_file and _is_of_another_school(objects, key, opened, text)):
-                proof.found(key + note, text.what)
+            if not holds(opened, text):
+                continue
+            if is_file and _is_of_another_school(objects, key, opened, text):
+                continue
+            if text.school_id and _school_of_event(objects.connection, key) not in (None, text.school_id):
+                continue
+            proof.found(key + note, text.what)
     except NotFound:  # removed meanwhile
         return
 
@@ -135,6 +139,18 @@ def _is_of_another_school(objects: ObjectEraser, key: str, opened: Opened, text:
             )
     except UploadRejected:
         return False
+
+
+def _school_of_event(connection: Connection, key: str) -> str | None:
+    """The school of the upload that an event is about; None for other objects."""
+    row = connection.execute(
+        """
+        select u.school_id from ops.events e join ops.uploads u using (upload_id)
+        where e.event_id::text = split_part(split_part(%(key)s, '/', 3), '.', 1) and %(key)s like 'events/%%'
+        """,
+        {"key": key},
+    ).fetchone()
+    return row["school_id"] if row else None
 
 
 def _held_by_mart(opened: Opened, texts: list[Text], *, is_csv: bool) -> list[Text]:
@@ -157,8 +173,7 @@ def _held_by_mart(opened: Opened, texts: list[Text], *, is_csv: bool) -> list[Te
 
 
 def _holds_cell(text: Text, cells: list[pl.Expr], has_school: bool) -> pl.Expr:
-    case = "" if text.school_id else "(?i)"
-    pattern = rf"{case}(^|[^[:alnum:]]){re.escape(text.text)}([^[:alnum:]]|$)"
+    pattern = text.regex if text.school_id else f"(?i){text.regex}"
     held = pl.any_horizontal(cell.str.contains(pattern) for cell in cells)
     if text.school_id and has_school:
         held &= pl.col("school_id") == text.school_id
@@ -203,8 +218,12 @@ def _exists(
     """Whether a row meets the condition; of one school only, where it is of one and the table says which."""
     values: list[Any] = [value]
     of_school = sql.SQL("")
-    if school_id is not None and "school_id" in columns:
-        of_school = sql.SQL(" and t.school_id = %s")
+    if school_id is not None and {"school_id", "upload_id"} & columns:
+        of_school = sql.SQL(
+            " and t.school_id = %s"
+            if "school_id" in columns
+            else " and t.upload_id not in (select upload_id from ops.uploads where school_id <> %s)"
+        )
         values.append(school_id)
     row = connection.execute(
         sql.SQL("select exists (select from {} t where {}{}) as found").format(table, condition, of_school),

@@ -15,6 +15,8 @@ from typing import BinaryIO, cast
 _CHUNK = 1 << 20
 _OVERLAP = 1 << 12
 
+_SPACE = re.compile(rb"\\ ")
+
 Opened = Callable[[], BinaryIO]
 
 
@@ -37,16 +39,27 @@ class Text:
         if self.school_id is None:
             forms |= {self.text.upper(), self.text.lower(), self.text.title()}
         found = sorted({spelling for form in forms for spelling in spellings(form)})
-        narrow = b"|".join(re.escape(spelling) for spelling in found if b"\0" not in spelling)
+        # In the names of files, spaces have become other marks.
+        narrow = b"|".join(
+            _SPACE.sub(rb"[ _.-]+", re.escape(spelling)) for spelling in found if b"\0" not in spelling
+        )
         wide = [re.escape(spelling) for spelling in found if b"\0" in spelling]
         words = rb"(?<![A-Za-z0-9])(?:" + narrow + rb")(?![A-Za-z0-9])"
         return re.compile(b"|".join([words, *wide]), 0 if self.school_id else re.IGNORECASE)
 
     @property
+    def words(self) -> str:
+        """Finds it in text, by the rules of Python; case is the caller's business."""
+        return rf"(?<![^\W_]){self._escaped}(?![^\W_])"
+
+    @property
     def regex(self) -> str:
-        """Finds it in text, by the rules of PostgreSQL; case is the caller's business."""
-        escaped = re.sub(r"(\W)", r"\\\1", self.text)
-        return rf"(^|[^[:alnum:]]){escaped}([^[:alnum:]]|$)"
+        """Finds it in text, by the rules of PostgreSQL and Polars; case is the caller's business."""
+        return rf"(^|[^[:alnum:]]){self._escaped}([^[:alnum:]]|$)"
+
+    @property
+    def _escaped(self) -> str:
+        return "[ _.-]+".join(re.sub(r"(\W)", r"\\\1", word) for word in self.text.split(" "))
 
 
 def spellings(text: str) -> list[bytes]:

@@ -530,3 +530,28 @@ def _leaking_objects(sender: Sender) -> list[str]:
         if PLANTED.encode() in content or b"STU00001" in content:
             found.append(item.key)
     return found
+
+
+def test_what_was_written_beside_a_file_loses_the_person_too(anywhere: Sender) -> None:
+    sender = anywhere
+    upload = sender.hand_in(
+        STUDENTS, "students", filename="Ada Zubrowka (STU00001).csv", title="For ada zubrowka",
+        note="STU00001 is new, STU000012 is not",
+    )  # fmt: skip
+    theirs = sender.hand_in(
+        STUDENTS.replace(PLANTED, "Adeyemi"), "students", school_id="other", title="STU00001"
+    )
+    report = _erase(sender, names=("Ada Zubrowka", PLANTED))
+
+    assert report.findings == []
+    assert report.finished
+    found = sender.upload(upload)
+    assert (found.title, found.note) == ("For erased", "erased is new, STU000012 is not")
+    assert found.current.filename == "erased (erased).csv"
+    assert sender.upload(theirs).title == "STU00001"
+    assert not [key for key in _all_bytes(sender) if PLANTED in key or "STU00001" in key]
+    assert PLANTED.encode() not in b"".join(_all_bytes(sender).values())
+
+    replay(sender.settings, sender.store, wipe=True)
+    assert sender.upload(upload).title == "For erased"
+    assert len(sender.raw("students", "student_id")) == 5
