@@ -171,11 +171,13 @@ def _read_again(stream: Stream, record: VersionRecord, *, is_fix: bool) -> Itera
     assert record.detected is not None  # noqa: S101 - the callers have looked
     delimiter = record.detected["delimiter"]
     texts = TextSource(stream, ReadOptions.from_dict(record.options)).blocks()
-    rest, line, is_header = "", 1, True
+    rest, line, is_header, held = "", 1, True, ""
     text: bytes | None = next(texts, None)
     while text is not None:
         following = next(texts, None)
-        rest, used = rest + text.decode(), 0
+        rest, used, held = rest + held + text.decode(), 0, ""
+        if following is not None and rest.endswith("\r"):  # it may be half of a CR LF
+            rest, held = rest[:-1], "\r"
         for cells, raw, offset in read_records(rest, delimiter, is_last=following is None):
             used += len(raw)
             if is_header:

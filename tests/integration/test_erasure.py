@@ -257,6 +257,9 @@ def test_the_line_that_a_fix_corrected_goes_with_it(sender: Sender, history: Cal
     assert report.findings == []
     assert _leaks(sender, PLANTED, "STU00077") == []
     assert sender.upload(parent).status == "loaded"
+    before = [(sender.upload(each).status, _counts(sender, each)) for each in (parent, fix)]
+    replay(sender.settings, sender.store, wipe=True)
+    assert [(sender.upload(each).status, _counts(sender, each)) for each in (parent, fix)] == before
 
 
 @pytest.mark.parametrize(

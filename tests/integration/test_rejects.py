@@ -110,3 +110,21 @@ def test_issues_show_what_was_found_but_not_in_personal_columns(sender, history)
     assert issues[0].hint.startswith("Grade Level: expected one of")
     assert row_issues(sender.connection, sender.store, upload_id, after=1) == issues[1:]
     assert row_issues(sender.connection, sender.store, upload_id, limit=1) == issues[:1]
+
+
+def test_a_line_end_that_two_blocks_share_is_one(sender, history):
+    """CR ends the first megabyte that is read, LF begins the second."""
+    header, *rows = history(
+        range(1, 9), columns=",Remark", faults={8: "STU00008,JSS9,X,First Term,20,40,60"}
+    ).splitlines()
+    lines = [header, *(f"{row}," for row in rows)]
+    rest = (1 << 20) - 1 - len("\r\n".join(lines[:3]).encode())
+    lines[1] += "x" * (rest // 2)
+    lines[2] += "x" * (rest - rest // 2)
+    content = "\r\n".join([*lines, ""]).encode()
+    assert content[(1 << 20) - 1 : (1 << 20) + 1] == b"\r\n"
+    upload = sender.hand_in(content)
+
+    returned = b"".join(rejects_csv(sender.connection, sender.store, upload)).decode().splitlines()
+    assert len(returned) == 2
+    assert returned[1].startswith("STU00008")
