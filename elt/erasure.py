@@ -40,7 +40,8 @@ from elt.text_search import spellings
 from elt.tombstones import HOMES, Kind, Tombstones, person_tombstones_of, tombstones_of
 from elt.warehouse import Connection, connect
 
-_LOCK = 0x65726173  # "eras"
+_LOCK = 0x65726173  # "eras": one erases at a time
+_REQUEST_LOCK = 0x65726171  # a request need not wait for that
 
 Progress = Callable[[str], None]
 
@@ -94,7 +95,7 @@ def request_erasure(
     _check(identifier, reason)
     marks = tombstones_of(settings, kind, school_id, identifier)
     with connection.transaction():
-        connection.execute("select pg_advisory_xact_lock(%s)", (_LOCK,))
+        connection.execute("select pg_advisory_xact_lock(%s)", (_REQUEST_LOCK,))
         names = _person_tombstones(settings, connection, kind, school_id, identifier)
         known = connection.execute(
             """

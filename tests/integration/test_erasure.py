@@ -558,3 +558,15 @@ def test_what_was_written_beside_a_file_loses_the_person_too(anywhere: Sender) -
     replay(sender.settings, sender.store, wipe=True)
     assert sender.upload(upload).title == "For erased"
     assert len(sender.raw("students", "student_id")) == 5
+
+
+def test_a_request_does_not_wait_for_an_erasure_that_runs(sender: Sender) -> None:
+    sender.hand_in(STUDENTS, "students")
+    first = _request(sender)
+    asked: list[UUID] = []
+    report = erase_pending(
+        sender.settings, sender.store, rebuild=lambda: asked.append(_request(sender, "STU00002"))
+    )
+    assert report.finished == [first]
+    assert [row["finished_at"] is None for row in list_erasures(sender.connection)] == [True, False]
+    assert _erase(sender, None, names=()).finished == asked
