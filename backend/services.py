@@ -16,7 +16,7 @@ from elt.principals import Principal
 from elt.serving import reader
 from elt.settings import Settings
 from elt.store import Store, open_store
-from elt.warehouse import Connection, open_pool, pooled
+from elt.warehouse import Connection, connect, open_pool, pooled
 
 _POOL_SIZE = 12  # per process; a connection is held while a mart is streamed, never while a body is read
 
@@ -50,6 +50,11 @@ class Services:
         """A session that sees in schema `served` what the caller may see; see `elt.serving.reader`."""
         return reader(self.settings, principal, borrow=self.connection)
 
+    def lineage(self) -> AbstractContextManager[Connection]:
+        """A connection that reads what dbt builds and the files it is built from, whoever asks."""
+        url = self.settings.database_url.get_secret_value()
+        return connect(url, application_name="laurel-lineage", role="laurel_transformer")
+
     def _pool(self) -> ConnectionPool[Any]:
         with self._lock:
             if self._opened is None:
@@ -57,6 +62,7 @@ class Services:
                     self.settings.database_url.get_secret_value(),
                     max_size=_POOL_SIZE,
                     application_name="laurel-api",
+                    role="laurel_app",
                 )
             return self._opened
 

@@ -118,9 +118,13 @@ class Mart:
         return values
 
 
-def list_marts(connection: Connection) -> list[Mart]:
-    """All marts by name; none before the first run has built them."""
-    return [_with_rows(connection, mart) for mart in _read(connection, None)]
+def list_marts(connection: Connection, *, counted: bool = True) -> list[Mart]:
+    """All marts by name; none before the first run has built them.
+
+    Unless `counted`, `rows` stays None where PostgreSQL has no estimate at hand.
+    """
+    found = _read(connection, None)
+    return [_with_rows(connection, mart) for mart in found] if counted else found
 
 
 def describe_mart(connection: Connection, name: str, schema: Schema = "marts") -> Mart:

@@ -97,7 +97,7 @@ def _wanted_views(connection: Connection) -> dict[str, sql.Composed]:
     }
     return {
         mart.name: view_sql(mart, classes.get(mart.name, MartClasses()), relations)
-        for mart in list_marts(connection)
+        for mart in list_marts(connection, counted=False)
     }
 
 

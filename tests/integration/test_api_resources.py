@@ -370,7 +370,7 @@ def test_a_database_lost_after_the_bytes_were_stored_loses_nothing(
     # The upload's own row cannot be written; its event already is in the store.
     connection.execute(
         """
-        create function ops.go_away() returns trigger language plpgsql as $$
+        create function ops.go_away() returns trigger language plpgsql security definer as $$
         begin perform pg_terminate_backend(pg_backend_pid()); return new; end $$;
         create trigger go_away before insert on ops.uploads for each row execute function ops.go_away();
         """
@@ -392,10 +392,11 @@ def test_a_database_lost_before_the_event_leaves_no_object(
     connection.execute(
         """
         alter table ops.idempotency_keys rename to elsewhere;
-        create function ops.go_away() returns text language plpgsql as $$
+        create function ops.go_away() returns text language plpgsql security definer as $$
         begin perform pg_terminate_backend(pg_backend_pid()); perform pg_sleep(1); return ''; end $$;
         create view ops.idempotency_keys as select ops.go_away() as principal, ops.go_away() as key,
-            '' as fingerprint, gen_random_uuid() as upload_id
+            '' as fingerprint, gen_random_uuid() as upload_id;
+        grant select on ops.idempotency_keys to laurel_app
         """
     )
     answer = researcher.post(

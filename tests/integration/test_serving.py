@@ -11,6 +11,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 import yaml
+from flask import Flask
 from psycopg.conninfo import make_conninfo
 
 from elt.column_classes import PROPERTIES, read_mart_classes
@@ -201,6 +202,21 @@ def test_no_role_is_a_superuser_or_reaches_another(connection: Connection) -> No
     memberships = "select count(*) from pg_auth_members where member = any (array[%s])"
     members = ", ".join(f"'{row['rolname']}'::regrole" for row in found)
     assert rows(connection, memberships % members) == [(0,)]
+
+
+def test_the_api_works_under_a_role_that_reads_no_mart_and_changes_no_table(api: Flask) -> None:
+    with api.extensions["laurel"].connection() as connection:
+        assert rows(connection, "select current_user::text") == [("laurel_app",)]
+        for statement in (
+            "select * from marts.mart_student_overview",
+            "select * from core.dim_students",
+            "select * from served.mart_student_overview",
+            "drop table ops.audit",
+            "update ops.audit set actor = ''",
+            "create schema x",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(statement)
 
 
 def granted(connection: Connection) -> list[tuple[Any, ...]]:
