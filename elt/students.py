@@ -28,20 +28,26 @@ _ORDERS = {
     "mart_student_flags": "as_of_date desc",
 }
 
+# One view at a time: PostgreSQL cannot tell how few rows a view leaves, and would join them row by row.
 _LIST = """
-select overview.school_id, overview.student_id, students.full_name, overview.grade_level, overview.stream,
-       overview.gender, overview.latest_average_score::float8, overview.latest_attendance_pct::float8
-from served.mart_student_overview as overview
-left join served.mart_students as students
-    on students.school_id = overview.school_id and students.student_id = overview.student_id
-where (%(school_id)s::text is null or overview.school_id = %(school_id)s)
-  and (%(grade_level)s::text is null or overview.grade_level = %(grade_level)s)
-  and (%(search)s::text is null
-       or overview.student_id ilike %(prefix)s or students.full_name ilike %(within)s)
-  and (%(after_school)s::text is null
-       or (overview.school_id, overview.student_id) > (%(after_school)s, %(after_student)s))
-order by overview.school_id, overview.student_id
+select school_id, student_id, grade_level, stream, gender, latest_average_score::float8,
+       latest_attendance_pct::float8
+from served.mart_student_overview
+where (%(school_id)s::text is null or school_id = %(school_id)s)
+  and (%(grade_level)s::text is null or grade_level = %(grade_level)s)
+  and (%(prefix)s::text is null or student_id ilike %(prefix)s
+       or school_id || chr(31) || student_id = any(%(named)s))
+  and (%(after_school)s::text is null or school_id > %(after_school)s
+       or (school_id = %(after_school)s and student_id > %(after_student)s))
+order by school_id, student_id
 limit %(limit)s
+"""
+_BY_NAME = (
+    "select school_id || chr(31) || student_id as key from served.mart_students where full_name ilike %s"
+)
+_NAMES = """
+select school_id, student_id, full_name from served.mart_students
+where school_id = any(%s) and student_id = any(%s)
 """
 
 
@@ -58,19 +64,30 @@ def list_students(
     session: Connection, wanted: StudentFilter, *, after: tuple[str, str] | None = None, limit: int = 50
 ) -> list[dict[str, Any]]:
     """Students in the order of school and identifier, from behind the student `after`."""
-    pattern = _escape(wanted.search or "")
-    bound = {
-        "school_id": wanted.school_id,
-        "grade_level": wanted.grade_level,
-        "search": wanted.search,
-        "prefix": f"{pattern}%",
-        "within": f"%{pattern}%",
-        "after_school": after[0] if after else None,
-        "after_student": after[1] if after else None,
-        "limit": limit,
-    }
     with _built():
-        return session.execute(_LIST, bound).fetchall()
+        pattern = None if wanted.search is None else _escape(wanted.search)
+        named = session.execute(_BY_NAME, (f"%{pattern}%",)).fetchall() if pattern else []
+        found = session.execute(
+            _LIST,
+            {
+                "school_id": wanted.school_id,
+                "grade_level": wanted.grade_level,
+                "prefix": pattern and f"{pattern}%",
+                "named": [row["key"] for row in named],
+                "after_school": after[0] if after else None,
+                "after_student": after[1] if after else None,
+                "limit": limit,
+            },
+        ).fetchall()
+        names = _names(session, found)
+    return [{**row, "full_name": names.get((row["school_id"], row["student_id"]))} for row in found]
+
+
+def _names(session: Connection, students: list[dict[str, Any]]) -> dict[tuple[str, str], str | None]:
+    rows = session.execute(
+        _NAMES, ([row["school_id"] for row in students], [row["student_id"] for row in students])
+    )
+    return {(row["school_id"], row["student_id"]): row["full_name"] for row in rows}
 
 
 def find_school(session: Connection, student_id: str, school_id: str | None) -> str:
