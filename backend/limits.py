@@ -6,6 +6,9 @@ Answers that need no database (health, documentation) are not counted, so that t
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import BoundedSemaphore
 
 from flask import request
 
@@ -17,6 +20,9 @@ from elt.warehouse import Connection
 UNLIMITED = frozenset({"docs:read", "health:read", "metrics:read"})
 
 _WINDOW_SECONDS = 60
+# Of each process: a sign-in holds a connection while its password is hashed, and strangers can begin many.
+_SIGN_INS = BoundedSemaphore(4)
+_PATIENCE_SECONDS = 5.0
 
 
 def limit_address(connection: Connection) -> None:
@@ -35,6 +41,21 @@ def limit_caller(connection: Connection, caller: str) -> None:
         TooManyRequests: there were more than `LAUREL_CALLER_REQUESTS_PER_MINUTE`.
     """
     _count(connection, f"caller:{caller}", services().settings.caller_requests_per_minute)
+
+
+@contextmanager
+def turn_to_sign_in() -> Iterator[None]:
+    """Wait until few others are signing in, before a connection is taken.
+
+    Raises:
+        TooManyRequests: it took too long.
+    """
+    if not _SIGN_INS.acquire(timeout=_PATIENCE_SECONDS):
+        raise TooManyRequests("Many people are signing in at this moment. Try again.", 5)
+    try:
+        yield
+    finally:
+        _SIGN_INS.release()
 
 
 def _count(connection: Connection, key: str, most: int) -> None:

@@ -7,6 +7,7 @@ from flask import Blueprint, Response, request
 from backend.access import allow, principal
 from backend.auditing import note_for_audit
 from backend.csrf import SIGN_IN
+from backend.limits import turn_to_sign_in
 from backend.operations import JSON_TYPE, Answer, operation
 from backend.schemas.people import AssignmentModel, Session, SignIn
 from backend.services import services
@@ -86,9 +87,9 @@ def is_person(caller: Principal) -> bool:
 
 
 def enter(email: str, password: str, new_password: str | None) -> str:
-    """Sign in by password; returns the cookie's value. Raises what `elt.sign_in.sign_in` raises."""
+    """Sign in by password; returns the cookie's value. Raises as `elt.sign_in.sign_in` and when too many do."""
     try:
-        with services().connection() as connection:
+        with turn_to_sign_in(), services().connection() as connection:
             token = sign_in(connection, email, password, request.remote_addr or "", new_password)
             replace_session(connection)
     except SignInRefused as refused:

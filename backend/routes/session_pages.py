@@ -15,7 +15,14 @@ from backend.session_cookie import (
     read_session_token,
     set_session_cookie,
 )
-from elt.errors import LaurelError, PasswordChangeNeeded, SignInRefused, TooManyTries, WeakPassword
+from elt.errors import (
+    LaurelError,
+    PasswordChangeNeeded,
+    SignInRefused,
+    TooManyRequests,
+    TooManyTries,
+    WeakPassword,
+)
 from elt.passwords import SHORTEST
 from elt.sessions import describe_session
 from elt.sign_in import sign_out
@@ -27,6 +34,7 @@ _STATUS: dict[type[LaurelError], int] = {
     PasswordChangeNeeded: 403,
     WeakPassword: 422,
     TooManyTries: 429,
+    TooManyRequests: 429,
 }
 
 
@@ -114,7 +122,7 @@ def _show(template: str, error: LaurelError | None = None, **values: str) -> Res
         **values,
     )
     response = make_response(page, _STATUS[type(error)] if error else 200)
-    if isinstance(error, TooManyTries):
+    if isinstance(error, TooManyTries | TooManyRequests):
         response.headers["Retry-After"] = str(error.retry_after)
     return response
 

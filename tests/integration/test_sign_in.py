@@ -14,6 +14,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from backend import limits, services
 from backend.app import create_app
 from elt import sign_in as signing
 from elt.settings import Settings
@@ -228,6 +229,25 @@ def test_another_spelling_of_an_e_mail_gives_no_more_tries(
     monkeypatch.setitem(signing.LIMITS, "account", 1)
     assert browser.post("/sign-in", data={"email": EMAIL, "password": "wrong"}).status_code == 401
     assert browser.post("/sign-in", data={"email": spelling, "password": PASSWORD}).status_code == 429
+
+
+def test_many_who_sign_in_leave_connections_to_others(
+    ada: UUID, browser: FlaskClient, client_of: Callable[..., FlaskClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "_PATIENCE_SECONDS", 0.01)
+    taken = 0
+    while limits._SIGN_INS.acquire(blocking=False):
+        taken += 1
+    try:
+        assert taken < services._POOL_SIZE
+        for answer in (enter(browser), browser.post("/sign-in", data={"email": EMAIL, "password": PASSWORD})):
+            assert (answer.status_code, answer.headers["Retry-After"]) == (429, "5")
+        assert client_of("admin").get("/api/v1/keys").status_code == 200
+    finally:
+        for _ in range(taken):
+            limits._SIGN_INS.release()
+    for _ in range(taken):
+        assert enter(browser).status_code == 201
 
 
 def test_a_success_forgets_the_failures_before(ada: UUID, browser: FlaskClient) -> None:
