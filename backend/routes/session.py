@@ -87,7 +87,7 @@ def is_person(caller: Principal) -> bool:
 
 
 def enter(email: str, password: str, new_password: str | None) -> str:
-    """Sign in by password; returns the cookie's value. Raises as `elt.sign_in.sign_in` and when too many do."""
+    """Sign in by password; returns the cookie's value. Raises as `sign_in`, and when too many do it."""
     try:
         with turn_to_sign_in(), services().connection() as connection:
             token = sign_in(connection, email, password, request.remote_addr or "", new_password)
