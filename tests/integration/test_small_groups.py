@@ -1,8 +1,8 @@
 """An analyst's attack: every sum and difference that the served marts allow, to find groups under ten.
 
 The attacker knows the views and, from elsewhere, how many students a school has and how many assessments each
-class that is shown wrote. What is hidden then is a system of linear equations; an unknown that can have one value only is
-found.
+class that is shown wrote. What is hidden then is a system of linear equations; an unknown that can have one
+value only is found.
 """
 
 from __future__ import annotations
