@@ -26,6 +26,7 @@ _GRANTS = """
 grant usage on schema ops, raw, ml to laurel_app, laurel_loader;
 grant select, insert, update, delete on all tables in schema ops, raw to laurel_app, laurel_loader;
 revoke update, delete on ops.audit from laurel_app, laurel_loader;
+revoke all on ops.users, ops.assignments, ops.sessions, ops.keys from laurel_loader;
 grant select, insert on all tables in schema ml to laurel_app, laurel_loader;
 grant usage on all sequences in schema ops, ml to laurel_app, laurel_loader;
 
@@ -43,7 +44,8 @@ grant execute on function served.run(text, integer, bigint) to laurel_reader;
 _LET_LOADER_COMPARE = """
 grant usage on schema staging to laurel_loader;
 grant select on all tables in schema staging to laurel_loader;
-alter default privileges for role laurel_transformer in schema staging grant select on tables to laurel_loader;
+alter default privileges for role laurel_transformer in schema staging
+    grant select on tables to laurel_loader;
 """
 
 # A function is given by a member of the role that takes it, to a role that may create in the schema.

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 import yaml
 from flask import Flask
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from elt.column_classes import PROPERTIES, read_mart_classes
@@ -216,6 +217,15 @@ def test_the_api_works_under_a_role_that_reads_no_mart_and_changes_no_table(api:
             "create schema x",
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(statement)
+
+
+def test_the_loader_cannot_read_who_signs_in(connection: Connection) -> None:
+    with connection.transaction(force_rollback=True):
+        connection.execute("set local role laurel_loader")
+        for table in ("users", "assignments", "sessions", "keys"):
+            statement = sql.SQL("select * from {}").format(sql.Identifier("ops", table))
+            with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
                 connection.execute(statement)
 
 
