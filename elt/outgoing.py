@@ -1,8 +1,8 @@
 """Calls to addresses that people configure, such as a webhook's.
 
 The name is resolved once, every address it stands for is looked at, and the call goes to one that was looked
-at: a name that changes its mind in between, or a redirect, leads nowhere else. Addresses inside our own network
-(private, loopback, link-local and so the cloud's metadata) are refused unless `LAUREL_OUTGOING_ALLOW` names
+at: a name that changes its mind in between, or a redirect, leads nowhere else. Addresses inside our own
+network (private, loopback, link-local and so the cloud's metadata) are refused unless `LAUREL_OUTGOING_ALLOW` names
 them.
 """
 

@@ -33,7 +33,7 @@ def rejects_csv(
 
     The uploader's columns come first, then line, column, rule and hint; where a row breaks several rules they
     are joined by "; ". Rows of erased people are left out. Returned as a fix, each row finds its place by
-    `line`. Cells beyond the header are joined to the last one, so that every row has the columns of the header.
+    `line`. Cells beyond the header are joined to the last one, so that every row has the header's columns.
 
     Raises:
         NotFound: no such upload or version.
