@@ -1,8 +1,8 @@
 """Rows of a mart as JSON and CSV, a few thousand rows at a time.
 
 The database writes each row as one text, which costs Python nothing per cell. In CSV, texts that a
-spreadsheet program would take for formulas are guarded (`elt.spreadsheets`); `elt.mart_parquet` makes Parquet of the CSV
-and takes the guards away.
+spreadsheet program would take for formulas are guarded (`elt.spreadsheets`); `elt.mart_parquet` makes
+Parquet of the CSV and takes the guards away.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 The name is resolved once, every address it stands for is looked at, and the call goes to one that was looked
 at: a name that changes its mind in between, or a redirect, leads nowhere else. Addresses inside our own
-network (private, loopback, link-local and so the cloud's metadata) are refused unless `LAUREL_OUTGOING_ALLOW` names
-them.
+network (private, loopback, link-local and so the cloud's metadata) are refused unless
+`LAUREL_OUTGOING_ALLOW` names them.
 """
 
 from __future__ import annotations
