@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -12,24 +12,33 @@ from elt.apply import lock_with_fixes
 from elt.contracts import Contract, load_contracts
 from elt.raw_tables import changed_table, raw_table, row_key_sql
 from elt.removal import write_ledger_line
-from elt.tombstones import Kind, PersonColumn, Tombstones, person_columns
+from elt.tombstones import Kind, PersonColumn, Tombstones, person_columns, plain
 from elt.warehouse import Connection
 
 Person = tuple[Kind, str, str]
-"""Kind, school and identifier."""
+"""Kind, school and identifier, in one of its spellings."""
 
 # What other tables of ours call a student. Those that dbt makes follow raw with the next build.
 _STUDENT = "student_id"
 _OWN_SCHEMAS = ("ml", "ops", "live")
 
 
-def find_people(connection: Connection, tombstones: Tombstones) -> dict[UUID, Person]:
-    """Who of the erased is still named in raw or beside it: erasures say so by hashes only."""
-    found: dict[UUID, Person] = {}
-    for kind, school_id, identifier in _everybody(connection, sorted(tombstones.schools)):
-        if erasure_id := tombstones.find(kind, school_id, identifier):
-            found[erasure_id] = (kind, school_id, identifier)
+def find_people(connection: Connection, tombstones: Tombstones) -> dict[UUID, set[Person]]:
+    """Who of the erased is still named in raw or beside it, in all spellings: erasures keep hashes only."""
+    found: dict[UUID, set[Person]] = {}
+    schools = sorted(tombstones.schools)
+    for people in (_in_raw(connection, schools, tombstones.kinds), _beside_raw(connection, schools)):
+        for person in people:
+            if erasure_id := tombstones.find(*person):
+                found.setdefault(erasure_id, set()).add(person)
     return found
+
+
+def find_spellings(connection: Connection, person: Person) -> list[Person]:
+    """The spellings in which raw names a person."""
+    kind, school_id, identifier = person
+    found = set(_in_raw(connection, [school_id], {kind}))
+    return sorted(who for who in found if who[0] == kind and plain(who[2]) == plain(identifier))
 
 
 def erase_from_raw(connection: Connection, person: Person) -> dict[str, int]:
@@ -167,16 +176,19 @@ def _student_tables(connection: Connection) -> list[tuple[str, str]]:
     return [(row["table_schema"], row["table_name"]) for row in rows]
 
 
-def _everybody(connection: Connection, schools: list[str]) -> Iterator[Person]:
-    """All who are named, of some schools."""
-    for contract in load_contracts().values():
-        for column in person_columns(contract):
-            name = sql.Identifier(column.name)
+def _in_raw(connection: Connection, schools: list[str], kinds: Collection[Kind]) -> Iterator[Person]:
+    """All who are named in raw, of some schools and kinds."""
+    for kind in sorted(kinds):
+        for contract, column in _columns_of(kind):
             people = sql.SQL(
                 "select distinct school_id, {0} as id from {1} where school_id = any(%s) and {0} is not null"
-            )
-            for row in connection.execute(people.format(name, raw_table(contract)), (schools,)):
-                yield column.kind, row["school_id"], row["id"]
+            ).format(sql.Identifier(column.name), raw_table(contract))
+            for row in connection.execute(people, (schools,)):
+                yield kind, row["school_id"], row["id"]
+
+
+def _beside_raw(connection: Connection, schools: list[str]) -> Iterator[Person]:
+    """All who are named in our other tables, of some schools."""
     for schema, table in _student_tables(connection):
         people = sql.SQL("select distinct school_id, {} as id from {} where school_id = any(%s)")
         statement = people.format(sql.Identifier(_STUDENT), sql.Identifier(schema, table))

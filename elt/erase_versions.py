@@ -7,7 +7,7 @@ killed is recognised: the ledger has the digest of what the bytes would become.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -45,7 +45,7 @@ class ObjectEraser:
     store: Store
     connection: Connection
     tombstones: Tombstones
-    needles: list[bytes] | None
+    needles: Collection[str] | None
     counts: dict[UUID, dict[str, int]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(int)))
     problems: list[str] = field(default_factory=list)
 

@@ -2,7 +2,7 @@
 
 Only what the caller says is looked for, since nothing of it is kept. The word `erased` takes its place, in
 the events too, and an object whose key holds the file's name moves. Done in an order that can be killed: the
-copy, the events, the ledger, the old object.
+copy, the events, the ledger, the old object. A note about another student is replaced as a whole.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from psycopg import sql
 from psycopg.types.json import Jsonb
@@ -22,6 +23,7 @@ from elt.warehouse import Connection
 
 _CHUNK = 1 << 20
 _INSTEAD = "erased"
+NAMED = "This text named a person who was erased."
 
 # Where the ledger keeps texts that people wrote; `school` is the school that they are about.
 _UPLOADS = sql.SQL("join ops.uploads u on u.upload_id = t.upload_id")
@@ -34,6 +36,27 @@ _TEXTS: tuple[tuple[str, str, sql.SQL, sql.SQL], ...] = (
     ("inbox_objects", "object_key", _UPLOADS, sql.SQL("u.school_id")),
     ("erasures", "reason", sql.SQL(""), sql.SQL("t.school_id")),
 )
+
+
+_REPLACE_NOTES = """
+update ops.interventions
+set action = case when action ~* %(regex)s then %(instead)s else action end,
+    note = case when note ~* %(regex)s then %(instead)s else note end
+where (action ~* %(regex)s or note ~* %(regex)s) and school_id = coalesce(%(school_id)s, school_id)
+returning intervention_id
+"""
+
+
+def replace_notes(connection: Connection, texts: Sequence[Text]) -> dict[str, int]:
+    """Replace what is noted about other students and names the person; returns how many lines changed."""
+    changed: set[UUID] = set()
+    with connection.transaction():
+        connection.execute("select set_config('laurel.erasing', 'on', true)")
+        for text in texts:
+            values = {"regex": text.regex, "school_id": text.school_id, "instead": NAMED}
+            changed |= {row["intervention_id"] for row in connection.execute(_REPLACE_NOTES, values)}
+        connection.execute("select set_config('laurel.erasing', '', true)")
+    return {"ops.interventions.note": len(changed)} if changed else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +83,7 @@ class WordEraser:
         """The text without the words; identifiers only where they are of the same school."""
         for wanted in self.texts:
             if wanted.school_id in (None, school_id):
-                text = re.sub(wanted.words, _INSTEAD, text, flags=0 if wanted.school_id else re.IGNORECASE)
+                text = re.sub(wanted.words, _INSTEAD, text, flags=re.IGNORECASE)
         return text
 
     def _copy_objects(self) -> Iterator[str]:

@@ -25,9 +25,9 @@ from elt.audit import person_subject, record
 from elt.claims import claimed_families, keep_replay_out, wait_for_family
 from elt.contracts import get_contract
 from elt.discover import adopt_recent_events
-from elt.erase_rows import Person, erase_beside_raw, erase_from_raw, find_people
+from elt.erase_rows import Person, erase_beside_raw, erase_from_raw, find_people, find_spellings
 from elt.erase_versions import ObjectEraser
-from elt.erase_words import WordEraser
+from elt.erase_words import WordEraser, replace_notes
 from elt.erasure_proof import Finding, search, texts_of
 from elt.errors import Issue, NotFound, UploadRejected
 from elt.events import write_event
@@ -36,8 +36,7 @@ from elt.principals import Principal
 from elt.raw_tables import raw_table
 from elt.settings import Settings
 from elt.store import Store
-from elt.text_search import spellings
-from elt.tombstones import HOMES, Kind, Tombstones, person_tombstones_of, tombstones_of
+from elt.tombstones import HOMES, Kind, Tombstones, person_tombstones_of, plain, tombstones_of
 from elt.warehouse import Connection, connect
 
 _LOCK = 0x65726173  # "eras": one erases at a time
@@ -94,9 +93,10 @@ def request_erasure(
     """
     _check(identifier, reason)
     marks = tombstones_of(settings, kind, school_id, identifier)
+    people = find_spellings(connection, (kind, school_id, identifier))
     with connection.transaction():
         connection.execute("select pg_advisory_xact_lock(%s)", (_REQUEST_LOCK,))
-        names = _person_tombstones(settings, connection, kind, school_id, identifier)
+        names = _person_tombstones(settings, connection, kind, school_id, [who[2] for who in people])
         known = connection.execute(
             """
             update ops.erasures
@@ -119,7 +119,8 @@ def request_erasure(
         record(
             connection, principal.id, "people:erase", subject, {"erasure": str(erasure_id), "reason": reason}
         )
-    _add_counts(connection, erasure_id, erase_from_raw(connection, (kind, school_id, identifier)))
+    for person in people:
+        _add_counts(connection, erasure_id, erase_from_raw(connection, person))
     log.info("erasure_requested", erasure_id=str(erasure_id), kind=kind)
     return erasure_id
 
@@ -179,8 +180,8 @@ class _Run:
         self._tombstones = Tombstones(settings, pending)
         self._reopened = {row["erasure_id"]: row["reopened_at"] for row in pending}
         self._report = ErasureReport([row["erasure_id"] for row in pending])
-        self._people: dict[UUID, Person] = {
-            erasure_id: person
+        self._people: dict[UUID, set[Person]] = {
+            erasure_id: {person}
             for erasure_id, person in sought.people.items()
             if erasure_id in self._tombstones.erasure_ids
         }
@@ -190,13 +191,17 @@ class _Run:
         """Take the people out of database and store."""
         self._wait_for_loads()
         self._say("erasing from the database")
-        if len(self._people) < len(self._report.erasures):
-            self._people |= find_people(self._connection, self._tombstones)
-        for erasure_id, person in sorted(self._people.items()):
-            self._count(erasure_id, erase_from_raw(self._connection, person))
-            self._count(erasure_id, erase_beside_raw(self._connection, person))
+        for erasure_id, people in find_people(self._connection, self._tombstones).items():
+            self._people.setdefault(erasure_id, set()).update(people)
+        for erasure_id, people in sorted(self._people.items()):
+            for person in sorted(people):
+                self._count(erasure_id, erase_from_raw(self._connection, person))
+                self._count(erasure_id, erase_beside_raw(self._connection, person))
         self._say("erasing from what was written beside the files")
-        WordEraser(self._store, self._connection, texts_of(self._people.values(), self._sought.names)).run()
+        for erasure_id in self._report.erasures:
+            texts = texts_of(self._people.get(erasure_id, ()), self._sought.names)
+            self._count(erasure_id, replace_notes(self._connection, texts))
+        WordEraser(self._store, self._connection, texts_of(self._everybody(), self._sought.names)).run()
         self._say("erasing from the store")
         self._store.sweep()
         self._objects = self._object_eraser()
@@ -208,8 +213,9 @@ class _Run:
         """Search everything; what is not found any more is finished."""
         self._say("searching everything")
         self._objects.forget_the_past()
-        people = list(self._people.values())
-        proof = search(self._connection, self._objects, people, self._sought.names, self._sought.folders)
+        proof = search(
+            self._connection, self._objects, self._everybody(), self._sought.names, self._sought.folders
+        )
         report = self._report
         report.searched, report.findings, report.problems = (
             proof.searched,
@@ -243,10 +249,11 @@ class _Run:
 
     def _object_eraser(self) -> ObjectEraser:
         is_known = set(self._people) >= self._tombstones.erasure_ids
-        needles = [form for person in self._people.values() for form in spellings(person[2])]
-        return ObjectEraser(
-            self._settings, self._store, self._connection, self._tombstones, needles if is_known else None
-        )
+        needles = {plain(identifier) for _, _, identifier in self._everybody()} if is_known else None
+        return ObjectEraser(self._settings, self._store, self._connection, self._tombstones, needles)
+
+    def _everybody(self) -> list[Person]:
+        return sorted(set().union(*self._people.values()))
 
     def _wait_for_loads(self) -> None:
         """Let loads end that began before the tombstones were there; later ones know them."""
@@ -312,13 +319,13 @@ def _check(identifier: str, reason: str) -> None:
         raise UploadRejected(
             "An erasure needs an identifier and a reason.", [Issue(rule="required", hint=hint)]
         )
-    if identifier in reason:
+    if identifier.strip().lower() in reason.lower():
         hint = "the reason is kept, the identifier is not"
         raise UploadRejected("The reason must not name the person.", [Issue(rule="reason", hint=hint)])
 
 
 def _person_tombstones(
-    settings: Settings, connection: Connection, kind: Kind, school_id: str, identifier: str
+    settings: Settings, connection: Connection, kind: Kind, school_id: str, identifiers: list[str]
 ) -> list[str]:
     """Of all names and birth dates that loaded files give the person."""
     dataset, column = HOMES[kind]
@@ -328,9 +335,9 @@ def _person_tombstones(
     rows = connection.execute(
         sql.SQL(
             "select distinct first_name, last_name, date_of_birth::text as born from {} "
-            "where school_id = %s and {} = %s and date_of_birth is not null"
+            "where school_id = %s and {} = any(%s) and date_of_birth is not null"
         ).format(raw_table(contract), sql.Identifier(column)),
-        (school_id, identifier),
+        (school_id, identifiers),
     )
     return sorted(
         {person_tombstones_of(settings, row["first_name"], row["last_name"], row["born"])[0] for row in rows}

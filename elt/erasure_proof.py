@@ -21,7 +21,7 @@ from elt.erase_versions import ObjectEraser
 from elt.errors import NotFound, UploadRejected
 from elt.file_rows import FileRows
 from elt.text_search import Opened, Text, holds, open_log
-from elt.tombstones import Kind
+from elt.tombstones import Kind, plain
 from elt.warehouse import Connection
 
 _CHUNK = 1 << 20
@@ -77,12 +77,13 @@ def search(
 
 def texts_of(people: Iterable[Person], names: Sequence[str]) -> list[Text]:
     """What can be looked for in any place: names, and identifiers that nothing else looks like."""
-    identifiers = [
-        Text("identifier", identifier, school_id)
+    identifiers = {
+        (" ".join(identifier.lower().split()), school_id)
         for _, school_id, identifier in people
-        if is_distinctive(identifier)
-    ]
-    return identifiers + [Text("name", name.strip()) for name in names if name.strip()]
+        if is_distinctive(plain(identifier))
+    }
+    found = [Text("identifier", identifier, school_id) for identifier, school_id in sorted(identifiers)]
+    return found + [Text("name", name.strip()) for name in names if name.strip()]
 
 
 def is_distinctive(identifier: str) -> bool:
@@ -173,8 +174,7 @@ def _held_by_mart(opened: Opened, texts: list[Text], *, is_csv: bool) -> list[Te
 
 
 def _holds_cell(text: Text, cells: list[pl.Expr], has_school: bool) -> pl.Expr:
-    pattern = text.regex if text.school_id else f"(?i){text.regex}"
-    held = pl.any_horizontal(cell.str.contains(pattern) for cell in cells)
+    held = pl.any_horizontal(cell.str.contains(f"(?i){text.regex}") for cell in cells)
     if text.school_id and has_school:
         held &= pl.col("school_id") == text.school_id
     return held.any()
@@ -197,12 +197,14 @@ def _search_database(
         place, columns = f"{table['schema']}.{table['name']}", set(table["columns"])
         where = sql.Identifier(table["schema"], table["name"])
         for text in texts:
-            operator = sql.SQL("t::text ~ %s" if text.school_id else "t::text ~* %s")
-            if _exists(connection, where, columns, operator, text.regex, text.school_id):
+            holds_text = sql.SQL("t::text ~* %s")
+            if _exists(connection, where, columns, holds_text, text.regex, text.school_id):
                 proof.found(place, text.what)
-        for kind, school_id, identifier in people:
+        for kind, school_id, identifier in sorted({(who[0], who[1], plain(who[2])) for who in people}):
             for column in _COLUMNS[kind] & columns:
-                named = sql.SQL("t.{}::text = %s").format(sql.Identifier(column))
+                named = sql.SQL("lower(regexp_replace(t.{}::text, '\\s', '', 'g')) = %s").format(
+                    sql.Identifier(column)
+                )
                 if _exists(connection, where, columns, named, identifier, school_id):
                     proof.found(place, "identifier")
 

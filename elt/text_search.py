@@ -6,7 +6,7 @@ import gzip
 import io
 import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,15 +17,20 @@ _OVERLAP = 1 << 12
 
 _SPACE = re.compile(rb"\\ ")
 
+# What is left of an ASCII text when case, white space and marks, and the zeros of UTF-16, do not matter.
+_LOWER = bytes(range(256)).lower()
+_SKIPPED = bytes(
+    byte for byte in range(256) if not (chr(byte).isascii() and (chr(byte).isalnum() or chr(byte) in ",;|"))
+)
+
 Opened = Callable[[], BinaryIO]
 
 
 @dataclass(frozen=True)
 class Text:
-    """A text that is looked for, as a whole word.
+    """A text that is looked for as a whole word, in any case.
 
-    `school_id`: it is an identifier, written exactly so, which in other schools is somebody else's. None: a
-    name, in any case.
+    `school_id`: it is an identifier, which in other schools is somebody else's. None: it is a name.
     """
 
     what: str
@@ -35,9 +40,7 @@ class Text:
     @cached_property
     def pattern(self) -> re.Pattern[bytes]:
         """Finds it in bytes."""
-        forms = {self.text}
-        if self.school_id is None:
-            forms |= {self.text.upper(), self.text.lower(), self.text.title()}
+        forms = {self.text, self.text.upper(), self.text.lower(), self.text.title()}
         found = sorted({spelling for form in forms for spelling in spellings(form)})
         # In the names of files, spaces have become other marks.
         narrow = b"|".join(
@@ -45,16 +48,16 @@ class Text:
         )
         wide = [re.escape(spelling) for spelling in found if b"\0" in spelling]
         words = rb"(?<![A-Za-z0-9])(?:" + narrow + rb")(?![A-Za-z0-9])"
-        return re.compile(b"|".join([words, *wide]), 0 if self.school_id else re.IGNORECASE)
+        return re.compile(b"|".join([words, *wide]), re.IGNORECASE)
 
     @property
     def words(self) -> str:
-        """Finds it in text, by the rules of Python; case is the caller's business."""
+        """Finds it in text, by the rules of Python. Whoever uses it minds no case."""
         return rf"(?<![^\W_]){self._escaped}(?![^\W_])"
 
     @property
     def regex(self) -> str:
-        """Finds it in text, by the rules of PostgreSQL and Polars; case is the caller's business."""
+        """Finds it in text, by the rules of PostgreSQL and Polars. Whoever uses it minds no case."""
         return rf"(^|[^[:alnum:]]){self._escaped}([^[:alnum:]]|$)"
 
     @property
@@ -72,10 +75,16 @@ def spellings(text: str) -> list[bytes]:
     return sorted(found - {b""})
 
 
-def holds_any(opened: Opened, needles: list[bytes]) -> bool:
-    """Whether any of some byte strings stands in a stream, within words or not."""
+def holds_any(opened: Opened, identifiers: Iterable[str]) -> bool:
+    """Whether any of some identifiers may stand in a stream, in whatever spelling: never wrong in a no."""
+    needles = [_squeezed(each.encode()) if each.isascii() else b"" for each in identifiers]
     with opened() as stream:
-        return any(needle in window for window in _windows(stream) for needle in needles)
+        windows = (_squeezed(window) for window in _windows(stream))
+        return any(needle in window for window in windows for needle in needles)
+
+
+def _squeezed(content: bytes) -> bytes:
+    return content.translate(_LOWER, _SKIPPED)
 
 
 def holds(opened: Opened, text: Text) -> bool:

@@ -2,7 +2,7 @@
 
 A tombstone is the HMAC of kind, school and identifier, with a key of its own that derives from the newest key
 in `LAUREL_PSEUDONYM_KEY`; older ones are known by the older keys there. Without the key nobody can try
-identifiers one by one.
+identifiers one by one. Identifiers that differ in case and white space only are one person's.
 """
 
 from __future__ import annotations
@@ -62,6 +62,11 @@ def person_columns(contract: Contract) -> list[PersonColumn]:
     ]
 
 
+def plain(identifier: str) -> str:
+    """An identifier without regard to how it is written: what all spellings of one person share."""
+    return "".join(identifier.split()).lower()
+
+
 class Tombstones:
     """Some erasures, and whether somebody is one of those erased."""
 
@@ -72,6 +77,7 @@ class Tombstones:
         self._groups = {(row["kind"], row["school_id"]) for row in rows}
         self._keys = _derive(settings) if rows else []
         self._seen: dict[tuple[Kind, str, str], UUID | None] = {}
+        self.kinds = {row["kind"] for row in rows}
         self.schools = {row["school_id"] for row in rows}
         self.erasure_ids = {row["erasure_id"] for row in rows}
 
@@ -92,7 +98,7 @@ class Tombstones:
         if who not in self._seen:
             if len(self._seen) >= _REMEMBERED:
                 self._seen.clear()
-            marks = (_hash(key, *who) for key in self._keys)
+            marks = (_hash(key, kind, school_id, plain(identifier)) for key in self._keys)
             self._seen[who] = next((self._known[mark] for mark in marks if mark in self._known), None)
         return self._seen[who]
 
@@ -104,7 +110,7 @@ class Tombstones:
 
 def tombstones_of(settings: Settings, kind: Kind, school_id: str, identifier: str) -> list[str]:
     """The keyed hashes that stand for a person, that of the newest key first."""
-    return [_hash(key, kind, school_id, identifier) for key in _derive(settings)]
+    return [_hash(key, kind, school_id, plain(identifier)) for key in _derive(settings)]
 
 
 def person_tombstones_of(settings: Settings, first_name: str, last_name: str, birth_date: str) -> list[str]:

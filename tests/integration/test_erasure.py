@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterator
+from datetime import date
 from uuid import UUID
 
 import boto3
@@ -17,9 +18,11 @@ from pydantic import SecretStr
 from cli.main import cli
 from elt.dialect import ReadOptions
 from elt.discover import discover
+from elt.erase_words import NAMED
 from elt.erasure import ErasureReport, Sought, erase_pending, list_erasures, request_erasure
 from elt.erasure_review import Candidate, confirm_candidate, find_candidates
 from elt.errors import NotFound, UploadRejected
+from elt.interventions import add_intervention
 from elt.lifecycle import withdraw_upload
 from elt.pipeline import run
 from elt.rejects import rejects_csv
@@ -34,6 +37,11 @@ STUDENTS = (
     "STU00003,Chidi,Obi,Male,13,2011-10-13,JSS1,2023-09-01\n"
 )
 PLANTED = "Zubrowka"
+PREDICTION = (
+    "insert into ml.predictions (target, method, school_id, student_id, as_of_date, score, is_at_risk, "
+    "reasons, recommendations, data_version) values "
+    "('at_risk', 'rule', 'main', %s, '2026-01-01', 1, true, '[]', '[]', 'x')"
+)
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +182,65 @@ def test_no_later_file_brings_the_person_back(sender: Sender, history: Callable[
     assert report.finished == report.erasures != []
     assert "STU00001" not in _content(sender, upload).decode()
     assert _counts(sender, upload)["erased"] == 1
+
+
+SPELLINGS = ("stu00001", " STU00001 ", "Stu 00001", "STU00001")
+
+
+def _spelled(history: Callable[..., str], spelling: str) -> str:
+    """A file of two students, one of them in another spelling."""
+    return history([1, 2], exam=41).replace("STU00001", spelling)
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_no_other_spelling_brings_the_person_back(
+    sender: Sender, history: Callable[..., str], spelling: str
+) -> None:
+    _erase(sender)
+    upload = sender.hand_in(_spelled(history, spelling))
+
+    assert sender.raw("academic_history", "student_id") == [("STU00002",)]
+    assert sender.upload(upload).status == "loaded"
+    assert _erase(sender, None, names=()).findings == []
+    assert _leaks(sender, spelling) == []
+    assert _request(sender, spelling) == _request(sender)  # one person, one erasure
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_an_erasure_removes_every_spelling(
+    anywhere: Sender, history: Callable[..., str], is_known: bool
+) -> None:
+    sender = anywhere
+    uploads = [sender.hand_in(_spelled(history, spelling)) for spelling in SPELLINGS]
+    unused = sender.hand_in(_spelled(history, "stu\u00a000001").encode("utf-16"))
+    withdraw_upload(sender.connection, sender.store, unused, sender.researcher)
+    for number, spelling in enumerate(SPELLINGS):
+        sender.connection.execute(PREDICTION, (spelling,))
+        sender.connection.execute(
+            "insert into ops.pseudonyms values ('student', 'main', %s, %s, 1)", (spelling, f"p{number}")
+        )
+    if not is_known:
+        _request(sender)
+        assert sender.raw("academic_history", "student_id") == [("STU00002",)] * len(SPELLINGS)
+    report = _erase(sender, "sTu00001" if is_known else None, names=())
+
+    assert report.findings == []
+    assert report.finished
+    assert _leaks(sender, *SPELLINGS) == []
+    assert "00001" not in _content(sender, unused).decode("utf-16")
+    raw = sender.raw("academic_history")
+    replay(sender.settings, sender.store, wipe=True)
+    assert sender.raw("academic_history") == raw
+    assert [sender.upload(upload).status for upload in uploads] == ["loaded"] * len(uploads)
+
+
+def test_replay_refuses_other_spellings_too(sender: Sender, history: Callable[..., str]) -> None:
+    """Where the erasure has not reached the store."""
+    for spelling in SPELLINGS:
+        sender.hand_in(_spelled(history, spelling))
+    _request(sender)
+    replay(sender.settings, sender.store, wipe=True)
+    assert set(sender.raw("academic_history", "student_id")) == {("STU00002",)}
 
 
 def test_another_school_keeps_its_student_of_the_same_number(sender: Sender) -> None:
@@ -368,13 +435,8 @@ def test_dropped_files_go_once_their_bytes_are_copied(anywhere: Sender) -> None:
 
 
 def test_predictions_and_pseudonyms_go_and_predictions_stay_append_only(sender: Sender) -> None:
-    insert = (
-        "insert into ml.predictions (target, method, school_id, student_id, as_of_date, score, is_at_risk, "
-        "reasons, recommendations, data_version) values "
-        "('at_risk', 'rule', 'main', %s, '2026-01-01', 1, true, '[]', '[]', 'x')"
-    )
     for student in ("STU00001", "STU00002"):
-        sender.connection.execute(insert, (student,))
+        sender.connection.execute(PREDICTION, (student,))
         sender.connection.execute(
             "insert into ops.pseudonyms values ('student', 'main', %s, %s, 1)", (student, f"p{student[-1]}")
         )
@@ -385,6 +447,31 @@ def test_predictions_and_pseudonyms_go_and_predictions_stay_append_only(sender: 
     assert sum(report.counts[report.erasures[0]].values()) == 2
     with pytest.raises(Exception, match="append only"):
         sender.connection.execute("delete from ml.predictions")
+
+
+def test_notes_about_others_that_name_the_person_are_replaced(sender: Sender) -> None:
+    def add(action: str, note: str | None, school_id: str = "main") -> UUID:
+        return add_intervention(
+            sender.connection, sender.settings, sender.admin, school_id, "STU00002",
+            done_on=date(2026, 1, 1), action=action, note=note,
+        ).intervention_id  # fmt: skip
+
+    by_number = add("Talk", "Sits beside stu00001 now")
+    by_name = add("Away from ada zubrowka", "Later")
+    other = add("Talk", "With STU000012")
+    elsewhere = add("Talk", "With STU00001", "other")
+    report = _erase(sender)
+
+    assert report.findings == []
+    assert report.finished
+    assert report.counts[report.erasures[0]]["ops.interventions.note"] == 2
+    rows = sender.connection.execute("select intervention_id, action, note from ops.interventions").fetchall()
+    assert {row["intervention_id"]: (row["action"], row["note"]) for row in rows} == {
+        by_number: ("Talk", NAMED), by_name: (NAMED, "Later"),
+        other: ("Talk", "With STU000012"), elsewhere: ("Talk", "With STU00001"),
+    }  # fmt: skip
+    with pytest.raises(Exception, match="append only"):
+        sender.connection.execute("update ops.interventions set note = null")
 
 
 def test_what_the_search_finds_keeps_the_erasure_open(sender: Sender, tmp_path) -> None:
