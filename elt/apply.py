@@ -10,7 +10,7 @@ Bodies, by kind:
 - `erasing`: kind, school_id, tombstone, person_tombstones, reason (see `ops.erasures`).
 - `erased`: version, erasures (ids), `object` (key, filename, size_bytes, sha256, options) as it is now,
   erased (rows that are no longer in it, see `elt.erased_counts`), rows_erased; the last two of the whole
-  version, not of one erasure.
+  version, not of one erasure. brought: lines that went now and that fixes had brought, by the fix's id.
 
 All but the first three and the last two also hold `before`: the status of every version of the upload and
 of its fixes at that moment ({upload id: {version: status}}), from which replay knows what had been loaded by

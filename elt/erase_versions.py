@@ -133,6 +133,7 @@ class ObjectEraser:
         ).fetchone()
         assert current is not None  # noqa: S101 - versions are never deleted
         erased = ErasedCounts.from_dict(current["erased"]).plus(self._fates(current, version, found))
+        brought = self._brought(upload_id, number, found)
         self._forget_lines(version, found)
         still_refused = self._count_refused(upload_id, number)
         body = {
@@ -147,8 +148,20 @@ class ObjectEraser:
             },
             "erased": erased.to_dict(),
             "rows_erased": erased.total + still_refused,
+            "brought": brought,
         }
         record_act(self.connection, self.store, "erased", upload_id, SYSTEM, body)
+
+    def _brought(self, upload_id: UUID, number: int, found: Scrubbed) -> dict[str, list[int]]:
+        """Of the lines that go, those that fixes gave to somebody else: these fixes stay as they are."""
+        rows = self.connection.execute(
+            """
+            select upload_id, array_agg(line order by line) as lines from ops.fixed_lines
+            where parent_id = %s and parent_version = %s and line = any(%s) group by upload_id
+            """,
+            (upload_id, number, [row.line for row in found.rows]),
+        )
+        return {str(row["upload_id"]): row["lines"] for row in rows}
 
     def _fates(self, current: dict[str, Any], version: dict[str, Any], found: Scrubbed) -> ErasedCounts:
         """What had become of the rows that go. Rows that were never counted count as refused."""

@@ -253,17 +253,25 @@ def _remaining(version: VersionRecord, brought: int) -> int | None:
 def _brought_lines(connection: Connection, ids: list[UUID]) -> dict[tuple[UUID, int], int]:
     """How many rejected lines of each version live fixes have brought.
 
-    A fix without a `line` column cannot say which lines it brings; its rows then count one line each.
+    A fix without a `line` column cannot say which lines it brings; its rows then count one line each. Not so
+    where an erasure took the lines, see `lines_lost_to_erasure`.
     """
     rows = connection.execute(
         """
         select u.parent_id, u.parent_version,
-               sum(coalesce(named.lines, v.rows_loaded))::bigint as lines
+               sum(coalesce(named.lines, case when lost.any then 0 else v.rows_loaded end))::bigint as lines
         from ops.uploads u
         join ops.upload_versions v on v.upload_id = u.upload_id and v.version = u.live_version
         left join lateral (
             select nullif(count(*), 0) as lines from ops.fixed_lines f where f.upload_id = u.upload_id
         ) named on true
+        cross join lateral (
+            select exists (
+                select from ops.events e
+                where e.upload_id = u.parent_id and e.kind = 'erased'
+                  and e.body -> 'brought' ? u.upload_id::text
+            ) as any
+        ) lost
         where u.parent_id = any(%s)
         group by u.parent_id, u.parent_version
         """,
@@ -275,6 +283,25 @@ def _brought_lines(connection: Connection, ids: list[UUID]) -> dict[tuple[UUID, 
 def count_brought_lines(connection: Connection, upload_id: UUID, version: int) -> int:
     """How many rejected lines of a version live fixes have brought."""
     return _brought_lines(connection, [upload_id]).get((upload_id, version), 0)
+
+
+def lines_lost_to_erasure(connection: Connection, fix_id: UUID) -> list[int]:
+    """Lines that a fix had brought for somebody else, and that went from its parent with who stood there.
+
+    In a replay they are not there from the start. The fix may bring them all the same; they count no more.
+    """
+    rows = connection.execute(
+        """
+        select line::bigint as line
+        from ops.uploads u
+        join ops.events e on e.upload_id = u.parent_id and e.kind = 'erased'
+                         and (e.body ->> 'version')::integer = u.parent_version
+        cross join lateral jsonb_array_elements_text(e.body -> 'brought' -> u.upload_id::text) as line
+        where u.upload_id = %s
+        """,
+        (fix_id,),
+    )
+    return [row["line"] for row in rows]
 
 
 def count_unbuilt_loads(connection: Connection) -> int:

@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 
 from elt.apply import lock_with_fixes
 from elt.contracts import Contract, get_contract
-from elt.ledger import count_brought_lines
+from elt.ledger import count_brought_lines, lines_lost_to_erasure
 from elt.load_rows import Source, Tally
 from elt.removal import remove_rows, take_out_outdated_fixes, write_ledger_line
 from elt.warehouse import Connection
@@ -153,13 +153,14 @@ def _retire_older_versions(connection: Connection, source: Source) -> None:
 def _note_fixed_lines(connection: Connection, source: Source, tally: Tally) -> None:
     connection.execute("delete from ops.fixed_lines where upload_id = %s", (source.upload_id,))
     if tally.brought:
+        lost = lines_lost_to_erasure(connection, source.upload_id)
         connection.execute(
             """
             insert into ops.fixed_lines (parent_id, parent_version, line, upload_id)
             select parent_id, parent_version, unnest(%s::bigint[]), upload_id
             from ops.uploads where upload_id = %s
             """,
-            (tally.brought, source.upload_id),
+            (sorted(set(tally.brought) - set(lost)), source.upload_id),
         )
 
 

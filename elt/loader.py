@@ -30,7 +30,7 @@ from elt.errors import (
     UploadRejected,
 )
 from elt.impact import HoldPolicy, find_impact
-from elt.ledger import Counts, count_brought_lines, get_version
+from elt.ledger import Counts, count_brought_lines, get_version, lines_lost_to_erasure
 from elt.lifecycle import hold_upload
 from elt.load_outcome import Decision, OvertakenError, decide, record_load, record_refusal
 from elt.load_rows import DamagedObjectError, IssueSpool, Source, Tally, copy_rows
@@ -219,7 +219,7 @@ class _Load:
         )
 
     def _open_lines(self, described: dict[str, Any]) -> pl.Series:
-        """The parent's rejected lines that no other fix has brought."""
+        """The parent's rejected lines that no other fix has brought, those too that were erased since."""
         rows = self.connection.execute(
             """
             select distinct i.line from ops.row_issues i
@@ -231,7 +231,8 @@ class _Load:
             """,
             {"parent": described["parent_id"], "version": described["parent_version"], "fix": self.upload_id},
         )
-        return pl.Series([row["line"] for row in rows], dtype=pl.Int64)
+        lines = {row["line"] for row in rows} | set(lines_lost_to_erasure(self.connection, self.upload_id))
+        return pl.Series(sorted(lines), dtype=pl.Int64)
 
     def _decide(self, source: Source, tally: Tally, described: dict[str, Any]) -> Decision:
         brought = count_brought_lines(self.connection, self.upload_id, self.version)

@@ -20,6 +20,7 @@ from elt.contracts import load_contracts
 from elt.discover import list_pending, without_superseded
 from elt.errors import Conflict, LoadError, NotFound
 from elt.events import Event, list_event_keys, read_event
+from elt.inbox import inbox_objects
 from elt.loader import load_version
 from elt.migrate import migrate
 from elt.raw_tables import changed_table, raw_table
@@ -101,6 +102,7 @@ class _Replay:
                 self._report.unreadable.append(event.key)
         self._say("loading what was live")
         self._load_pending()
+        self._note_what_left_the_inbox()
         self._count()
         return self._report
 
@@ -164,6 +166,18 @@ class _Replay:
             (upload_id, version),
         ).fetchone()
         return row["status"] if row else None
+
+    def _note_what_left_the_inbox(self) -> None:
+        """Who drops a file again that is gone brings something new, though on S3 its mark be the old one."""
+        self._connection.execute(
+            """
+            insert into ops.inbox_objects (object_key, etag, upload_id)
+            select distinct on (object_key) object_key, 'gone', upload_id
+            from ops.inbox_objects where object_key <> all(%s) order by object_key, seen_at desc
+            on conflict do nothing
+            """,
+            ([item.key for item in inbox_objects(self._store)],),
+        )
 
     def _count(self) -> None:
         self._report.versions = {

@@ -329,6 +329,36 @@ def test_the_line_that_a_fix_corrected_goes_with_it(sender: Sender, history: Cal
     assert [(sender.upload(each).status, _counts(sender, each)) for each in (parent, fix)] == before
 
 
+def test_a_line_that_a_fix_gave_to_somebody_else_stays_theirs_in_a_replay(
+    sender: Sender, history: Callable[..., str]
+) -> None:
+    wrong = "STU00001,JSS9,Mathematics,First Term,20,40,60"
+    content = history(range(1, 40), faults={1: wrong}) + wrong.replace("00001", "00078") + "\n"
+    parent = sender.hand_in(content)
+    fixed = b"".join(rejects_csv(sender.connection, sender.store, parent)).decode()
+    fixed = fixed.replace("STU00001,JSS9", "STU00077,JSS1")
+    fix = sender.hand_in(fixed, fixes=parent)
+    assert sender.upload(fix).status == "loaded"
+    assert _erase(sender).findings == []
+
+    def state() -> list[object]:
+        uploads = [(sender.upload(each), _counts(sender, each)) for each in (parent, fix)]
+        lines = sender.connection.execute("select upload_id, line from ops.fixed_lines").fetchall()
+        return [
+            sender.raw("academic_history"),
+            lines,
+            [(found.status, found.remaining_rejects, counts) for found, counts in uploads],
+        ]
+
+    before = state()
+    assert "STU00077" in str(before)
+    assert sender.upload(parent).remaining_rejects == 1  # STU00078
+    replay(sender.settings, sender.store, wipe=True)
+    assert state() == before
+    again = sender.hand_in(fixed.replace(",60", ",60 "), fixes=parent)  # that line waits for nobody
+    assert sender.upload(again).status == "rejected"
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -410,7 +440,8 @@ def test_a_restored_database_is_put_right_by_the_tombstones_alone(sender: Sender
     assert sender.upload(upload).status == "loaded"
 
 
-def test_dropped_files_go_once_their_bytes_are_copied(anywhere: Sender) -> None:
+@pytest.mark.parametrize("is_replayed", [False, True])
+def test_dropped_files_go_once_their_bytes_are_copied(anywhere: Sender, is_replayed: bool) -> None:
     sender = anywhere
     sender.store.put("students/drop.csv", [STUDENTS.encode()])
     sender.store.put("misc/unknown.csv", [b"Name,Number\nZubrowka,STU00001\nObi,STU00002\n"])
@@ -425,6 +456,8 @@ def test_dropped_files_go_once_their_bytes_are_copied(anywhere: Sender) -> None:
     assert "misc/unknown.csv" in keys
     assert discover(sender.settings, sender.store) == []
 
+    if is_replayed:
+        replay(sender.settings, sender.store, wipe=True)
     # Who drops the same file again has it looked at again.
     sender.store.put("students/drop.csv", [STUDENTS.encode()])
     for pending in discover(sender.settings, sender.store):
