@@ -112,7 +112,7 @@ def retention(apply_: bool, dry_run: bool, as_json: bool) -> None:
 
 
 def _request(settings: Settings, person: tuple[Any, str, str], reason: str) -> UUID:
-    from elt.erasure import request_erasure
+    from elt.erasure_requests import request_erasure
 
     kind, school_id, identifier = person
     store = open_store(settings.resolved_store_url)
@@ -163,7 +163,7 @@ def rebuild(settings: Settings) -> None:
 
 
 def _show(settings: Settings, review: bool, as_json: bool) -> None:
-    from elt.erasure import list_erasures
+    from elt.erasure_requests import list_erasures
     from elt.erasure_review import find_candidates
 
     with connect(settings.database_url.get_secret_value(), application_name="laurel-erase") as connection:

@@ -12,7 +12,6 @@ from elt.principals import Principal
 from elt.serving import reader
 from elt.settings import load_settings
 from elt.store import open_store
-from elt.subject_access import export_student as gather
 from elt.warehouse import connect
 
 
@@ -28,6 +27,8 @@ def export_student(school: str, student: str, output: Path, reason: str | None) 
 
     Example: laurel export-student main STU00042 --to STU00042.zip --reason "request 7 of 2026"
     """
+    from elt.subject_access import export_student as gather  # reads files: too much for showing the help
+
     settings = load_settings()
     admin = Principal(caller(), "admin", name="Command line")
     store = open_store(settings.resolved_store_url)

@@ -137,6 +137,7 @@ def test_every_row_is_counted_as_the_key_says(uploads: dict[str, dict[str, Any]]
             "repeated": answer.repeated,
             "loaded": answer.accepted,
             "warnings": answer.warnings,
+            "erased": 0,
         }, name
 
 

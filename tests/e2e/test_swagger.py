@@ -54,9 +54,9 @@ def page(api_server: ApiServer, browser: Browser) -> Iterator[Page]:
     )
     opened.goto(f"{api_server.url}/apidocs/")
     opened.get_by_role("button", name="Authorize").click()
-    opened.get_by_role("textbox").fill(api_server.make_key("admin"))
-    opened.locator(".auth-btn-wrapper .authorize").click()
-    opened.get_by_role("button", name="Close").click()
+    opened.get_by_label("auth-bearer-value").fill(api_server.make_key("admin"))
+    opened.locator(".auth-btn-wrapper .authorize").first.click()
+    opened.get_by_role("button", name="Close").first.click()
     yield opened
     opened.close()
     assert faults == []

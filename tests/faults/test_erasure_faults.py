@@ -10,7 +10,8 @@ import sys
 import pytest
 
 from elt.discover import discover
-from elt.erasure import erase_pending, list_erasures, request_erasure
+from elt.erasure import erase_pending
+from elt.erasure_requests import list_erasures, request_erasure
 from elt.errors import StoreUnavailable
 from elt.replay import replay
 
@@ -18,7 +19,7 @@ from elt.replay import replay
 _ERASER = """
 import json, os, signal, sys
 from pathlib import Path
-from elt import erase_versions, erasure
+from elt import erase_versions, erasure, erasure_requests
 from elt.principals import Principal
 from elt.settings import load_settings
 from elt.store import open_store
@@ -41,8 +42,8 @@ def dies(owner, name, *, after, calls=1):
     setattr(owner, name, replacement)
 
 match point:
-    case "before raw": dies(erasure, "erase_from_raw", after=False)
-    case "after raw": dies(erasure, "erase_from_raw", after=True)
+    case "before raw": dies(erasure_requests, "erase_from_raw", after=False)
+    case "after raw": dies(erasure_requests, "erase_from_raw", after=True)
     case "after the event": dies(erase_versions, "record_act", after=True)
     case "before the bytes": dies(FolderStore, "put", after=False, calls=3)  # after two events
     case "between two objects": dies(erase_versions.ObjectEraser, "_rewrite", after=True)
@@ -51,7 +52,7 @@ match point:
 settings = load_settings()
 store = open_store(settings.resolved_store_url)
 with connect(settings.database_url.get_secret_value()) as connection:
-    erasure.request_erasure(
+    erasure_requests.request_erasure(
         settings, connection, store, kind="student", school_id="main", identifier="STU00001",
         reason="asked for", principal=Principal("key:admin", "admin"),
     )

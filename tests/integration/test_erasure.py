@@ -19,7 +19,8 @@ from cli.main import cli
 from elt.dialect import ReadOptions
 from elt.discover import discover
 from elt.erase_words import NAMED
-from elt.erasure import ErasureReport, Sought, erase_pending, list_erasures, request_erasure
+from elt.erasure import ErasureReport, Sought, erase_pending
+from elt.erasure_requests import list_erasures, request_erasure
 from elt.erasure_review import Candidate, confirm_candidate, find_candidates
 from elt.errors import NotFound, UploadRejected
 from elt.interventions import add_intervention
