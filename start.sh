@@ -17,7 +17,7 @@ Usage: ./start.sh COMMAND
   down                 stop it; nothing is lost
   status               show each service; exit status 0 when all are healthy
   logs [SERVICE] [-f]  show what the services wrote
-  test [ARGUMENTS]     run the tests; arguments go to pytest
+  test [ARGUMENTS]     run all tests side by side, or what the arguments tell pytest
   bench NAME [--json]  run a benchmark of bench/
   env                  write .env with fresh secrets, for docker compose
   setup                only install what is needed
@@ -140,6 +140,8 @@ case $command in
     setup dev
     hint_browser
     cd -- "$root"
+    # All of them: file by file on the processors there are. A few are over before workers would have started.
+    (($#)) || set -- -n auto --maxprocesses 4 --dist loadfile
     exec "$venv/bin/python" -m pytest "$@" ;;
   bench)
     [[ -n ${1:-} && -f $root/bench/$1.py ]] || die "which benchmark? ./start.sh bench NAME, a file of bench/"
