@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from elt.settings import Settings
+from elt.tombstones import plain
 from elt.warehouse import Connection
 
 _NO_HASH = bytes(32)  # what the first line holds for the line before
@@ -107,8 +108,8 @@ def record(
 
 
 def person_subject(settings: Settings, kind: PersonKind, school_id: str, identifier: str) -> str:
-    """How lines name a person: the same for the same person, and nobody without the key can tell whom."""
-    return f"{kind}:{keyed_mark(settings, json.dumps([kind, school_id, identifier]))[:32]}"
+    """How lines name a person: the same for all spellings; nobody without the key can tell whom."""
+    return f"{kind}:{keyed_mark(settings, json.dumps([kind, school_id, plain(identifier)]))[:32]}"
 
 
 def keyed_mark(settings: Settings, value: str) -> str:

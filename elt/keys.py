@@ -74,9 +74,11 @@ def create_key(
         Its id and the key itself, which is shown once and cannot be had again.
 
     Raises:
-        UploadRejected: the role is unknown, the name is missing or too long, the expiry is past.
+        UploadRejected: the role is unknown, the name is missing or too long, the expiry is past or later than
+            that of the key which makes it.
     """
     _check(name, role, expires_at)
+    _check_maker(connection, created_by, expires_at)
     plaintext = _new_key()
     key_id = UUID(int=uuid7().int)
     with connection.transaction():
@@ -231,6 +233,19 @@ def _check(name: str, role: str, expires_at: datetime | None) -> None:
         raise UploadRejected(f"A key needs a name of at most {_NAME_LENGTH} characters, such as who uses it.")
     if expires_at is not None and expires_at <= datetime.now(UTC):
         raise UploadRejected("The key would have expired already. Give a time in the future.")
+
+
+def _check_maker(connection: Connection, created_by: str, expires_at: datetime | None) -> None:
+    """Keys end at the latest when the key that made them ends; otherwise its end would mean nothing."""
+    outlived = connection.execute(
+        """
+        select from ops.keys
+        where 'key:' || key_id = %s and expires_at < coalesce(%s::timestamptz, 'infinity')
+        """,
+        (created_by, expires_at),
+    ).fetchone()
+    if outlived is not None:
+        raise UploadRejected("Your own key ends sooner than this one would. Give it an earlier end.")
 
 
 def _record(row: dict[str, Any]) -> KeyRecord:

@@ -135,6 +135,16 @@ def test_the_command_makes_lists_and_revokes(run, connection: Connection) -> Non
     run("create", "--role", "admin", "--expires-days", "9999999", code=2)
 
 
+def test_a_key_that_ends_makes_none_that_ends_later(connection: Connection) -> None:
+    soon, later = (datetime.now(UTC) + timedelta(days=days) for days in (1, 2))
+    maker, _ = create_key(connection, "maker", "admin", None, "cli", soon)
+    for expires_at in (None, later):
+        with pytest.raises(UploadRejected, match="ends sooner"):
+            create_key(connection, "made", "admin", None, f"key:{maker}", expires_at)
+    create_key(connection, "made", "admin", None, f"key:{maker}", soon)
+    assert [key.name for key in list_keys(connection)] == ["made", "maker"]
+
+
 def test_a_key_can_be_narrowed_to_some_actions_of_its_role(run, connection: Connection) -> None:
     made = json.loads(run("create", "--role", "researcher", "--scope", "uploads:create", "--json"))
     found = verify_key(connection, made["key"])
