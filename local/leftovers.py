@@ -1,4 +1,8 @@
-"""Processes of this platform that lost their parent, found by the mark in their environment."""
+"""Processes of this platform that lost their parent, found by the mark in their environment.
+
+Airflow closes the environment of processes that ran a task to all but root. Those are found by their process
+group, which each service notes when it starts.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +31,11 @@ def find(where: Paths, service: str | None = None) -> list[psutil.Process]:
     return list(found.values())
 
 
+def note_group(where: Paths, service: str) -> None:
+    """Keep the process group of the service that this process is about to become."""
+    _group_file(where, service).write_text(str(os.getpgrp()))
+
+
 def end(processes: list[psutil.Process], *, patience_seconds: float = 10) -> None:
     """Ask the processes to end, then kill those that have not."""
     for process in processes:
@@ -51,11 +60,29 @@ def find_postmaster(cluster_root: Path) -> psutil.Process | None:
 def _belongs(process: psutil.Process, where: Paths, service: str | None) -> bool:
     try:
         environment = process.environ()
-    except (psutil.Error, OSError):  # not ours to read, so not ours
+    except psutil.AccessDenied:
+        return _is_in_group(process, where, service)
+    except (psutil.Error, OSError):
         return False
     if environment.get(PLATFORM_MARK) != str(where.home):
         return False
     return service is None or environment.get(SERVICE_MARK) == service
+
+
+def _is_in_group(process: psutil.Process, where: Paths, service: str | None) -> bool:
+    """Whether it is of our account and of a group that one of our services noted."""
+    try:
+        if process.uids().real != os.getuid():
+            return False
+        group = os.getpgid(process.pid)
+    except (psutil.Error, OSError):
+        return False
+    files = [_group_file(where, service)] if service else where.run.glob("*.group")
+    return any(file.is_file() and file.read_text() == str(group) for file in files)
+
+
+def _group_file(where: Paths, service: str) -> Path:
+    return where.run / f"{service}.group"
 
 
 def wait(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:

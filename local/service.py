@@ -39,6 +39,7 @@ def run(name: str) -> None:
         # Workers without their scheduler ignore a request to end; only the database deserves the wait.
         patience = 30 if name == POSTGRES else 1
         leftovers.end(leftovers.find(where, name), patience_seconds=patience)
+        leftovers.note_group(where, name)
     if name.startswith("airflow-"):
         airflow_database_url(settings)
     environment = {**service_environment(where, settings), SERVICE_MARK: name}
