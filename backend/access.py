@@ -18,9 +18,9 @@ from backend.limits import UNLIMITED, limit_address, limit_caller
 from backend.permissions import Caller, Scope, scope_of
 from backend.services import services
 from backend.session_cookie import read_session_token
-from elt.keys import is_well_formed, verify_key
-from elt.principals import Principal
-from elt.sessions import find_session
+from elt.people.keys import is_well_formed, verify_key
+from elt.people.principals import Principal
+from elt.people.sessions import find_session
 from elt.warehouse import Connection
 
 View = TypeVar("View", bound=Callable[..., Any])

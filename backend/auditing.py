@@ -1,4 +1,4 @@
-"""What requests leave in the audit trail (`elt.audit`).
+"""What requests leave in the audit trail (`elt.audit.trail`).
 
 Every action of `backend.permissions` is in one of three sets. Acts are written by elt, in the transaction of
 the act itself. What shows people's data is written here, after the view has made its answer and before the
@@ -17,11 +17,11 @@ from backend.access import action_of
 from backend.denials import DenialLimit
 from backend.errors import problem_of
 from backend.services import services
-from elt.audit import keyed_mark, person_subject, record
-from elt.audit_sql import veil_values
+from elt.audit.sql import veil_values
+from elt.audit.trail import keyed_mark, person_subject, record
 from elt.errors import LaurelError, TransientError
 from elt.log import get_logger
-from elt.principals import Principal
+from elt.people.principals import Principal
 
 WRITTEN_IN_THE_ACT = frozenset(
     {

@@ -14,7 +14,7 @@ from flask import request
 
 from backend.services import services
 from elt.errors import TooManyRequests
-from elt.rates import count
+from elt.people.rates import count
 from elt.warehouse import Connection
 
 UNLIMITED = frozenset({"docs:read", "health:read", "metrics:read"})

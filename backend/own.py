@@ -7,7 +7,7 @@ from uuid import UUID
 from backend.access import principal, scope
 from elt.contracts import get_contract, match_header
 from elt.errors import NotFound
-from elt.ledger import UploadRecord, VersionRecord, get_upload
+from elt.uploads.ledger import UploadRecord, VersionRecord, get_upload
 from elt.warehouse import Connection
 
 

@@ -8,8 +8,8 @@ to which things an action reaches:
 - `school`: things of the caller's school; of every school for a caller who is bound to none;
 - `any`: things that belong to no school, or the caller's own person.
 
-Which rows of the marts a scope comes to is decided in the database (`elt.serving`), from the same role,
-school and assignments.
+Which rows of the marts a scope comes to is decided in the database (`elt.serving.sessions`), from the same
+role, school and assignments.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, get_args
 
-from elt.principals import Role
+from elt.people.principals import Role
 
 Scope = Literal["own", "assigned", "school", "any"]
 Caller = Literal["anonymous", "local"] | Role

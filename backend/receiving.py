@@ -18,10 +18,10 @@ from backend.metrics import count_upload
 from backend.operations import Model, parse_fields
 from backend.services import services
 from elt.errors import DatabaseUnavailable
-from elt.events import Event, list_event_keys, read_event
 from elt.log import get_logger
-from elt.object_keys import new_object_key
-from elt.store import StoredObject
+from elt.store.base import StoredObject
+from elt.store.object_keys import new_object_key
+from elt.uploads.events import Event, list_event_keys, read_event
 
 _log = get_logger(__name__)
 

@@ -12,10 +12,10 @@ from typing import Any
 from flask import current_app
 from psycopg_pool import ConnectionPool
 
-from elt.principals import Principal
-from elt.serving import reader
+from elt.people.principals import Principal
+from elt.serving.sessions import reader
 from elt.settings import Settings
-from elt.store import Store, open_store
+from elt.store.base import Store, open_store
 from elt.warehouse import Connection, connect, open_pool, pooled
 
 _POOL_SIZE = 12  # per process; a connection is held while a mart is streamed, never while a body is read
@@ -47,7 +47,7 @@ class Services:
             yield connection
 
     def reader(self, principal: Principal) -> AbstractContextManager[Connection]:
-        """A session that sees in schema `served` what the caller may see; see `elt.serving.reader`."""
+        """A session that sees in schema `served` what the caller may see; `elt.serving.sessions`."""
         return reader(self.settings, principal, borrow=self.connection)
 
     def lineage(self) -> AbstractContextManager[Connection]:

@@ -8,7 +8,7 @@ import hmac
 from flask import Response, request
 
 from backend.services import services
-from elt.sessions import LONGEST
+from elt.people.sessions import LONGEST
 
 _NAME = "laurel_session"
 _NAME_BEHIND_TLS = f"__Host-{_NAME}"  # browsers take it over TLS only, and from no other host

@@ -67,9 +67,9 @@ def measure(small: Bench, large: Bench, arguments: argparse.Namespace) -> dict[s
 
 def _append(bench: Bench, rows: int, *, first_student: int) -> float:
     """Hand in a new file, load it, build the marts; the file's making is not counted."""
-    from elt.loader import load_version
-    from elt.store import open_store
-    from elt.transform import transform
+    from elt.loading.loader import load_version
+    from elt.store.base import open_store
+    from elt.transforming.transform import transform
 
     path = bench.folder / f"history-{first_student}.csv"
     write_academic_history(path, rows, first_student=first_student)

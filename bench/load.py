@@ -91,8 +91,8 @@ def _one_round(bench: Bench, contract: Contract, path: Path, clean: Path) -> dic
 
 
 def _load_in_child(payload: dict[str, Any]) -> dict[str, Any]:
-    from elt.loader import load_version
-    from elt.store import open_store
+    from elt.loading.loader import load_version
+    from elt.store.base import open_store
 
     settings = child_settings(payload)
     store = open_store(settings.resolved_store_url)
@@ -128,7 +128,7 @@ def _marts(bench: Bench, copy_seconds: float, load_seconds: float) -> dict[str, 
     """Build all marts from what the rounds loaded (the same keys in each), then run with nothing new."""
     import uuid6
 
-    from elt.transform import transform
+    from elt.transforming.transform import transform
 
     started = time.perf_counter()
     transform(bench.settings, uuid6.uuid7())

@@ -18,13 +18,13 @@ import psycopg
 import uuid6
 from pydantic import SecretStr
 
-from elt.accept import NewUpload, accept_upload
 from elt.migrate import migrate
-from elt.object_keys import new_object_key
-from elt.principals import Principal
-from elt.reader import ReadOptions
+from elt.people.principals import Principal
+from elt.reading.reader import ReadOptions
 from elt.settings import Settings
-from elt.store import open_store
+from elt.store.base import open_store
+from elt.store.object_keys import new_object_key
+from elt.uploads.accept import NewUpload, accept_upload
 from elt.warehouse import connect
 from local import ports, postgres
 

@@ -30,7 +30,7 @@ import httpx
 import psutil
 
 from bench.platform import Bench, running_platform
-from elt.keys import create_key
+from elt.people.keys import create_key
 from elt.warehouse import connect
 from local.ports import find_free_port
 

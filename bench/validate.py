@@ -20,8 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from elt.contracts import get_contract, load_contracts, match_header
-from elt.reader import read_blocks
-from elt.validation import validate
+from elt.reading.reader import read_blocks
+from elt.reading.validation import validate
 
 DATASET = "academic_history"
 RULE_COLUMNS = ("test_score", "exam_score", "total_score")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 from typing import Any
 
-from elt.audit import record
+from elt.audit.trail import record
 from elt.settings import Settings
 from elt.warehouse import connect
 

@@ -12,11 +12,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.account import caller
-from elt.audit import record, verify
-from elt.audit_anchors import read_anchors, write_anchor
-from elt.audit_reading import AuditFilter, list_lines, stream_csv, student_subjects
+from elt.audit.anchors import read_anchors, write_anchor
+from elt.audit.reading import AuditFilter, list_lines, stream_csv, student_subjects
+from elt.audit.trail import record, verify
 from elt.settings import Settings, load_settings
-from elt.store import open_store
+from elt.store.base import open_store
 from elt.warehouse import Connection, connect
 
 _DAY = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])

@@ -15,7 +15,7 @@ import httpx
 from cli.demo_report import list_stages, show_model, show_outcome, show_runs, show_worklist
 from cli.platform import print_addresses
 from elt.errors import ConfigurationError, LaurelError, UploadRejected
-from elt.keys import create_key
+from elt.people.keys import create_key
 from elt.settings import Settings
 from elt.warehouse import connect
 from local.platform import Platform

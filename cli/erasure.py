@@ -13,9 +13,9 @@ import click
 
 from cli.account import caller
 from elt.log import configure_logging
-from elt.principals import Principal
+from elt.people.principals import Principal
 from elt.settings import Settings, load_settings
-from elt.store import open_store
+from elt.store.base import open_store
 from elt.warehouse import connect
 
 
@@ -85,14 +85,14 @@ def erase(
 @click.option("--dry-run", is_flag=True, help="Only say what is due (the default).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def retention(apply_: bool, dry_run: bool, as_json: bool) -> None:
-    """Remove what is kept no longer than needed, by the rules of elt/retention.yaml.
+    """Remove what is kept no longer than needed, by the rules of elt/privacy/retention.yaml.
 
     \b
     Examples:
       laurel retention --dry-run
       laurel retention --apply
     """
-    from elt.retention import apply_retention
+    from elt.privacy.retention import apply_retention
 
     if apply_ and dry_run:
         raise click.UsageError("Either --apply or --dry-run.")
@@ -112,7 +112,7 @@ def retention(apply_: bool, dry_run: bool, as_json: bool) -> None:
 
 
 def _request(settings: Settings, person: tuple[Any, str, str], reason: str) -> UUID:
-    from elt.erasure_requests import request_erasure
+    from elt.privacy.erasure_requests import request_erasure
 
     kind, school_id, identifier = person
     store = open_store(settings.resolved_store_url)
@@ -126,7 +126,7 @@ def _request(settings: Settings, person: tuple[Any, str, str], reason: str) -> U
 def _finish(
     settings: Settings, people: dict[UUID, tuple[Any, str, str]], names: tuple[str, ...], as_json: bool
 ) -> None:
-    from elt.erasure import Sought, erase_pending
+    from elt.privacy.erasure import Sought, erase_pending
     from local.environment import paths
 
     def say(text: str) -> None:
@@ -163,8 +163,8 @@ def rebuild(settings: Settings) -> None:
 
 
 def _show(settings: Settings, review: bool, as_json: bool) -> None:
-    from elt.erasure_requests import list_erasures
-    from elt.erasure_review import find_candidates
+    from elt.privacy.erasure_requests import list_erasures
+    from elt.privacy.erasure_review import find_candidates
 
     with connect(settings.database_url.get_secret_value(), application_name="laurel-erase") as connection:
         if review:
@@ -189,7 +189,7 @@ def _show(settings: Settings, review: bool, as_json: bool) -> None:
 
 
 def _confirm(settings: Settings, erasure: str, row: str) -> None:
-    from elt.erasure_review import confirm_candidate
+    from elt.privacy.erasure_review import confirm_candidate
 
     try:
         upload_id, version, line = row.split(":")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
+from elt.people.users import FIRST_ADMIN, make_first_admin
 from elt.settings import Settings
-from elt.users import FIRST_ADMIN, make_first_admin
 from elt.warehouse import connect
 from local.environment import is_embedded
 from local.services import local_url

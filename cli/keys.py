@@ -14,8 +14,8 @@ from rich.table import Table
 
 from backend.permissions import actions_of, foreign_actions
 from cli.account import caller
-from elt.keys import KeyRecord, create_key, list_keys, revoke_key
-from elt.principals import Role
+from elt.people.keys import KeyRecord, create_key, list_keys, revoke_key
+from elt.people.principals import Role
 from elt.settings import load_settings
 from elt.warehouse import Connection, connect
 

@@ -12,7 +12,7 @@ from typing import cast, get_args
 import click
 
 from cli.account import write_down
-from elt.marts import Format, stream_mart
+from elt.serving.marts import Format, stream_mart
 from elt.settings import load_settings
 from elt.warehouse import connect
 

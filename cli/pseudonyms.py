@@ -8,8 +8,8 @@ import secrets
 import click
 
 from cli.account import caller
-from elt.audit import record
-from elt.pseudonyms import rename_everybody
+from elt.audit.trail import record
+from elt.privacy.pseudonyms import rename_everybody
 from elt.settings import load_settings
 from elt.warehouse import connect
 from local.environment import is_embedded, paths, put_pseudonym_key_in_front

@@ -68,9 +68,9 @@ def replay(wipe: bool, as_json: bool) -> None:
       laurel replay
       laurel replay --wipe
     """
-    from elt.replay import replay as replay_store
-    from elt.store import open_store
-    from elt.transform import transform
+    from elt.store.base import open_store
+    from elt.transforming.transform import transform
+    from elt.uploads.replay import replay as replay_store
 
     settings = load_settings()
     configure_logging(json=settings.log_json, level="WARNING")

@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from cli.account import caller
-from elt.audit import person_subject, record
-from elt.principals import Principal
-from elt.serving import reader
+from elt.audit.trail import person_subject, record
+from elt.people.principals import Principal
+from elt.serving.sessions import reader
 from elt.settings import load_settings
-from elt.store import open_store
+from elt.store.base import open_store
 from elt.warehouse import connect
 
 
@@ -27,7 +27,9 @@ def export_student(school: str, student: str, output: Path, reason: str | None) 
 
     Example: laurel export-student main STU00042 --to STU00042.zip --reason "request 7 of 2026"
     """
-    from elt.subject_access import export_student as gather  # reads files: too much for showing the help
+    from elt.privacy.subject_access import (
+        export_student as gather,  # reads files: too much for showing the help
+    )
 
     settings = load_settings()
     admin = Principal(caller(), "admin", name="Command line")

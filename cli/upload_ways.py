@@ -20,18 +20,18 @@ from backend.errors import InvalidRequest
 from backend.filetypes import HEAD_BYTES, check_head
 from backend.schemas.uploads import Upload, UploadDetail, UploadQuery
 from cli.account import caller
-from elt.accept import NewUpload, accept_upload, check_request
 from elt.errors import ConfigurationError, Issue, LaurelError, UploadRejected
-from elt.keys import is_well_formed
-from elt.ledger import get_upload, list_uploads
-from elt.lifecycle import retry_upload, withdraw_upload
 from elt.log import configure_logging
 from elt.notify import announce_upload
-from elt.object_keys import new_object_key
-from elt.principals import Principal
-from elt.rejects import row_issues
+from elt.people.keys import is_well_formed
+from elt.people.principals import Principal
 from elt.settings import Settings, load_settings
-from elt.store import Store, open_store
+from elt.store.base import Store, open_store
+from elt.store.object_keys import new_object_key
+from elt.uploads.accept import NewUpload, accept_upload, check_request
+from elt.uploads.ledger import get_upload, list_uploads
+from elt.uploads.lifecycle import retry_upload, withdraw_upload
+from elt.uploads.rejects import row_issues
 from elt.warehouse import Connection, connect
 from local.services import local_url
 

@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from cli.account import caller
-from elt.passwords import LONGEST, SHORTEST, new_password
-from elt.principals import Assignment, Role
+from elt.people.passwords import LONGEST, SHORTEST, new_password
+from elt.people.principals import Assignment, Role
+from elt.people.user_passwords import make_password, set_password
+from elt.people.users import UserRecord, change_user, create_user, find_user, get_user, list_users
 from elt.settings import load_settings
-from elt.user_passwords import make_password, set_password
-from elt.users import UserRecord, change_user, create_user, find_user, get_user, list_users
 from elt.warehouse import Connection, connect
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 
 from elt.contracts import Contract, Field, load_contracts
-from elt.raw_tables import LOAD_COLUMNS, sql_type
-from elt.spreadsheets import guard
+from elt.loading.raw_tables import LOAD_COLUMNS, sql_type
+from elt.reading.spreadsheets import guard
 
 SOURCES_PATH = Path("dbt/models/staging/_sources.yml")
 DICTIONARY_PATH = Path("docs/data-dictionary.md")

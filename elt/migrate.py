@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from elt.contracts import load_contracts
-from elt.database_roles import create_roles
-from elt.raw_tables import create_raw_tables
+from elt.loading.raw_tables import create_raw_tables
+from elt.serving.database_roles import create_roles
 from elt.warehouse import connect
 
 _LOCK = 0x6C617572656C  # "laurel"

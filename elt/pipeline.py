@@ -13,17 +13,18 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from elt import ledger, runs
-from elt.audit_anchors import write_hourly_anchor
-from elt.discover import discover
-from elt.loader import load_version
+from elt import runs
+from elt.audit.anchors import write_hourly_anchor
+from elt.loading.loader import load_version
 from elt.log import get_logger
 from elt.notify import alert, announce_upload
-from elt.publish import publish as publish_marts
+from elt.serving.publish import publish as publish_marts
 from elt.settings import Settings
-from elt.store import open_store
-from elt.transform import TransformResult
-from elt.transform import transform as build_marts
+from elt.store.base import open_store
+from elt.transforming.transform import TransformResult
+from elt.transforming.transform import transform as build_marts
+from elt.uploads import ledger
+from elt.uploads.discover import discover
 from elt.warehouse import connect
 
 log = get_logger(__name__)

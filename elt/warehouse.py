@@ -36,7 +36,7 @@ class _Session(psycopg.Connection[DictRow]):
 def connect(database_url: str, *, application_name: str = "laurel", role: str | None = None) -> Connection:
     """Open a connection whose rows are dictionaries; transactions are explicit (`with c.transaction()`).
 
-    With a `role` (`elt.database_roles`) it has the rights of that role only.
+    With a `role` (`elt.serving.database_roles`) it has the rights of that role only.
 
     Raises:
         DatabaseUnavailable: the server does not answer within five seconds or refuses; also at the end of

@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 from elt.errors import LaurelError
 from elt.settings import Settings, load_settings
-from elt.store import open_store
+from elt.store.base import open_store
 from elt.warehouse import connect
 from local import ports, preparation
 from local.platform import Platform

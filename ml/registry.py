@@ -21,7 +21,7 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 from psycopg.types.json import Jsonb
 from uuid6 import uuid7
 
-from elt.store import Store
+from elt.store.base import Store
 from elt.warehouse import Connection
 from ml.errors import ModelRefused
 from ml.target import Target

@@ -19,7 +19,7 @@ from psycopg.types.json import Jsonb
 
 from elt.log import get_logger
 from elt.settings import Settings
-from elt.store import Store, open_store
+from elt.store.base import Store, open_store
 from elt.warehouse import Connection, connect
 from ml import registry
 from ml.errors import ModelRefused, NotEnoughHistory

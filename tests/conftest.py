@@ -24,11 +24,11 @@ from elt.warehouse import Connection, connect
 from local import ports, postgres
 
 if TYPE_CHECKING:
-    from elt.accept import Accepted
-    from elt.ledger import UploadRecord
-    from elt.loader import LoadOutcome
-    from elt.principals import Principal
-    from elt.store import Store
+    from elt.loading.loader import LoadOutcome
+    from elt.people.principals import Principal
+    from elt.store.base import Store
+    from elt.uploads.accept import Accepted
+    from elt.uploads.ledger import UploadRecord
 
 _TEMPLATE = "laurel_template"
 _numbers = itertools.count(1)
@@ -136,7 +136,7 @@ def settings(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture
 def store(settings: Settings) -> Store:
     """The test's object store, a folder."""
-    from elt.store import open_store
+    from elt.store.base import open_store
 
     return open_store(settings.resolved_store_url)
 
@@ -154,7 +154,7 @@ class Sender:
     """Hands files in as the API does and loads them as the pipeline does, for tests of what follows."""
 
     def __init__(self, settings: Settings, connection: Connection, store: Store) -> None:
-        from elt.principals import Principal
+        from elt.people.principals import Principal
 
         self.settings = settings
         self.connection = connection
@@ -173,8 +173,8 @@ class Sender:
         **request: Any,
     ) -> Accepted:
         """Store the bytes and accept them."""
-        from elt.accept import NewUpload, accept_upload
-        from elt.object_keys import new_object_key
+        from elt.store.object_keys import new_object_key
+        from elt.uploads.accept import NewUpload, accept_upload
 
         upload_id = UUID(int=uuid7().int)
         stored = self.store.put(new_object_key(upload_id, 1, filename), [_bytes(content)])
@@ -186,9 +186,9 @@ class Sender:
 
     def replace(self, upload_id: UUID, content: bytes | str, principal: Principal | None = None) -> int:
         """Store the bytes as the upload's next version."""
-        from elt.lifecycle import replace_upload
-        from elt.object_keys import new_object_key
-        from elt.reader import ReadOptions
+        from elt.reading.reader import ReadOptions
+        from elt.store.object_keys import new_object_key
+        from elt.uploads.lifecycle import replace_upload
 
         stored = self.store.put(new_object_key(upload_id, 2, "file.csv"), [_bytes(content)])
         return replace_upload(
@@ -198,7 +198,7 @@ class Sender:
 
     def load(self, upload_id: UUID, version: int = 1) -> LoadOutcome:
         """Load one version."""
-        from elt.loader import load_version
+        from elt.loading.loader import load_version
 
         return load_version(self.settings, self.store, upload_id, version)
 
@@ -210,7 +210,7 @@ class Sender:
 
     def upload(self, upload_id: UUID) -> UploadRecord:
         """What the ledger says."""
-        from elt.ledger import get_upload
+        from elt.uploads.ledger import get_upload
 
         return get_upload(self.connection, upload_id)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 from pydantic import SecretStr
 
-from elt.keys import create_key
+from elt.people.keys import create_key
 from elt.settings import PROJECT_DIR, Settings
 from elt.warehouse import connect
 from local.ports import find_free_port

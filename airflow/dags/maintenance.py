@@ -51,8 +51,8 @@ with DAG(
     def sweep() -> int:
         """Remove bytes that never became an upload."""
         from elt.settings import load_settings
-        from elt.store import open_store
-        from elt.sweep import sweep as sweep_store
+        from elt.store.base import open_store
+        from elt.uploads.sweep import sweep as sweep_store
 
         settings = load_settings()
         return sweep_store(settings, open_store(settings.resolved_store_url))
@@ -76,12 +76,12 @@ with DAG(
         """Finish erasures, and remove what is kept no longer than needed; answers with what was removed."""
         from uuid import UUID
 
-        from elt.erasure import erase_pending
         from elt.errors import LoadError
         from elt.pipeline import run
-        from elt.retention import apply_retention
+        from elt.privacy.erasure import erase_pending
+        from elt.privacy.retention import apply_retention
         from elt.settings import Settings, load_settings
-        from elt.store import open_store
+        from elt.store.base import open_store
         from ml.scoring import score
 
         def score_students(settings: Settings, run_id: UUID) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from backend.operations import Answer, operation
 from backend.schemas.audit import AuditLine, AuditPage, AuditQuery
 from backend.services import services
 from backend.streams import stream_from_database
-from elt.audit_reading import AuditFilter, list_lines, stream_csv, student_subjects
+from elt.audit.reading import AuditFilter, list_lines, stream_csv, student_subjects
 from elt.warehouse import Connection
 
 audit = Blueprint("audit", __name__)

@@ -69,7 +69,9 @@ def download_template(name: str) -> Response:
 )
 def propose() -> ProposedContract:
     """Types, key and personal columns as they look."""
-    from elt.propose import propose_contract  # needs Polars, which the API should not wait for to start
+    from elt.reading.propose import (
+        propose_contract,  # needs Polars, which the API should not wait for to start
+    )
 
     sample = _Sample(ProposeFields)
     stem = PurePosixPath(sample.filename or "dataset.csv").stem
@@ -92,7 +94,7 @@ def propose() -> ProposedContract:
 )
 def check(name: str) -> CheckReport:
     """A dry run."""
-    from elt.check import check_file  # needs Polars, which the API should not wait for to start
+    from elt.loading.check import check_file  # needs Polars, which the API should not wait for to start
 
     contract = get_contract(name)
     sample = _Sample(CheckQuery)

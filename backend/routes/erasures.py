@@ -9,7 +9,7 @@ from backend.access import allow, principal
 from backend.operations import Answer, operation
 from backend.schemas.erasures import Erasure, ErasureList, NewErasure
 from backend.services import services
-from elt.erasure_requests import get_erasure, list_erasures, request_erasure
+from elt.privacy.erasure_requests import get_erasure, list_erasures, request_erasure
 
 erasures = Blueprint("erasures", __name__)
 

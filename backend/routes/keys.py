@@ -16,7 +16,7 @@ from backend.permissions import actions_of, foreign_actions
 from backend.schemas.common import PageQuery
 from backend.schemas.keys import Key, KeyMade, KeyPage, NewKey
 from backend.services import services
-from elt.keys import KeyRecord, create_key, list_keys, revoke_key
+from elt.people.keys import KeyRecord, create_key, list_keys, revoke_key
 
 keys = Blueprint("keys", __name__)
 

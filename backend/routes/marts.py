@@ -18,8 +18,8 @@ from backend.schemas.marts import Mart, MartList, MartQuery, Provenance, Provena
 from backend.services import services
 from backend.streams import stream_from_database
 from elt.errors import NotFound, UploadRejected
-from elt.marts import MEDIA_TYPES, describe_mart, list_marts, provenance, stream_mart
-from elt.provenance import read_row
+from elt.serving.marts import MEDIA_TYPES, describe_mart, list_marts, provenance, stream_mart
+from elt.serving.provenance import read_row
 from elt.warehouse import Connection
 
 marts = Blueprint("marts", __name__)

@@ -22,11 +22,11 @@ from backend.routes.session_pages import show_refusal
 from backend.services import services
 from backend.session_cookie import read_session_token, set_session_cookie
 from elt.errors import ConfigurationError, NotFound, SignInRefused, TransientError
-from elt.linked_accounts import Identity, find_account
 from elt.log import get_logger
-from elt.sessions import describe_session
+from elt.people.linked_accounts import Identity, find_account
+from elt.people.sessions import describe_session
+from elt.people.sign_in import begin as begin_session
 from elt.settings import Settings
-from elt.sign_in import begin as begin_session
 from elt.warehouse import Connection
 
 oidc = Blueprint("oidc", __name__)

@@ -14,7 +14,7 @@ from backend.schemas.query import Query, QueryAnswer
 from backend.services import services
 from backend.streams import attach
 from elt.errors import TooManyRequests, UploadRejected
-from elt.typed_query import MAX_ROWS, MAX_SECONDS, run_typed
+from elt.serving.typed_query import MAX_ROWS, MAX_SECONDS, run_typed
 
 query = Blueprint("query", __name__)
 

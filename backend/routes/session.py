@@ -18,9 +18,9 @@ from backend.session_cookie import (
     set_session_cookie,
 )
 from elt.errors import Conflict, SignInRefused
-from elt.principals import Principal
-from elt.sessions import describe_session, end_session, find_session
-from elt.sign_in import sign_in, sign_out
+from elt.people.principals import Principal
+from elt.people.sessions import describe_session, end_session, find_session
+from elt.people.sign_in import sign_in, sign_out
 from elt.warehouse import Connection
 
 session = Blueprint("session", __name__)

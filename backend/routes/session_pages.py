@@ -23,9 +23,9 @@ from elt.errors import (
     TooManyTries,
     WeakPassword,
 )
-from elt.passwords import SHORTEST
-from elt.sessions import describe_session
-from elt.sign_in import sign_out
+from elt.people.passwords import SHORTEST
+from elt.people.sessions import describe_session
+from elt.people.sign_in import sign_out
 
 session_pages = Blueprint("session_pages", __name__)
 

@@ -29,8 +29,8 @@ from backend.schemas.students import (
 from backend.services import services
 from backend.streams import attach
 from elt.errors import Conflict
-from elt.interventions import add_intervention, list_interventions, what_followed
-from elt.students import StudentFilter, find_school, list_students, read_record, read_risk
+from elt.serving.interventions import add_intervention, list_interventions, what_followed
+from elt.serving.students import StudentFilter, find_school, list_students, read_record, read_risk
 from elt.warehouse import Connection
 
 students = Blueprint("students", __name__)
@@ -101,7 +101,9 @@ def show_student_risk(student_id: str, query: StudentQuery) -> StudentRisk:
 )
 def export(student_id: str, query: StudentQuery) -> Response:
     """The record, whole."""
-    from elt.subject_access import export_student  # reads files, which the API should not wait for to start
+    from elt.privacy.subject_access import (
+        export_student,  # reads files, which the API should not wait for to start
+    )
 
     zipped = io.BytesIO()
     with services().reader(principal()) as session, services().connection() as connection:

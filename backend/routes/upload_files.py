@@ -20,8 +20,8 @@ from backend.schemas.uploads import ContentQuery, IssuePage, IssuesQuery
 from backend.services import services
 from backend.streams import attach, stream_from_database
 from elt.errors import NotFound
-from elt.ledger import get_version
-from elt.rejects import rejects_csv, row_issues
+from elt.uploads.ledger import get_version
+from elt.uploads.rejects import rejects_csv, row_issues
 from elt.warehouse import Connection
 
 upload_files = Blueprint("upload_files", __name__)

@@ -23,13 +23,13 @@ from backend.schemas.uploads import (
     UploadQuery,
 )
 from backend.services import services
-from elt.accept import NewUpload, accept_upload, check_request
 from elt.errors import Conflict, DatabaseUnavailable, Issue
-from elt.events import Event
-from elt.ledger import get_upload, list_uploads
-from elt.lifecycle import amend_upload, approve_upload, replace_upload, retry_upload, withdraw_upload
 from elt.notify import announce_upload
-from elt.rejects import row_issues
+from elt.uploads.accept import NewUpload, accept_upload, check_request
+from elt.uploads.events import Event
+from elt.uploads.ledger import get_upload, list_uploads
+from elt.uploads.lifecycle import amend_upload, approve_upload, replace_upload, retry_upload, withdraw_upload
+from elt.uploads.rejects import row_issues
 
 uploads = Blueprint("uploads", __name__)
 

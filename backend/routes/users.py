@@ -15,10 +15,10 @@ from backend.schemas.common import PageQuery
 from backend.schemas.people import NewUser, PasswordMade, User, UserChange, UserMade, UserPage
 from backend.services import services
 from elt.errors import NotFound
-from elt.passwords import new_password
-from elt.principals import Assignment, Role
-from elt.user_passwords import make_password
-from elt.users import UserRecord, change_user, create_user, get_user, list_users
+from elt.people.passwords import new_password
+from elt.people.principals import Assignment, Role
+from elt.people.user_passwords import make_password
+from elt.people.users import UserRecord, change_user, create_user, get_user, list_users
 from elt.warehouse import Connection
 
 users = Blueprint("users", __name__)

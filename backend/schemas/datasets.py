@@ -9,8 +9,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from backend.errors import InvalidRequest
 from backend.schemas.common import Answered, IssueModel, Name, Sent
 from elt.contracts import get_contract, load_contracts
-from elt.dialect import ReadOptions
 from elt.errors import UnknownDataset
+from elt.reading.dialect import ReadOptions
 
 
 def _known(name: str) -> str:

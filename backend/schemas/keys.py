@@ -10,7 +10,7 @@ from pydantic import AfterValidator, AwareDatetime, Field
 
 from backend.permissions import PERMISSIONS
 from backend.schemas.common import Answered, Name, Sent
-from elt.principals import Role
+from elt.people.principals import Role
 
 
 def _known(action: str) -> str:

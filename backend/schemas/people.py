@@ -9,8 +9,8 @@ from uuid import UUID
 from pydantic import Field, StrictBool, StringConstraints
 
 from backend.schemas.common import Answered, Name, Sent
-from elt.passwords import LONGEST, SHORTEST
-from elt.principals import Assignment, Role
+from elt.people.passwords import LONGEST, SHORTEST
+from elt.people.principals import Assignment, Role
 
 Email = Annotated[
     str,

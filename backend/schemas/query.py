@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from backend.schemas.common import Answered, Sent
-from elt.typed_query import MAX_ROWS
+from elt.serving.typed_query import MAX_ROWS
 
 
 class Query(Sent):

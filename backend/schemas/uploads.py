@@ -11,7 +11,7 @@ from pydantic import Field, StringConstraints
 from backend.schemas.common import Answered, IssueModel, Name, PageQuery, Sent, Text, Uuid
 from backend.schemas.datasets import DatasetName, ReadFields
 from elt.errors import Issue
-from elt.ledger import Counts, UploadRecord, VersionRecord
+from elt.uploads.ledger import Counts, UploadRecord, VersionRecord
 
 Status = Literal["stored", "loading", "loaded", "rejected", "held", "withdrawn", "failed"]
 

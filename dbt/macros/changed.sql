@@ -1,7 +1,7 @@
 {#
 How a run costs what changed.
 
-Loads and withdrawals leave a line in ops.loads. elt/transform.py stamps the unbuilt lines with its run and
+Loads and withdrawals leave a line in ops.loads. elt/transforming/transform.py stamps the unbuilt lines with its run and
 starts dbt. Staging turns them into lists of changed students, teachers and guardians (stg_<dataset>__changed);
 every table below rebuilds exactly the keys on its list: delete them, insert them again, in one transaction.
 The lists stay until the whole build has succeeded, so a build killed anywhere is simply done again.
@@ -36,7 +36,7 @@ transaction, so that readers wait instead of finding nothing, and views and gran
 
 {#
 The model stg_<dataset>__changed: a list of changed keys. It is made empty, filled by the table that it belongs to
-(strategy `newest_rows`), and emptied by elt/transform.py when the build has succeeded.
+(strategy `newest_rows`), and emptied by elt/transforming/transform.py when the build has succeeded.
 #}
 {% macro list_of_changed(columns) -%}
     {{

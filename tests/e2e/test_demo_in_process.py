@@ -17,13 +17,13 @@ from uuid6 import uuid7
 from demo.answers import AnswerKey
 from demo.school import write_demo_school
 from elt import pipeline
-from elt.accept import NewUpload, accept_upload
-from elt.ledger import get_upload
-from elt.marts import stream_mart
-from elt.object_keys import new_object_key
-from elt.principals import Principal
+from elt.people.principals import Principal
+from elt.serving.marts import stream_mart
 from elt.settings import Settings
-from elt.store import open_store
+from elt.store.base import open_store
+from elt.store.object_keys import new_object_key
+from elt.uploads.accept import NewUpload, accept_upload
+from elt.uploads.ledger import get_upload
 from elt.warehouse import connect
 from ml.scoring import score
 from tests.e2e.comparing import differences

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from elt.user_passwords import make_password
-from elt.users import create_user
+from elt.people.user_passwords import make_password
+from elt.people.users import create_user
 from elt.warehouse import connect
 from tests.conftest import PostgresServer
 from tests.e2e.chromium import CHROMIUM, FLAGS

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from elt.serving import serve as serve_marts
+from elt.serving.sessions import serve as serve_marts
 from elt.warehouse import connect
 from tests.conftest import PostgresServer
 from tests.e2e.chromium import CHROMIUM, FLAGS

@@ -20,12 +20,12 @@ from uuid import UUID
 from uuid6 import uuid7
 
 from elt import pipeline
-from elt.accept import NewUpload, accept_upload
 from elt.log import configure_logging
-from elt.object_keys import new_object_key
-from elt.principals import Principal
+from elt.people.principals import Principal
 from elt.settings import Settings, load_settings
-from elt.store import open_store
+from elt.store.base import open_store
+from elt.store.object_keys import new_object_key
+from elt.uploads.accept import NewUpload, accept_upload
 from elt.warehouse import connect
 
 _PIECE = 4096

@@ -21,20 +21,20 @@ from typing import Any
 # Point → function, and which of its calls it is.
 POINTS = {
     # in the API
-    "half the body received": ("elt.store_folder:_write_all", 1),
-    "body received": ("elt.store_folder:_write", 1),
-    "during PUT": ("elt.store_folder:os.link", 1),
-    "bytes stored": ("elt.store_folder:FolderStore.put", 1),
-    "event stored": ("elt.store_folder:FolderStore.put", 2),
+    "half the body received": ("elt.store.folder:_write_all", 1),
+    "body received": ("elt.store.folder:_write", 1),
+    "during PUT": ("elt.store.folder:os.link", 1),
+    "bytes stored": ("elt.store.folder:FolderStore.put", 1),
+    "event stored": ("elt.store.folder:FolderStore.put", 2),
     "accepted": ("elt.notify:announce_upload", 1),
     # in a run
-    "LIST": ("elt.store_folder:_sorted_entries", 2),
-    "GET": ("elt.load_rows:VerifiedStream.read", 1),
-    "validated": ("elt.load_rows:_count", 1),
+    "LIST": ("elt.store.folder:_sorted_entries", 2),
+    "GET": ("elt.loading.rows:VerifiedStream.read", 1),
+    "validated": ("elt.loading.rows:_count", 1),
     "mid-COPY": ("psycopg:Copy.write", 1),
-    "ledger write": ("elt.load_outcome:write_ledger_line", 1),
-    "before COMMIT": ("elt.loader:record_load", 1),
-    "after COMMIT": ("elt.loader:_Load.run", 1),
+    "ledger write": ("elt.loading.outcome:write_ledger_line", 1),
+    "before COMMIT": ("elt.loading.loader:record_load", 1),
+    "after COMMIT": ("elt.loading.loader:_Load.run", 1),
     "mid-score": ("ml.scoring:_write", 1),
 }
 

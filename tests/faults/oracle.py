@@ -19,9 +19,9 @@ from psycopg import sql
 
 from elt.contracts import get_contract, load_contracts
 from elt.settings import Settings
-from elt.store import open_store
-from elt.store_folder import FolderStore
-from elt.sweep import sweep
+from elt.store.base import open_store
+from elt.store.folder import FolderStore
+from elt.uploads.sweep import sweep
 from elt.warehouse import Connection, connect
 
 # What tells when or under which id something was done. All else in the marts follows from the files.

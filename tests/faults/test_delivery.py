@@ -22,9 +22,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from elt import pipeline
-from elt.discover import discover
 from elt.errors import Conflict
-from elt.rejects import rejects_csv
+from elt.uploads.discover import discover
+from elt.uploads.rejects import rejects_csv
 from elt.warehouse import connect
 from tests.conftest import Sender
 

@@ -17,9 +17,9 @@ import pytest
 from psycopg import sql
 from uuid6 import uuid7
 
-from elt.discover import discover
 from elt.errors import DiskFull, TransformError
-from elt.transform import transform
+from elt.transforming.transform import transform
+from elt.uploads.discover import discover
 from tests.conftest import PostgresServer
 
 FULL = Path("/dev/full")

@@ -9,21 +9,21 @@ import sys
 
 import pytest
 
-from elt.discover import discover
-from elt.erasure import erase_pending
-from elt.erasure_requests import list_erasures, request_erasure
 from elt.errors import StoreUnavailable
-from elt.replay import replay
+from elt.privacy.erasure import erase_pending
+from elt.privacy.erasure_requests import list_erasures, request_erasure
+from elt.uploads.discover import discover
+from elt.uploads.replay import replay
 
 # Asks and erases in a process of its own, which kills itself at one point on its way.
 _ERASER = """
 import json, os, signal, sys
 from pathlib import Path
-from elt import erase_versions, erasure, erasure_requests
-from elt.principals import Principal
+from elt.privacy import erase_versions, erasure, erasure_requests
+from elt.people.principals import Principal
 from elt.settings import load_settings
-from elt.store import open_store
-from elt.store_folder import FolderStore
+from elt.store.base import open_store
+from elt.store.folder import FolderStore
 from elt.warehouse import connect
 
 point = json.loads(sys.argv[1])["point"]
@@ -174,8 +174,8 @@ def test_a_store_that_goes_away_leaves_the_erasure_open(sender, uploads, monkeyp
 
 def test_a_load_that_was_under_way_brings_nobody_back(sender, history):
     """It had looked for the erased before there was one; the erasure waits for it."""
-    from elt import loader
-    from elt.loader import load_version
+    from elt.loading import loader
+    from elt.loading.loader import load_version
 
     waiting = sender.send(history(range(1, 5))).upload_id
     copy_rows = loader.copy_rows

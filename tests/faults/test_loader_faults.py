@@ -17,20 +17,20 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from psycopg.copy import LibpqWriter
 
-from elt import load_rows
-from elt.discover import discover
 from elt.errors import DatabaseUnavailable, DiskFull
-from elt.lifecycle import withdraw_upload
-from elt.loader import load_version
+from elt.loading import rows as load_rows
+from elt.loading.loader import load_version
+from elt.uploads.discover import discover
+from elt.uploads.lifecycle import withdraw_upload
 from elt.warehouse import connect
 
 # Runs a load in a process of its own.
 _LOADER = """
 import sys
 from uuid import UUID
-from elt.loader import load_version
+from elt.loading.loader import load_version
 from elt.settings import load_settings
-from elt.store import open_store
+from elt.store.base import open_store
 
 settings = load_settings()
 print("ready", flush=True)

@@ -24,7 +24,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from elt.keys import create_key
+from elt.people.keys import create_key
 from tests.faults.conftest import State
 from tests.faults.oracle import HandedIn
 from tests.faults.world import World, history_file, performance_file, serve, wait_until

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from elt.store_folder import FolderStore
+from elt.store.folder import FolderStore
 
 _FILL = """
 import json, sys
 from pathlib import Path
 from elt.errors import DiskFull
-from elt.store_folder import FolderStore
+from elt.store.folder import FolderStore
 store = FolderStore(Path(sys.argv[1]) / "store")
 store.put("kept.csv", [b"k" * 100_000])
 outcome = {}
@@ -37,7 +37,7 @@ print(json.dumps(outcome))
 _WRITE_FOR_EVER = """
 import hashlib, os, sys
 from pathlib import Path
-from elt.store_folder import FolderStore
+from elt.store.folder import FolderStore
 store = FolderStore(Path(sys.argv[1]))
 print("ready", flush=True)
 while True:

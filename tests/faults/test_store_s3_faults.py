@@ -23,7 +23,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from elt.errors import Conflict, DiskFull, NotFound, StoreUnavailable
-from elt.store_s3 import S3Store
+from elt.store.s3 import S3Store
 
 TIMEOUT = 0.5
 SMALL = b"a,b\n1,2\n" * 50_000

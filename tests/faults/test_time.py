@@ -3,7 +3,7 @@
 What depends on which clock:
 
 - the API's: ids of uploads and events (UUID version 7), `occurred_at`, and from it the rank of rows; all of
-  it later than every event that the database knows (`elt.apply.new_event`)
+  it later than every event that the database knows (`elt.uploads.apply.new_event`)
 - the day in an event's key: from its id, in UTC
 - discover's: the day from which on it lists events, at the latest the one before the newest that it knows
 - the database's: `_loaded_at`, which tells rows of one transaction from others; times for people to read
@@ -27,11 +27,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import uuid6
 
-from elt import acts, apply
-from elt import discover as discovery
-from elt.discover import adopt_recent_events, discover
 from elt.errors import DatabaseUnavailable
-from elt.replay import replay
+from elt.uploads import acts, apply
+from elt.uploads import discover as discovery
+from elt.uploads.discover import adopt_recent_events, discover
+from elt.uploads.replay import replay
 from elt.warehouse import connect
 from tests.conftest import Sender
 

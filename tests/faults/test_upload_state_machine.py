@@ -33,16 +33,16 @@ from hypothesis.stateful import (
 )
 from pydantic import SecretStr
 
-from elt import acts
-from elt.discover import discover
 from elt.errors import Conflict, DatabaseUnavailable
-from elt.events import Event, list_event_keys, read_event
-from elt.lifecycle import approve_upload, withdraw_upload
-from elt.principals import Principal
-from elt.rejects import rejects_csv
-from elt.replay import replay
+from elt.people.principals import Principal
 from elt.settings import Settings
-from elt.store import open_store
+from elt.store.base import open_store
+from elt.uploads import acts
+from elt.uploads.discover import discover
+from elt.uploads.events import Event, list_event_keys, read_event
+from elt.uploads.lifecycle import approve_upload, withdraw_upload
+from elt.uploads.rejects import rejects_csv
+from elt.uploads.replay import replay
 from elt.warehouse import connect
 from tests.conftest import PostgresServer, Sender
 

@@ -20,11 +20,11 @@ from pydantic import SecretStr
 from uuid6 import uuid7
 
 from elt import pipeline
-from elt.accept import NewUpload, accept_upload
-from elt.object_keys import new_object_key
-from elt.principals import Principal
+from elt.people.principals import Principal
 from elt.settings import PROJECT_DIR, Settings
-from elt.store import open_store
+from elt.store.base import open_store
+from elt.store.object_keys import new_object_key
+from elt.uploads.accept import NewUpload, accept_upload
 from elt.warehouse import Connection, connect
 from local import postgres
 from local.ports import find_free_port

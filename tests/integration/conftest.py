@@ -29,7 +29,7 @@ def api(settings: Settings) -> Iterator[Flask]:
 @pytest.fixture
 def make_key(connection: Connection) -> Callable[..., str]:
     """Make a key of a role."""
-    from elt.keys import create_key
+    from elt.people.keys import create_key
 
     def make(role: str, school_id: str | None = None) -> str:
         return create_key(connection, f"{role} of a test", role, school_id, "test")[1]

@@ -18,12 +18,12 @@ from werkzeug.test import TestResponse
 from backend.access import action_of
 from backend.permissions import PERMISSIONS, ROLES, Caller, actions_of, scope_of
 from backend.session_cookie import csrf_token
-from elt.keys import create_key
-from elt.principals import Principal
+from elt.people.keys import create_key
+from elt.people.principals import Principal
+from elt.people.sessions import start_session
+from elt.people.users import create_user
 from elt.runs import start_run
-from elt.sessions import start_session
 from elt.settings import Settings
-from elt.users import create_user
 from elt.warehouse import Connection
 from tests.conftest import Sender
 

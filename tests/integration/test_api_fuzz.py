@@ -14,7 +14,7 @@ from typing import get_args
 
 import pytest
 
-from elt.principals import Role
+from elt.people.principals import Role
 from tests.conftest import PostgresServer
 from tests.served_api import ApiServer, serve
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from elt.discover import discover
-from elt.loader import load_version
+from elt.loading.loader import load_version
 from elt.settings import Settings
-from elt.store import Store
+from elt.store.base import Store
+from elt.uploads.discover import discover
 from elt.warehouse import Connection
 
 BASE = "/api/v1/uploads"

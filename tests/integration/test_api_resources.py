@@ -16,9 +16,9 @@ from pydantic import SecretStr
 from backend.app import create_app
 from elt.contracts import load_contracts
 from elt.runs import finish_run, start_run
-from elt.serving import serve
+from elt.serving.sessions import serve
 from elt.settings import Settings
-from elt.store import Store
+from elt.store.base import Store
 from elt.warehouse import Connection
 
 BASE = "/api/v1"
@@ -379,7 +379,7 @@ def test_a_database_lost_after_the_bytes_were_stored_loses_nothing(
     assert answer.status_code == 201, answer.text
     assert answer.json["filename"] == "s.csv"
     connection.execute("drop trigger go_away on ops.uploads")
-    from elt.discover import discover
+    from elt.uploads.discover import discover
 
     [waiting] = discover(settings, store)
     assert str(waiting.upload_id) == answer.json["id"]

@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 
-from elt.store import open_store
+from elt.store.base import open_store
 from tests.served_api import serve
 
 HEADER = b"Student ID,First Name\n"

@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 
 from backend.app import create_app
 from elt.settings import Settings
-from elt.store import Store
+from elt.store.base import Store
 from elt.warehouse import Connection
 
 CSV = b"Student ID,First Name\nSTU001,Ada\n"
@@ -202,7 +202,7 @@ def test_a_form_that_ends_early_is_refused_and_leaves_nothing(researcher: FlaskC
 
 
 def test_a_file_over_the_limit_is_refused(settings: Settings, connection: Connection, store: Store) -> None:
-    from elt.keys import create_key
+    from elt.people.keys import create_key
 
     small = settings.model_copy(update={"max_upload_bytes": 20})
     app = create_app(small)

@@ -16,13 +16,13 @@ from flask.testing import FlaskClient
 
 from backend.denials import LINES_PER_CALLER
 from cli.main import cli
-from elt.audit import person_subject, record, verify
-from elt.audit_anchors import read_anchors, write_anchor
-from elt.lifecycle import approve_upload, withdraw_upload
-from elt.principals import SYSTEM
-from elt.replay import replay
+from elt.audit.anchors import read_anchors, write_anchor
+from elt.audit.trail import person_subject, record, verify
+from elt.people.principals import SYSTEM
 from elt.settings import Settings
-from elt.store import Store
+from elt.store.base import Store
+from elt.uploads.lifecycle import approve_upload, withdraw_upload
+from elt.uploads.replay import replay
 from elt.warehouse import Connection
 from tests.conftest import Sender
 

@@ -10,11 +10,11 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from elt.audit import record, verify
-from elt.audit_anchors import read_anchors, write_anchor, write_hourly_anchor
+from elt.audit.anchors import read_anchors, write_anchor, write_hourly_anchor
+from elt.audit.trail import record, verify
 from elt.pipeline import begin
 from elt.settings import Settings
-from elt.store import Store
+from elt.store.base import Store
 from elt.warehouse import Connection, connect
 
 

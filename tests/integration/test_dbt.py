@@ -6,10 +6,10 @@ from uuid import uuid4
 
 import pytest
 
-from elt.dbt_process import DBT_DIR, dbt_connection, run_dbt, target_dir
 from elt.errors import TransformError
 from elt.settings import Settings
-from elt.transform import transform
+from elt.transforming.dbt_process import DBT_DIR, dbt_connection, run_dbt, target_dir
+from elt.transforming.transform import transform
 
 
 def test_the_project_builds_tests_and_documents_itself_without_any_data(settings, connection):

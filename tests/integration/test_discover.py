@@ -18,13 +18,13 @@ import pytest
 from moto.server import ThreadedMotoServer
 from uuid6 import uuid7
 
-import elt.discover
-from elt.claims import claim_family
-from elt.discover import adopt_recent_events, discover
+import elt.uploads.discover
 from elt.errors import DatabaseUnavailable
-from elt.lifecycle import withdraw_upload
 from elt.settings import Settings
-from elt.store_folder import FolderStore
+from elt.store.folder import FolderStore
+from elt.uploads.claims import claim_family
+from elt.uploads.discover import adopt_recent_events, discover
+from elt.uploads.lifecycle import withdraw_upload
 from elt.warehouse import connect
 
 BUCKET = "laurel"
@@ -102,7 +102,7 @@ def test_events_that_the_database_does_not_know_are_adopted_once(sender, history
 
 
 def test_an_upload_whose_answer_was_lost_is_adopted(sender, history, monkeypatch):
-    from elt import acts
+    from elt.uploads import acts
 
     def away(*_):
         raise DatabaseUnavailable("away")
@@ -118,7 +118,7 @@ def test_an_upload_whose_answer_was_lost_is_adopted(sender, history, monkeypatch
 
 def test_an_adopted_upload_that_its_sender_has_sent_again_since_is_withdrawn(sender, monkeypatch):
     """Otherwise the rows of a dataset without a key would count twice."""
-    from elt import acts
+    from elt.uploads import acts
 
     content = (
         "gender,race/ethnicity,parental level of education,lunch,test preparation course,"
@@ -158,7 +158,7 @@ def test_only_recent_events_are_looked_at(sender, history, monkeypatch):
 def test_an_event_stranded_before_a_long_outage_is_adopted_although_a_newer_one_is_known(
     sender, history, monkeypatch
 ):
-    from elt import acts, events
+    from elt.uploads import acts, events
 
     def away(*_):
         raise DatabaseUnavailable("away")
@@ -207,7 +207,7 @@ def test_an_event_about_an_unknown_upload_stops_nobody(sender, history):
 
 
 def test_more_than_a_batch_of_events_is_adopted(sender, history, monkeypatch):
-    monkeypatch.setattr(elt.discover, "_BATCH", 20)
+    monkeypatch.setattr(elt.uploads.discover, "_BATCH", 20)
     first = sender.send(history([1])).upload_id
     [event] = sender.connection.execute("select * from ops.events").fetchall()
     for number in range(45):

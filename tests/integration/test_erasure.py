@@ -16,19 +16,19 @@ from moto.server import ThreadedMotoServer
 from pydantic import SecretStr
 
 from cli.main import cli
-from elt.dialect import ReadOptions
-from elt.discover import discover
-from elt.erase_words import NAMED
-from elt.erasure import ErasureReport, Sought, erase_pending
-from elt.erasure_requests import list_erasures, request_erasure
-from elt.erasure_review import Candidate, confirm_candidate, find_candidates
 from elt.errors import NotFound, UploadRejected
-from elt.interventions import add_intervention
-from elt.lifecycle import withdraw_upload
 from elt.pipeline import run
-from elt.rejects import rejects_csv
-from elt.replay import replay
-from elt.store import open_store
+from elt.privacy.erase_words import NAMED
+from elt.privacy.erasure import ErasureReport, Sought, erase_pending
+from elt.privacy.erasure_requests import list_erasures, request_erasure
+from elt.privacy.erasure_review import Candidate, confirm_candidate, find_candidates
+from elt.reading.dialect import ReadOptions
+from elt.serving.interventions import add_intervention
+from elt.store.base import open_store
+from elt.uploads.discover import discover
+from elt.uploads.lifecycle import withdraw_upload
+from elt.uploads.rejects import rejects_csv
+from elt.uploads.replay import replay
 from tests.conftest import Sender
 
 STUDENTS = (

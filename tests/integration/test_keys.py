@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from cli.main import cli
 from elt.errors import NotFound, UploadRejected
-from elt.keys import create_key, list_keys, revoke_key, verify_key
+from elt.people.keys import create_key, list_keys, revoke_key, verify_key
 from elt.settings import Settings
 from elt.warehouse import Connection, connect
 

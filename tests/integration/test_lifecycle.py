@@ -7,11 +7,11 @@ from uuid import UUID, uuid4
 import pytest
 from uuid6 import uuid7
 
-from elt.apply import adopt_event
 from elt.errors import Conflict, NotFound, UnknownDataset
-from elt.events import Event
-from elt.lifecycle import amend_upload, approve_upload, withdraw_upload
-from elt.principals import Principal
+from elt.people.principals import Principal
+from elt.uploads.apply import adopt_event
+from elt.uploads.events import Event
+from elt.uploads.lifecycle import amend_upload, approve_upload, withdraw_upload
 
 OTHER = Principal("key:other", "researcher")
 
@@ -53,7 +53,7 @@ def test_the_same_bytes_again_are_the_first_upload(sender, history):
     [{"school_id": "north"}, {"principal": OTHER}, {"dataset": "guardians"}, {"options": {"delimiter": ","}}],
 )
 def test_the_same_bytes_for_something_else_are_a_new_upload(sender, history, other):
-    from elt.reader import ReadOptions
+    from elt.reading.reader import ReadOptions
 
     if "options" in other:
         other = {"options": ReadOptions.from_dict(other["options"])}

@@ -8,12 +8,12 @@ from uuid import UUID
 
 import pytest
 
-from elt import acts
-from elt.discover import adopt_recent_events
 from elt.errors import Conflict, DatabaseUnavailable, NotFound
-from elt.lifecycle import withdraw_upload
-from elt.principals import Principal
-from elt.rejects import rejects_csv
+from elt.people.principals import Principal
+from elt.uploads import acts
+from elt.uploads.discover import adopt_recent_events
+from elt.uploads.lifecycle import withdraw_upload
+from elt.uploads.rejects import rejects_csv
 
 BAD = "STU{:05},JSS1,Mathematics,First Term,20,40,61"  # total ≠ test + exam
 GOOD = "STU{:05},JSS1,Mathematics,First Term,20,40,60"

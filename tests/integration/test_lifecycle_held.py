@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from psycopg import sql
 
-from elt.database_roles import let_dbt_build
 from elt.errors import Conflict
-from elt.lifecycle import approve_upload
-from elt.principals import Principal
+from elt.people.principals import Principal
+from elt.serving.database_roles import let_dbt_build
+from elt.uploads.lifecycle import approve_upload
 
 SECOND = Principal("key:second", "admin")
 

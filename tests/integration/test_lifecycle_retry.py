@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from elt.discover import discover
 from elt.errors import Conflict, NotFound
-from elt.lifecycle import retry_upload
-from elt.principals import Principal
+from elt.people.principals import Principal
+from elt.uploads.discover import discover
+from elt.uploads.lifecycle import retry_upload
 
 PERFORMANCE = (
     "gender,race/ethnicity,parental level of education,lunch,test preparation course,"

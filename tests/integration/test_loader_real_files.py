@@ -9,8 +9,8 @@ from decimal import Decimal
 import pytest
 
 from elt.contracts import get_contract, match_header
-from elt.lifecycle import withdraw_upload
-from elt.rejects import rejects_csv
+from elt.uploads.lifecycle import withdraw_upload
+from elt.uploads.rejects import rejects_csv
 
 FILES = {
     "students": ("laurel_high/students_bio_data.csv", 600),

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from elt.errors import NotFound, UploadRejected
-from elt.marts import describe_mart, list_marts, open_mart, stream_mart
+from elt.serving.marts import describe_mart, list_marts, open_mart, stream_mart
 from elt.warehouse import Connection, connect
 
 MART = """

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from elt.errors import NotFound, UploadRejected
-from elt.marts import provenance
+from elt.serving.marts import provenance
 from elt.warehouse import Connection
 
 FIRST = UUID("01930000-0000-7000-8000-000000000001")

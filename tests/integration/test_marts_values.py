@@ -17,14 +17,14 @@ from pydantic import SecretStr
 from scipy import optimize, stats
 from uuid6 import uuid7
 
-from elt.accept import NewUpload, accept_upload
-from elt.loader import load_version
-from elt.marts import provenance
-from elt.object_keys import new_object_key
-from elt.principals import Principal
+from elt.loading.loader import load_version
+from elt.people.principals import Principal
+from elt.serving.marts import provenance
 from elt.settings import PROJECT_DIR, Settings
-from elt.store import open_store
-from elt.transform import transform
+from elt.store.base import open_store
+from elt.store.object_keys import new_object_key
+from elt.transforming.transform import transform
+from elt.uploads.accept import NewUpload, accept_upload
 from elt.warehouse import Connection, connect
 
 FILES = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from elt.pipeline import run
 from elt.settings import Settings
-from elt.store import Store
+from elt.store.base import Store
 from elt.warehouse import Connection
 from ml import registry
 from ml.scoring import score

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from elt.settings import Settings
-from elt.store import Store
+from elt.store.base import Store
 from elt.warehouse import Connection
 from ml import registry
 from ml.errors import FeatureMismatch, NotEnoughHistory

@@ -16,8 +16,8 @@ from pydantic import SecretStr
 
 from backend.app import create_app
 from elt.errors import ConfigurationError
+from elt.people.users import change_user, create_user, get_user
 from elt.settings import Settings
-from elt.users import change_user, create_user, get_user
 from elt.warehouse import Connection
 from tests.openid_provider import CLIENT_ID, CLIENT_SECRET, Provider, run_provider
 

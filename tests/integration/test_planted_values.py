@@ -17,11 +17,11 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from elt.contracts import get_contract, load_contracts
-from elt.loader import load_version
-from elt.object_keys import new_object_key
-from elt.spreadsheets import NUMBER, unguard
-from elt.store import open_store
-from elt.transform import transform
+from elt.loading.loader import load_version
+from elt.reading.spreadsheets import NUMBER, unguard
+from elt.store.base import open_store
+from elt.store.object_keys import new_object_key
+from elt.transforming.transform import transform
 from elt.warehouse import connect
 from tests.conftest import PostgresServer
 from tests.e2e.chromium import CHROMIUM, FLAGS

@@ -11,10 +11,10 @@ from pydantic import SecretStr
 
 from cli.pseudonyms import pseudonyms as command
 from elt.errors import Conflict
-from elt.pseudonyms import make_pseudonym, name_new_people, rename_everybody
+from elt.privacy.pseudonyms import make_pseudonym, name_new_people, rename_everybody
+from elt.privacy.tombstones import tombstones_of
 from elt.settings import Settings
-from elt.tombstones import tombstones_of
-from elt.transform import transform
+from elt.transforming.transform import transform
 from elt.warehouse import Connection
 from local.environment import Paths, ensure_env_file, put_pseudonym_key_in_front
 from tests.conftest import Sender

@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 
 from elt.errors import StoreUnavailable
-from elt.publish import publish, read_manifest
+from elt.serving.publish import publish, read_manifest
 from elt.settings import Settings
-from elt.store import Store, open_store
+from elt.store.base import Store, open_store
 from elt.warehouse import Connection
 
 

@@ -10,10 +10,10 @@ from flask.testing import FlaskClient
 
 from backend.routes import query as typed_sql
 from elt.errors import UploadRejected
-from elt.principals import Principal
-from elt.serving import reader
+from elt.people.principals import Principal
+from elt.serving.sessions import reader
+from elt.serving.typed_query import Answer, run_typed
 from elt.settings import Settings
-from elt.typed_query import Answer, run_typed
 from elt.warehouse import Connection, connect
 
 ADDRESS = "/api/v1/query"

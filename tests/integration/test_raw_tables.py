@@ -10,7 +10,7 @@ from psycopg import sql
 
 from elt.contracts import get_contract, load_contracts
 from elt.errors import ContractError
-from elt.raw_tables import create_raw_tables, remove_repeats, row_key_sql
+from elt.loading.raw_tables import create_raw_tables, remove_repeats, row_key_sql
 from elt.warehouse import Connection
 
 

@@ -17,9 +17,9 @@ import httpx
 import pytest
 from psycopg import sql
 
-from elt.keys import create_key
+from elt.people.keys import create_key
+from elt.people.users import create_user
 from elt.settings import PROJECT_DIR
-from elt.users import create_user
 from elt.warehouse import Connection, connect
 from tests.conftest import PostgresServer
 from tests.served_api import ApiServer, serve

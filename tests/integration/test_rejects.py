@@ -8,7 +8,7 @@ import io
 import pytest
 
 from elt.errors import Conflict
-from elt.rejects import rejects_csv, row_issues
+from elt.uploads.rejects import rejects_csv, row_issues
 
 
 def _rejects(sender, upload_id):

@@ -8,12 +8,12 @@ import time
 import pytest
 from pydantic import SecretStr
 
-from elt.discover import discover
 from elt.errors import Conflict, TransientError
-from elt.lifecycle import amend_upload, approve_upload, withdraw_upload
-from elt.principals import Principal
-from elt.rejects import rejects_csv
-from elt.replay import replay
+from elt.people.principals import Principal
+from elt.uploads.discover import discover
+from elt.uploads.lifecycle import amend_upload, approve_upload, withdraw_upload
+from elt.uploads.rejects import rejects_csv
+from elt.uploads.replay import replay
 from elt.warehouse import connect
 
 SECOND = Principal("key:second", "admin")
@@ -159,7 +159,7 @@ def test_a_replay_waits_for_a_discovery_that_is_under_way(lived, monkeypatch):
 
     before = _state(url)
     with monkeypatch.context() as patched:
-        patched.setattr("elt.discover.adopt_inbox", adopt_while_a_replay_starts)
+        patched.setattr("elt.uploads.discover.adopt_inbox", adopt_while_a_replay_starts)
         discover(lived.settings, lived.store)
     started[0].join()
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from elt.errors import ConfigurationError
-from elt.lifecycle import withdraw_upload
-from elt.replay import replay
-from elt.retention import Rule, apply_retention, load_rules
+from elt.privacy.retention import Rule, apply_retention, load_rules
+from elt.uploads.lifecycle import withdraw_upload
+from elt.uploads.replay import replay
 
 BAD = "STU{:05},JSS1,Mathematics,First Term,20,40,61"
 

@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 from flask.testing import FlaskClient
 
-from elt.loader import load_version
+from elt.loading.loader import load_version
 from elt.migrate import migrate
-from elt.principals import Principal
-from elt.replay import replay
+from elt.people.principals import Principal
 from elt.settings import Settings
-from elt.store import Store
+from elt.store.base import Store
+from elt.uploads.replay import replay
 from elt.warehouse import Connection, connect
 from tests.conftest import PostgresServer, Sender
 

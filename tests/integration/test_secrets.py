@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from elt.keys import is_well_formed
+from elt.people.keys import is_well_formed
 
 PROJECT = Path(__file__).resolve().parents[2]
 

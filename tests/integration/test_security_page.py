@@ -82,7 +82,7 @@ def test_what_a_page_names_exists(page: Path) -> None:
 
 
 def test_a_name_that_does_not_exist_is_noticed() -> None:
-    assert _exists("elt/keys.py")
+    assert _exists("elt/people/keys.py")
     assert _exists("test_each_requirement_is_answered_once")
     assert _exists("laurel keys create --role admin")
     assert _exists("GET /api/v1/uploads/{id}")

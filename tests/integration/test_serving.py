@@ -15,13 +15,13 @@ from flask import Flask
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from elt.column_classes import PROPERTIES, read_mart_classes
-from elt.mart_catalogue import list_marts
 from elt.migrate import migrate
-from elt.principals import Assignment, Principal, Role
-from elt.serving import reader, serve
+from elt.people.principals import Assignment, Principal, Role
+from elt.privacy.column_classes import PROPERTIES, read_mart_classes
+from elt.serving.mart_catalogue import list_marts
+from elt.serving.sessions import reader, serve
 from elt.settings import Settings
-from elt.transform import transform
+from elt.transforming.transform import transform
 from elt.warehouse import Connection, connect
 
 pytestmark = pytest.mark.usefixtures("uneven_school")

@@ -6,10 +6,10 @@ from uuid import UUID
 
 import pytest
 
-from elt.principals import Assignment
-from elt.sessions import describe_session, end_session, find_session, start_session
-from elt.user_passwords import make_password, set_password
-from elt.users import change_user, create_user
+from elt.people.principals import Assignment
+from elt.people.sessions import describe_session, end_session, find_session, start_session
+from elt.people.user_passwords import make_password, set_password
+from elt.people.users import change_user, create_user
 from elt.warehouse import Connection
 
 PASSWORD = "violin tractor ninety"

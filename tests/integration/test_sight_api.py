@@ -10,9 +10,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from elt.principals import Assignment
-from elt.sessions import start_session
-from elt.users import create_user
+from elt.people.principals import Assignment
+from elt.people.sessions import start_session
+from elt.people.users import create_user
 from elt.warehouse import Connection
 
 BASE = "/api/v1"

@@ -16,10 +16,10 @@ from flask.testing import FlaskClient
 
 from backend import limits, services
 from backend.app import create_app
-from elt import sign_in as signing
+from elt.people import sign_in as signing
+from elt.people.user_passwords import make_password
+from elt.people.users import change_user, create_user
 from elt.settings import Settings
-from elt.user_passwords import make_password
-from elt.users import change_user, create_user
 from elt.warehouse import Connection
 
 EMAIL = "ada@school.example"

@@ -19,8 +19,8 @@ import pytest
 from flask.testing import FlaskClient
 from scipy.optimize import linprog
 
-from elt.principals import Principal
-from elt.serving import reader
+from elt.people.principals import Principal
+from elt.serving.sessions import reader
 from elt.settings import Settings
 from elt.warehouse import Connection, connect
 

@@ -14,8 +14,8 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from elt.errors import Conflict, DigestMismatch, NotFound, TruncatedUpload, UploadRejected
-from elt.store import Store, open_store
-from elt.store_s3 import S3Store
+from elt.store.base import Store, open_store
+from elt.store.s3 import S3Store
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from elt.errors import Conflict, NotFound, StoreUnavailable
-from elt.store import open_store
-from elt.store_folder import FolderStore
+from elt.store.base import open_store
+from elt.store.folder import FolderStore
 
 _SLOW_WRITER = """
 import sys, time
-from elt.store import open_store
+from elt.store.base import open_store
 def chunks():
     yield b"x" * 1_000_000
     print("writing", flush=True)
@@ -28,7 +28,7 @@ open_store(sys.argv[1]).put("a/b.csv", chunks())
 
 _LARGE_WRITER = """
 import resource, sys
-from elt.store import open_store
+from elt.store.base import open_store
 store = open_store(sys.argv[1])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 store.put("big", (bytes([n]) * (1 << 20) for n in range(200)))

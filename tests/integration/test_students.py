@@ -11,11 +11,11 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from elt.audit import person_subject, verify
-from elt.principals import Assignment
-from elt.sessions import start_session
+from elt.audit.trail import person_subject, verify
+from elt.people.principals import Assignment
+from elt.people.sessions import start_session
+from elt.people.users import create_user
 from elt.settings import Settings
-from elt.users import create_user
 from elt.warehouse import Connection
 
 BASE = "/api/v1/students"

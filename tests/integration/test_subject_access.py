@@ -15,9 +15,9 @@ from click.testing import CliRunner, Result
 from flask.testing import FlaskClient
 
 from cli.main import cli
-from elt.audit import person_subject
+from elt.audit.trail import person_subject
 from elt.settings import Settings
-from elt.store import Store
+from elt.store.base import Store
 from elt.warehouse import Connection
 from tests.conftest import Sender
 
@@ -84,7 +84,7 @@ def test_rows_of_files_that_are_not_in_use_are_there_too(
     mine = "STU777,Ada,Obi,Female,2012-01-01,JSS1\n"
     other = "STU778,Obi,Ada,Male,2012-01-01,JSS1\n"
     withdrawn = sender.hand_in(head + mine + other, "students")
-    from elt.lifecycle import withdraw_upload
+    from elt.uploads.lifecycle import withdraw_upload
 
     withdraw_upload(sender.connection, sender.store, withdrawn, sender.admin)
     many = "".join(f"STU8{n:02},A,B,Male,2012-01-01,JSS1\n" for n in range(60))

@@ -9,11 +9,11 @@ from uuid import UUID
 import pytest
 from uuid6 import uuid7
 
-from elt import acts
-from elt.claims import claim_replay
 from elt.errors import DatabaseUnavailable, LoadError, TransientError
-from elt.object_keys import new_object_key, upload_of_key
-from elt.sweep import sweep
+from elt.store.object_keys import new_object_key, upload_of_key
+from elt.uploads import acts
+from elt.uploads.claims import claim_replay
+from elt.uploads.sweep import sweep
 from elt.warehouse import connect
 
 DAY = timedelta(days=1)

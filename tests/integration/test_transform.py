@@ -18,9 +18,9 @@ from pydantic import SecretStr
 from uuid6 import uuid7
 
 from elt.errors import TransformError
-from elt.lifecycle import withdraw_upload
 from elt.settings import Settings
-from elt.transform import end_orphans, transform
+from elt.transforming.transform import end_orphans, transform
+from elt.uploads.lifecycle import withdraw_upload
 from elt.warehouse import Connection, connect
 
 SUBJECTS = ("Mathematics", "English Studies", "Yoruba")
@@ -327,7 +327,8 @@ def test_sessions_of_a_killed_build_are_ended(settings, connection):
 def start_build(settings: Settings, *, full: bool = False) -> subprocess.Popen[bytes]:
     """A build in a process of its own; it prints how many loads it built."""
     program = (
-        "from uuid import uuid4; from elt.settings import load_settings; from elt.transform import transform;"
+        "from uuid import uuid4; from elt.settings import load_settings; "
+        "from elt.transforming.transform import transform;"
         f"print('built', transform(load_settings(), uuid4(), full={full}).loads)"
     )
     environment = {

@@ -17,11 +17,10 @@ from flask.testing import FlaskClient
 
 from backend.permissions import actions_of
 from elt.errors import AccountRefused, Conflict, WeakPassword
-from elt.keys import create_key
-from elt.principals import Assignment
-from elt.settings import PROJECT_DIR, Settings
-from elt.sign_in import sign_in
-from elt.users import (
+from elt.people.keys import create_key
+from elt.people.principals import Assignment
+from elt.people.sign_in import sign_in
+from elt.people.users import (
     FIRST_ADMIN,
     change_user,
     create_user,
@@ -30,6 +29,7 @@ from elt.users import (
     list_users,
     make_first_admin,
 )
+from elt.settings import PROJECT_DIR, Settings
 from elt.warehouse import Connection, connect
 
 PASSWORD = "violin tractor ninety"

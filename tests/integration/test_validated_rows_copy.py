@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from psycopg import sql
 
 from elt.contracts import Contract, get_contract, match_header, parse_contract
-from elt.load_rows import to_copy_csv
-from elt.raw_tables import raw_table, remove_repeats
-from elt.reader import ReadOptions, read_blocks
-from elt.repeats import RepeatFinder
-from elt.validation import validate
+from elt.loading.raw_tables import raw_table, remove_repeats
+from elt.loading.rows import to_copy_csv
+from elt.reading.reader import ReadOptions, read_blocks
+from elt.reading.repeats import RepeatFinder
+from elt.reading.validation import validate
 from elt.warehouse import Connection
 
 TYPES = {

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from elt.audit import hash_line, person_subject
+from elt.audit.trail import hash_line, person_subject
 from elt.settings import Settings
 
 LINE: dict[str, Any] = {

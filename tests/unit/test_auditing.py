@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from backend.auditing import NOT_WRITTEN, WRITTEN_HERE, WRITTEN_IN_THE_ACT
 from backend.denials import LINES_OF_ALL, LINES_PER_CALLER, WINDOW_SECONDS, DenialLimit
 from backend.permissions import PERMISSIONS
-from elt.audit_sql import veil_values
+from elt.audit.sql import veil_values
 from elt.settings import Settings
 
 SETTINGS = Settings(

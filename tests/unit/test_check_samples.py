@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from elt.check import CheckReport, check_file
 from elt.contracts import get_contract
-from elt.dialect import ReadOptions
 from elt.errors import UploadRejected
+from elt.loading.check import CheckReport, check_file
+from elt.reading.dialect import ReadOptions
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from elt.contracts import load_contracts
-from elt.publish import NEVER_PUBLISHED
-from elt.raw_tables import raw_ddl
+from elt.loading.raw_tables import raw_ddl
+from elt.serving.publish import NEVER_PUBLISHED
 from elt.settings import PROJECT_DIR
 
 DBT = PROJECT_DIR / "dbt"

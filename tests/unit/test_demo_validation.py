@@ -8,8 +8,8 @@ import pytest
 
 from demo.school import write_demo_school
 from elt.contracts import get_contract, match_header
-from elt.reader import read_blocks
-from elt.validation import validate
+from elt.reading.reader import read_blocks
+from elt.reading.validation import validate
 
 FILES = (
     "students.csv", "teachers.csv", "guardians.csv", "academic_history.csv", "survey_responses.csv",

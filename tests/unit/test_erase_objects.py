@@ -10,11 +10,11 @@ import pytest
 from pydantic import SecretStr
 
 from elt.contracts import get_contract
-from elt.dialect import ReadOptions
-from elt.erase_objects import Scrubbed, Scrubber
-from elt.file_rows import FileForm
+from elt.privacy.erase_objects import Scrubbed, Scrubber
+from elt.privacy.tombstones import Tombstones, tombstones_of
+from elt.reading.dialect import ReadOptions
+from elt.reading.file_rows import FileForm
 from elt.settings import Settings
-from elt.tombstones import Tombstones, tombstones_of
 
 SETTINGS = Settings(
     database_url=SecretStr("postgresql://nowhere"),

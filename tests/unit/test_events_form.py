@@ -9,7 +9,7 @@ import pytest
 from uuid6 import uuid7
 
 from elt.errors import LoadError
-from elt.events import Event, id_time, next_id
+from elt.uploads.events import Event, id_time, next_id
 
 
 def _event(**changes):

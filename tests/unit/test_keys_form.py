@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from elt.keys import _new_key, is_well_formed
+from elt.people.keys import _new_key, is_well_formed
 
 
 def test_a_key_can_be_told_from_other_text() -> None:

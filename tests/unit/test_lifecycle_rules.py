@@ -9,13 +9,13 @@ import pytest
 
 from elt.ahead import work_ahead
 from elt.contracts import get_contract
-from elt.discover import without_superseded
-from elt.events import Event, next_id
-from elt.impact import HoldPolicy
-from elt.load_outcome import decide
-from elt.load_rows import Tally, only_open_lines
-from elt.object_keys import new_object_key
-from elt.reader import Block
+from elt.loading.outcome import decide
+from elt.loading.rows import Tally, only_open_lines
+from elt.reading.reader import Block
+from elt.store.object_keys import new_object_key
+from elt.uploads.discover import without_superseded
+from elt.uploads.events import Event, next_id
+from elt.uploads.impact import HoldPolicy
 
 UPLOAD = UUID("01930f4a-0000-7abc-8def-0123456789ab")
 

@@ -6,7 +6,7 @@ import argon2
 import pytest
 
 from elt.errors import WeakPassword
-from elt.passwords import hash_password, is_password, needs_rehash, new_password, refuse_weak
+from elt.people.passwords import hash_password, is_password, needs_rehash, new_password, refuse_weak
 
 ABOUT = ("ada.okafor@laurel.example", "Ada Okafor")
 

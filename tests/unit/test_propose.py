@@ -11,9 +11,9 @@ import yaml
 
 from elt.contracts import load_contracts, match_header, parse_contract
 from elt.errors import UploadRejected
-from elt.propose import propose_contract
-from elt.reader import read_blocks
-from elt.validation import validate
+from elt.reading.propose import propose_contract
+from elt.reading.reader import read_blocks
+from elt.reading.validation import validate
 
 
 def propose(text: str, name: str = "things") -> dict[str, Any]:

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from elt.dialect import BLOCK_BYTES
 from elt.errors import UploadRejected
-from elt.reader import Detected, ReadOptions, read_blocks
-from elt.records import is_well_quoted
+from elt.reading.dialect import BLOCK_BYTES
+from elt.reading.reader import Detected, ReadOptions, read_blocks
+from elt.reading.records import is_well_quoted
 
 
 @dataclass

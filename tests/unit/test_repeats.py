@@ -7,7 +7,7 @@ import random
 import polars as pl
 import pytest
 
-from elt.repeats import ROWS_IN_MEMORY, RepeatFinder
+from elt.reading.repeats import ROWS_IN_MEMORY, RepeatFinder
 
 
 def find(rows: list[str | None], rows_in_memory: int, block: int = 7) -> tuple[list[int], int]:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elt.spreadsheets import GUARDED, guard, unguard
+from elt.reading.spreadsheets import GUARDED, guard, unguard
 
 CELLS = st.text(alphabet="'=+-@\t\r\n＝1.e5aA ,", max_size=8)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from elt.errors import ConfigurationError, UploadRejected
-from elt.store import check_key, open_store
+from elt.store.base import check_key, open_store
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import pytest
 
 from elt.contracts import Contract, get_contract, guess_dataset, match_header, parse_contract
 from elt.errors import ContractError
-from elt.load_rows import to_copy_csv
-from elt.reader import ReadOptions, read_blocks
-from elt.validation import CheckedBlock, validate
+from elt.loading.rows import to_copy_csv
+from elt.reading.reader import ReadOptions, read_blocks
+from elt.reading.validation import CheckedBlock, validate
 
 REAL_FILES = {
     "laurel_high/students_bio_data.csv": ("students", 600, {"graduation_after_admission": 114}),

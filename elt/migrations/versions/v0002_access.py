@@ -124,7 +124,7 @@ alter table ops.upload_versions
 comment on column ops.upload_versions.rows_erased is
     'How many of the rows read are of people who were erased. The other counts stay as they were.';
 comment on column ops.upload_versions.erased is
-    'Rows taken out of the object since it was read, by what had become of them (elt.erased_counts).';
+    'Rows taken out of the object since it was read, by what had become of them (elt.privacy.erased_counts).';
 comment on column ops.upload_versions.bytes_removed_at is 'When retention removed the object.';
 
 -- Several people may be erased from one version, each at a time of their own.

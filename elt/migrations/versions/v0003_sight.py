@@ -1,4 +1,4 @@
-"""The schema `served`: what each person may see of the marts. Its views are made by `elt.serving`."""
+"""The schema `served`: what each person may see of the marts. `elt.serving.sessions` makes its views."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""From an object to rows in schema `raw`, in one transaction."""

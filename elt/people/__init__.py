@@ -1,0 +1,1 @@
+"""Who acts: people who sign in, programs with keys, Laurel itself."""

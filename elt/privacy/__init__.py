@@ -1,0 +1,1 @@
+"""Keeping data about people: classes, pseudonyms, erasure, retention, subject access."""

@@ -1,0 +1,256 @@
+"""All that Laurel holds about a student, for a subject access request: one zip with JSON, CSV and a README.
+
+Rows of raw come with their upload and line; rows that are in a file but not in raw (rejected, replaced,
+withdrawn) are read from the file. What is worked out from them is read as the administrator sees it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, BinaryIO
+
+from psycopg import sql
+
+from elt.audit.reading import AuditFilter, list_lines, student_subjects
+from elt.contracts import Contract, load_contracts
+from elt.errors import NotFound, UploadRejected
+from elt.loading.raw_tables import raw_table
+from elt.privacy.tombstones import person_columns
+from elt.reading.dialect import ReadOptions
+from elt.reading.file_rows import FileForm, FileRows
+from elt.reading.spreadsheets import guard
+from elt.settings import Settings
+from elt.store.base import Store
+from elt.warehouse import Connection
+
+_README = """\
+Everything that Laurel held about the student {student_id} of the school {school_id}
+on {exported_at}.
+
+record.json          all of it, exactly
+csv/*.csv            the same, a file per table, for spreadsheet programs
+
+raw.<dataset>        rows of files that are in use; _filename, _upload_id and _line say where each came from,
+                     _uploaded_at and _uploader when and from whom
+files.<dataset>      rows of files that are not in use: refused, replaced or withdrawn; _status says which
+marts.<mart>         what was worked out from them
+predictions          what was predicted, when, by what, for which reasons
+interventions        what was done to help the student
+audit                who looked at the record or changed it, when and why
+
+Rows about guardians hold data of other people; check what may be handed out. Not in here: answers to surveys
+that give no student number, backups, and the log, which holds no names and no numbers of students.
+{unread}"""
+
+_PREDICTIONS = "select * from ml.predictions where school_id = %s and student_id = %s order by prediction_id"
+_INTERVENTIONS = """
+select * from ops.interventions where school_id = %s and student_id = %s order by intervention_id
+"""
+
+
+@dataclass(slots=True)
+class StudentExport:
+    """Rows by the name of their table, and the files that could not be read."""
+
+    school_id: str
+    student_id: str
+    exported_at: datetime
+    tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    unread: list[str] = field(default_factory=list)
+
+    def write(self, output: BinaryIO) -> None:
+        """The zip."""
+        with zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("README.txt", self._readme())
+            archive.writestr("record.json", self._json())
+            for name, rows in self.tables.items():
+                archive.writestr(f"csv/{name}.csv", _csv(rows))
+
+    def _readme(self) -> str:
+        unread = "".join(f"\nCould not be read, look at it by hand: {name}" for name in self.unread)
+        return _README.format(
+            school_id=self.school_id,
+            student_id=self.student_id,
+            exported_at=f"{self.exported_at:%Y-%m-%d %H:%M} UTC",
+            unread=unread,
+        )
+
+    def _json(self) -> str:
+        document = {
+            "school_id": self.school_id,
+            "student_id": self.student_id,
+            "exported_at": self.exported_at,
+            "tables": self.tables,
+            "unread": self.unread,
+        }
+        return json.dumps(document, default=str, ensure_ascii=False, indent=2)
+
+
+def export_student(
+    settings: Settings,
+    connection: Connection,
+    session: Connection,
+    store: Store,
+    school_id: str,
+    student_id: str,
+) -> StudentExport:
+    """Gather all about a student.
+
+    Args:
+        settings: for the keyed hashes by which the audit trail names people.
+        connection: Laurel's own.
+        session: an administrator's, of `elt.serving.sessions.reader`.
+        store: where the files are.
+        school_id: the school.
+        student_id: its number of the student.
+
+    Raises:
+        NotFound: there is nothing.
+    """
+    export = StudentExport(school_id, student_id, datetime.now(UTC))
+    person = (school_id, student_id)
+    for contract, column in _datasets():
+        _keep(export, f"raw.{contract.name}", _raw_rows(connection, contract, column, person))
+        _keep(export, f"files.{contract.name}", _file_rows(connection, store, contract, column, export))
+    for mart in _marts(session):
+        query = sql.SQL("select * from served.{} where school_id = %s and student_id = %s")
+        found = session.execute(query.format(sql.Identifier(mart)), person).fetchall()
+        _keep(export, f"marts.{mart}", found)
+    _keep(export, "predictions", connection.execute(_PREDICTIONS, person).fetchall())
+    _keep(export, "interventions", connection.execute(_INTERVENTIONS, person).fetchall())
+    if not export.tables:
+        raise NotFound(
+            f"Nothing is held about a student {student_id[:80]!r} of the school {school_id[:80]!r}."
+        )
+    subjects = student_subjects(connection, settings, *person)
+    _keep(export, "audit", list_lines(connection, AuditFilter(subjects=subjects), limit=None))
+    return export
+
+
+def _keep(export: StudentExport, name: str, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        export.tables[name] = rows
+
+
+def _datasets() -> Iterator[tuple[Contract, str]]:
+    """The datasets that name students, and the column that does."""
+    for contract in load_contracts().values():
+        for column in person_columns(contract):
+            if column.kind == "student":
+                yield contract, column.name
+
+
+def _raw_rows(
+    connection: Connection, contract: Contract, column: str, person: tuple[str, str]
+) -> list[dict[str, Any]]:
+    query = sql.SQL(
+        """
+        select found.*, versions.filename as _filename, versions.received_at as _uploaded_at,
+               versions.uploader as _uploader
+        from {} as found
+        join ops.uploads as uploads on uploads.upload_id = found._upload_id
+        join ops.upload_versions as versions
+            on versions.upload_id = uploads.upload_id and versions.version = uploads.live_version
+        where found.school_id = %s and found.{} = %s
+        order by found._upload_id, found._line
+        """
+    )
+    return connection.execute(query.format(raw_table(contract), sql.Identifier(column)), person).fetchall()
+
+
+def _file_rows(
+    connection: Connection, store: Store, contract: Contract, column: str, export: StudentExport
+) -> list[dict[str, Any]]:
+    """Rows in files of which raw does not hold all."""
+    versions = connection.execute(
+        """
+        select u.school_id, v.upload_id, v.version, v.object_key, v.filename, v.options, v.status,
+               v.received_at, v.uploader, v.version is not distinct from u.live_version as is_live
+        from ops.uploads as u join ops.upload_versions as v using (upload_id)
+        where u.dataset = %s
+          and (v.version is distinct from u.live_version or v.rows_rejected > 0 or v.rows_repeated > 0)
+        order by v.upload_id, v.version
+        """,
+        (contract.name,),
+    ).fetchall()
+    found: list[dict[str, Any]] = []
+    for version in versions:
+        try:
+            found += _rows_of_version(connection, store, contract, column, export, version)
+        except (UploadRejected, NotFound):
+            export.unread.append(f"{version['filename']} (upload {version['upload_id']})")
+    return found
+
+
+def _rows_of_version(
+    connection: Connection,
+    store: Store,
+    contract: Contract,
+    column: str,
+    export: StudentExport,
+    version: dict[str, Any],
+) -> list[dict[str, Any]]:
+    form = FileForm(contract, ReadOptions.from_dict(version["options"]), version["school_id"])
+    found = []
+    with store.open(version["object_key"]) as stream:
+        rows = FileRows(stream, form)
+        for row in rows.rows():
+            if not row.is_sound or rows.value(row, column) != export.student_id:
+                continue
+            if rows.value(row, "school_id") != export.school_id:
+                continue
+            if version["is_live"] and _is_in_raw(connection, contract, version["upload_id"], row.line):
+                continue
+            found.append(
+                {
+                    **{name: rows.value(row, name) for name in contract.columns},
+                    "_upload_id": version["upload_id"],
+                    "_line": row.line,
+                    "_filename": version["filename"],
+                    "_uploaded_at": version["received_at"],
+                    "_uploader": version["uploader"],
+                    "_status": "not loaded" if version["is_live"] else version["status"],
+                }
+            )
+    return found
+
+
+def _is_in_raw(connection: Connection, contract: Contract, upload_id: Any, line: int) -> bool:
+    query = sql.SQL("select from {} where _upload_id = %s and _line = %s").format(raw_table(contract))
+    return connection.execute(query, (upload_id, line)).rowcount > 0
+
+
+def _marts(session: Connection) -> list[str]:
+    """The marts that have rows of single students."""
+    rows = session.execute(
+        """
+        select c.relname as name
+        from pg_class as c join pg_attribute as a on a.attrelid = c.oid
+        where c.relnamespace = 'served'::regnamespace and c.relkind = 'v'
+            and a.attname in ('school_id', 'student_id') and not a.attisdropped
+        group by c.relname having count(*) = 2 order by c.relname
+        """
+    )
+    return [row["name"] for row in rows]
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(rows[0])
+    writer.writerows([_cell(value) for value in row.values()] for row in rows)
+    return f"\ufeff{text.getvalue()}"  # so that spreadsheet programs know that it is UTF-8
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, dict | list):
+        value = json.dumps(value, ensure_ascii=False)
+    return guard(str(value))

@@ -1,0 +1,1 @@
+"""What bytes mean: from a file to typed rows and findings. Pure."""

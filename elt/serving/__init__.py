@@ -1,0 +1,1 @@
+"""Reading the marts: each person sees their own part."""

@@ -1,0 +1,1 @@
+"""An upload's life: accepted, found, replaced, fixed, approved, withdrawn, replayed."""
