@@ -28,7 +28,7 @@ from backend.schemas.students import (
 )
 from backend.services import services
 from backend.streams import attach
-from elt.errors import Conflict
+from elt.errors import Conflict, NotFound
 from elt.serving.interventions import add_intervention, list_interventions, what_followed
 from elt.serving.students import StudentFilter, find_school, list_students, read_record, read_risk
 from elt.warehouse import Connection
@@ -94,7 +94,7 @@ def show_student_risk(student_id: str, query: StudentQuery) -> StudentRisk:
     },
     description=(
         "For a subject access request: rows of files with their source, what was worked out from them, "
-        "predictions, interventions, and who looked at the record."
+        "predictions, interventions, and who looked at the record. The number is taken in every spelling."
     ),
     query=StudentQuery,
     problems=(409,),
@@ -107,7 +107,7 @@ def export(student_id: str, query: StudentQuery) -> Response:
 
     zipped = io.BytesIO()
     with services().reader(principal()) as session, services().connection() as connection:
-        school_id = _find(session, student_id, query.school, query.reason)
+        school_id = _find_to_export(session, student_id, query)
         export_student(
             services().settings, connection, session, services().store, school_id, student_id
         ).write(zipped)
@@ -181,6 +181,18 @@ def _find(session: Connection, student_id: str, school: str | None, reason: str 
     school_id = find_school(session, student_id, school)
     note_for_audit(student_subject(school_id, student_id), school_id=school_id)
     return school_id
+
+
+def _find_to_export(session: Connection, student_id: str, query: StudentQuery) -> str:
+    """The school of a student who may be in no mart, or there in another spelling."""
+    try:
+        return _find(session, student_id, query.school, query.reason)
+    except NotFound:
+        bound = principal().school_id
+        school_id = query.school or bound or services().settings.default_school_id
+        if bound not in (None, school_id):
+            raise
+        return school_id
 
 
 def _name_place(last: StudentSummary) -> str:

@@ -14,6 +14,7 @@ import psycopg
 from psycopg.rows import DictRow, dict_row
 
 from elt.audit.trail import person_subject
+from elt.privacy.tombstones import plain
 from elt.reading.spreadsheets import guard
 from elt.settings import Settings
 from elt.warehouse import Connection
@@ -56,15 +57,14 @@ class AuditFilter:
 def student_subjects(
     connection: Connection, settings: Settings, school_id: str, student_id: str
 ) -> list[str]:
-    """How lines name a student: by keyed hash, and by pseudonym where somebody saw only that."""
+    """How lines name a student in whatever spelling: by keyed hash, by pseudonym where that was seen."""
     found = connection.execute(
-        """
-        select pseudonym from ops.pseudonyms
-        where kind = 'student' and school_id = %(school)s and source_id = %(student)s
-        """,
-        {"school": school_id, "student": student_id},
-    ).fetchall()
-    pseudonyms = [f"pseudonym:{row['pseudonym']}" for row in found]
+        "select source_id, pseudonym from ops.pseudonyms where kind = 'student' and school_id = %s",
+        (school_id,),
+    )
+    pseudonyms = sorted(
+        f"pseudonym:{row['pseudonym']}" for row in found if plain(row["source_id"]) == plain(student_id)
+    )
     return [person_subject(settings, "student", school_id, student_id), *pseudonyms]
 
 

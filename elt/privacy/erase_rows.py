@@ -35,9 +35,9 @@ def find_people(connection: Connection, tombstones: Tombstones) -> dict[UUID, se
 
 
 def find_spellings(connection: Connection, person: Person) -> list[Person]:
-    """The spellings in which raw names a person."""
+    """The spellings in which raw, or a table of ours beside it, names a person."""
     kind, school_id, identifier = person
-    found = set(_in_raw(connection, [school_id], {kind}))
+    found = {*_in_raw(connection, [school_id], {kind}), *_beside_raw(connection, [school_id])}
     return sorted(who for who in found if who[0] == kind and plain(who[2]) == plain(identifier))
 
 

@@ -1,7 +1,8 @@
 """All that Laurel holds about a student, for a subject access request: one zip with JSON, CSV and a README.
 
 Rows of raw come with their upload and line; rows that are in a file but not in raw (rejected, replaced,
-withdrawn) are read from the file. What is worked out from them is read as the administrator sees it.
+withdrawn) are read from the file. What is worked out from them is read as the administrator sees it. The
+student is found in every spelling of the number in which an erasure would find them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from elt.audit.reading import AuditFilter, list_lines, student_subjects
 from elt.contracts import Contract, load_contracts
 from elt.errors import NotFound, UploadRejected
 from elt.loading.raw_tables import raw_table
-from elt.privacy.tombstones import person_columns
+from elt.privacy.erase_rows import find_spellings
+from elt.privacy.tombstones import person_columns, plain
 from elt.reading.dialect import ReadOptions
 from elt.reading.file_rows import FileForm, FileRows
 from elt.reading.spreadsheets import guard
@@ -32,6 +34,9 @@ from elt.warehouse import Connection
 _README = """\
 Everything that Laurel held about the student {student_id} of the school {school_id}
 on {exported_at}.
+
+Numbers that differ in small and capital letters and in spaces only are one student's. Found were:
+{spellings}
 
 record.json          all of it, exactly
 csv/*.csv            the same, a file per table, for spreadsheet programs
@@ -48,21 +53,31 @@ Rows about guardians hold data of other people; check what may be handed out. No
 that give no student number, backups, and the log, which holds no names and no numbers of students.
 {unread}"""
 
-_PREDICTIONS = "select * from ml.predictions where school_id = %s and student_id = %s order by prediction_id"
+_PREDICTIONS = """
+select * from ml.predictions where school_id = %s and student_id = any(%s) order by prediction_id
+"""
 _INTERVENTIONS = """
-select * from ops.interventions where school_id = %s and student_id = %s order by intervention_id
+select * from ops.interventions where school_id = %s and student_id = any(%s) order by intervention_id
 """
 
 
 @dataclass(slots=True)
 class StudentExport:
-    """Rows by the name of their table, and the files that could not be read."""
+    """Rows by the name of their table, and the files that could not be read.
+
+    `student_id` is the number as it was asked for, `spellings` are those that were found.
+    """
 
     school_id: str
     student_id: str
     exported_at: datetime
+    spellings: set[str] = field(default_factory=set)
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)
+
+    def is_of(self, identifier: str) -> bool:
+        """Whether a number, in whatever spelling, is the student's."""
+        return plain(identifier) == plain(self.student_id)
 
     def write(self, output: BinaryIO) -> None:
         """The zip."""
@@ -78,6 +93,7 @@ class StudentExport:
             school_id=self.school_id,
             student_id=self.student_id,
             exported_at=f"{self.exported_at:%Y-%m-%d %H:%M} UTC",
+            spellings="\n".join(json.dumps(each, ensure_ascii=False) for each in sorted(self.spellings)),
             unread=unread,
         )
 
@@ -85,6 +101,7 @@ class StudentExport:
         document = {
             "school_id": self.school_id,
             "student_id": self.student_id,
+            "spellings": sorted(self.spellings),
             "exported_at": self.exported_at,
             "tables": self.tables,
             "unread": self.unread,
@@ -108,27 +125,27 @@ def export_student(
         session: an administrator's, of `elt.serving.sessions.reader`.
         store: where the files are.
         school_id: the school.
-        student_id: its number of the student.
+        student_id: its number of the student, in any spelling.
 
     Raises:
         NotFound: there is nothing.
     """
     export = StudentExport(school_id, student_id, datetime.now(UTC))
-    person = (school_id, student_id)
+    spelled = find_spellings(connection, ("student", school_id, student_id))
+    export.spellings = {spelling for _, _, spelling in spelled}
+    person = (school_id, sorted(export.spellings))
     for contract, column in _datasets():
         _keep(export, f"raw.{contract.name}", _raw_rows(connection, contract, column, person))
         _keep(export, f"files.{contract.name}", _file_rows(connection, store, contract, column, export))
     for mart in _marts(session):
-        query = sql.SQL("select * from served.{} where school_id = %s and student_id = %s")
+        query = sql.SQL("select * from served.{} where school_id = %s and student_id = any(%s)")
         found = session.execute(query.format(sql.Identifier(mart)), person).fetchall()
         _keep(export, f"marts.{mart}", found)
     _keep(export, "predictions", connection.execute(_PREDICTIONS, person).fetchall())
     _keep(export, "interventions", connection.execute(_INTERVENTIONS, person).fetchall())
     if not export.tables:
-        raise NotFound(
-            f"Nothing is held about a student {student_id[:80]!r} of the school {school_id[:80]!r}."
-        )
-    subjects = student_subjects(connection, settings, *person)
+        raise NotFound(f"Nothing is held about a student of this number in the school {school_id[:80]!r}.")
+    subjects = student_subjects(connection, settings, school_id, student_id)
     _keep(export, "audit", list_lines(connection, AuditFilter(subjects=subjects), limit=None))
     return export
 
@@ -147,7 +164,7 @@ def _datasets() -> Iterator[tuple[Contract, str]]:
 
 
 def _raw_rows(
-    connection: Connection, contract: Contract, column: str, person: tuple[str, str]
+    connection: Connection, contract: Contract, column: str, person: tuple[str, list[str]]
 ) -> list[dict[str, Any]]:
     query = sql.SQL(
         """
@@ -157,7 +174,7 @@ def _raw_rows(
         join ops.uploads as uploads on uploads.upload_id = found._upload_id
         join ops.upload_versions as versions
             on versions.upload_id = uploads.upload_id and versions.version = uploads.live_version
-        where found.school_id = %s and found.{} = %s
+        where found.school_id = %s and found.{} = any(%s)
         order by found._upload_id, found._line
         """
     )
@@ -201,10 +218,12 @@ def _rows_of_version(
     with store.open(version["object_key"]) as stream:
         rows = FileRows(stream, form)
         for row in rows.rows():
-            if not row.is_sound or rows.value(row, column) != export.student_id:
+            spelling = rows.value(row, column) if row.is_sound else None
+            if spelling is None or not export.is_of(spelling):
                 continue
             if rows.value(row, "school_id") != export.school_id:
                 continue
+            export.spellings.add(spelling)
             if version["is_live"] and _is_in_raw(connection, contract, version["upload_id"], row.line):
                 continue
             found.append(
