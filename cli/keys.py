@@ -86,6 +86,8 @@ def create(
 def list_command(as_json: bool) -> None:
     """Show all keys, newest first; never the keys themselves.
 
+    Suspended ones are worthless while the account that made them is disabled or may do less than they may.
+
     Example: laurel keys list --json
     """
     with _connect() as connection:

@@ -95,10 +95,10 @@ def list_command(as_json: bool) -> None:
 
 @users.command(epilog="Example: laurel users disable ada@school.example")
 @click.argument("email")
-@click.option("--undo", is_flag=True, help="Let them sign in again.")
+@click.option("--undo", is_flag=True, help="Let them sign in again; their keys work again.")
 @_as_json
 def disable(email: str, undo: bool, as_json: bool) -> None:
-    """Sign EMAIL out everywhere and let them in no more."""
+    """Sign EMAIL out everywhere, let them in no more, and suspend the keys that they made."""
     with _connect() as connection:
         user = find_user(connection, email)
         user = change_user(connection, user.user_id, caller(), disabled=not undo)

@@ -103,7 +103,10 @@ def change(user_id: UUID, body: UserChange) -> User:
 @operation(
     "Disable an account",
     {200: Answer("The person cannot sign in any more, and is signed out.", User)},
-    description="The account stays, for the audit trail names it. `PATCH` with `disabled: false` undoes it.",
+    description=(
+        "The account stays, for the audit trail names it. Its sessions end, and its keys, with those that "
+        "they made, are suspended. `PATCH` with `disabled: false` undoes it: the keys work again."
+    ),
     problems=(409,),
 )
 def disable(user_id: UUID) -> User:

@@ -59,9 +59,15 @@ class Key(Answered):
     school_id: str | None
     scopes: list[str] | None = Field(description="The actions it is narrowed to; null: all of its role.")
     prefix: str = Field(description="Its first characters, to tell it from others.")
-    state: Literal["active", "expired", "revoked"]
+    state: Literal["active", "suspended", "expired", "revoked"] = Field(
+        description="`suspended`: worthless while the owner's account is disabled or may do less than it."
+    )
     created_at: datetime
     created_by: str
+    owner: str = Field(
+        description="Who is behind it: the account `user:<id>` that made it, itself or by a key of its own; "
+        "where no account did, the first of these keys, `key:<id>`."
+    )
     expires_at: datetime | None
     last_used_at: datetime | None
     revoked_at: datetime | None

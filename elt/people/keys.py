@@ -3,6 +3,9 @@
 A key is `lrl_`, 43 characters for 256 random bits, and 6 for their CRC-32. The prefix lets scanners find keys
 that leaked; the CRC tells a typing error from a revoked key without asking the database. Only the SHA-256 of
 a key is kept: 256 random bits cannot be guessed, so a slow hash would add nothing but waiting.
+
+A key that an account made, itself or by a key of its own, may do no more than the account: it is suspended
+while the account is disabled, gone, or may itself not do what the key may. That is looked at at each use.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from datetime import UTC, datetime
 from typing import Any, cast, get_args
 from uuid import UUID
 
+from psycopg import sql
 from uuid6 import uuid7
 
 from elt.audit.trail import record
@@ -29,12 +33,30 @@ _SECRET_LENGTH = 43  # 62 ** 43 > 2 ** 256
 _CHECK_LENGTH = 6  # 62 ** 6 > 2 ** 32
 _NAME_LENGTH = 200
 
+_IS_SUSPENDED = sql.SQL(
+    """
+    (k.owner like 'user:%%' and not exists (
+        select from ops.users as u
+        where u.user_id = case when k.owner like 'user:%%' then substr(k.owner, 6)::uuid end
+          and u.disabled_at is null and u.role in ('admin', k.role)
+          and (u.school_id is null or u.school_id = k.school_id)
+    ))
+    """
+)
+_RECORD = sql.SQL(
+    """
+    k.key_id, k.name, k.role, k.school_id, k.scopes, k.prefix, k.created_at, k.created_by, k.owner,
+    k.expires_at, k.last_used_at, k.revoked_at, {} as is_suspended
+    """
+).format(_IS_SUSPENDED)
+
 
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
     """What is known about a key. `prefix` is its beginning, enough to tell it from others.
 
-    `scopes` are the actions that it is narrowed to; None: all of its role.
+    `scopes` are the actions that it is narrowed to; None: all of its role. `owner` is who is behind it, see
+    `person_behind`. `is_suspended`: it is worthless for as long as its owner's account is.
     """
 
     key_id: UUID
@@ -45,15 +67,19 @@ class KeyRecord:
     prefix: str
     created_at: datetime
     created_by: str
+    owner: str
     expires_at: datetime | None
     last_used_at: datetime | None
     revoked_at: datetime | None
+    is_suspended: bool
 
     def state(self, now: datetime) -> str:
-        """`active`, `expired` or `revoked`."""
+        """`active`, `suspended`, `expired` or `revoked`; of several the last."""
         if self.revoked_at is not None:
             return "revoked"
-        return "expired" if self.expires_at is not None and self.expires_at <= now else "active"
+        if self.expires_at is not None and self.expires_at <= now:
+            return "expired"
+        return "suspended" if self.is_suspended else "active"
 
 
 def create_key(
@@ -85,8 +111,8 @@ def create_key(
         connection.execute(
             """
             insert into ops.keys
-                (key_id, name, role, school_id, prefix, key_sha256, created_by, expires_at, scopes)
-            values (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+                (key_id, name, role, school_id, prefix, key_sha256, created_by, owner, expires_at, scopes)
+            values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
             """,
             (
                 key_id,
@@ -96,6 +122,7 @@ def create_key(
                 plaintext[:_SHOWN_CHARACTERS],
                 _hash(plaintext),
                 created_by,
+                _owner(connection, key_id, created_by),
                 expires_at,
                 scopes,
             ),
@@ -106,7 +133,7 @@ def create_key(
 
 
 def verify_key(connection: Connection, plaintext: str) -> Principal | None:
-    """Who calls with this key; None if it is malformed, unknown, expired or revoked.
+    """Who calls with this key; None if it is malformed, unknown, expired, revoked or suspended.
 
     The search is for the key's hash, so how long it takes tells nothing about other keys. The time of last
     use is kept to the minute.
@@ -114,12 +141,15 @@ def verify_key(connection: Connection, plaintext: str) -> Principal | None:
     if not is_well_formed(plaintext):
         return None
     found = connection.execute(
-        """
-        select key_id, name, role, school_id, scopes,
-               last_used_at is null or last_used_at < now() - interval '1 minute' as is_stale
-        from ops.keys
-        where key_sha256 = %s and revoked_at is null and (expires_at is null or expires_at > now())
-        """,
+        sql.SQL(
+            """
+            select k.key_id, k.name, k.role, k.school_id, k.scopes,
+                   k.last_used_at is null or k.last_used_at < now() - interval '1 minute' as is_stale
+            from ops.keys as k
+            where k.key_sha256 = %s and k.revoked_at is null
+              and (k.expires_at is null or k.expires_at > now()) and not {}
+            """
+        ).format(_IS_SUSPENDED),
         (_hash(plaintext),),
     ).fetchone()
     if found is None:
@@ -147,15 +177,15 @@ def list_keys(
     `school_id` None: of every school; else those that are bound to it.
     """
     found = connection.execute(
-        """
-        select key_id, name, role, school_id, scopes, prefix,
-               created_at, created_by, expires_at, last_used_at, revoked_at
-        from ops.keys
-        where (%(school_id)s::text is null or school_id = %(school_id)s)
-          and (%(after)s::uuid is null or key_id < %(after)s::uuid)
-        order by key_id desc
-        limit %(limit)s
-        """,
+        sql.SQL(
+            """
+            select {} from ops.keys as k
+            where (%(school_id)s::text is null or k.school_id = %(school_id)s)
+              and (%(after)s::uuid is null or k.key_id < %(after)s::uuid)
+            order by k.key_id desc
+            limit %(limit)s
+            """
+        ).format(_RECORD),
         {"school_id": school_id, "after": after, "limit": limit},
     )
     return [_record(row) for row in found]
@@ -169,18 +199,32 @@ def revoke_key(connection: Connection, key_id: UUID, by: str, *, school_id: str 
     """
     with connection.transaction():
         found = connection.execute(
-            """
-            update ops.keys set revoked_at = coalesce(revoked_at, now())
-            where key_id = %(key_id)s and (%(school_id)s::text is null or school_id = %(school_id)s)
-            returning key_id, name, role, school_id, scopes, prefix,
-                      created_at, created_by, expires_at, last_used_at, revoked_at
-            """,
+            sql.SQL(
+                """
+                update ops.keys as k set revoked_at = coalesce(k.revoked_at, now())
+                where k.key_id = %(key_id)s and (%(school_id)s::text is null or k.school_id = %(school_id)s)
+                returning {}
+                """
+            ).format(_RECORD),
             {"key_id": key_id, "school_id": school_id},
         ).fetchone()
         if found is None:
             raise NotFound(f"There is no key {key_id}. `laurel keys list` shows all.")
         record(connection, by, "keys:revoke", f"key:{key_id}")
     return _record(found)
+
+
+def person_behind(connection: Connection, principal: str) -> str:
+    """Who acts when a principal does: all keys of an account, and its sessions, are one person.
+
+    Of a key `user:<id>` of the account that made it, itself or by a key of its own. A key that was made on
+    the command line has no account: it is a person, `key:<id>`, together with the keys made by it. Anybody
+    else is who they are.
+    """
+    found = connection.execute(
+        "select owner from ops.keys where 'key:' || key_id = %s", (principal,)
+    ).fetchone()
+    return str(found["owner"]) if found else principal
 
 
 def is_well_formed(plaintext: str) -> bool:
@@ -233,6 +277,12 @@ def _check(name: str, role: str, expires_at: datetime | None) -> None:
         raise UploadRejected(f"A key needs a name of at most {_NAME_LENGTH} characters, such as who uses it.")
     if expires_at is not None and expires_at <= datetime.now(UTC):
         raise UploadRejected("The key would have expired already. Give a time in the future.")
+
+
+def _owner(connection: Connection, key_id: UUID, created_by: str) -> str:
+    """Who is behind a new key; itself if it is made on the command line."""
+    maker = person_behind(connection, created_by)
+    return maker if maker.startswith(("user:", "key:")) else f"key:{key_id}"
 
 
 def _check_maker(connection: Connection, created_by: str, expires_at: datetime | None) -> None:

@@ -307,6 +307,27 @@ def test_a_session_that_has_ended_lets_nobody_in(askers: Askers) -> None:
     assert person.ask("GET", f"{BASE}/keys").status_code == 401
 
 
+def test_the_keys_of_an_account_let_nobody_in_while_it_is_disabled(askers: Askers) -> None:
+    person, other = askers.by_session("admin"), askers.by_key("admin")
+    askers.by_session("admin")  # so that the person is not the last one
+    made = person.ask("POST", f"{BASE}/keys", json={"name": "x", "role": "admin"}).json
+    assert made is not None
+    own = Asker(askers.app, {"Authorization": f"Bearer {made['key']}"}, f"key:{made['id']}")
+    assert own.ask("GET", f"{BASE}/keys").status_code == 200
+
+    def shown() -> tuple[str, str]:
+        items = other.ask("GET", f"{BASE}/keys").json["items"]  # type: ignore[index]
+        return next((item["state"], item["owner"]) for item in items if item["id"] == made["id"])
+
+    account = f"{BASE}/users/{person.principal.removeprefix('user:')}"
+    assert other.ask("DELETE", account).status_code == 200
+    assert own.ask("GET", f"{BASE}/keys").status_code == 401
+    assert shown() == ("suspended", person.principal)
+    assert other.ask("PATCH", account, json={"disabled": False}).status_code == 200
+    assert own.ask("GET", f"{BASE}/keys").status_code == 200
+    assert shown() == ("active", person.principal)
+
+
 def test_where_a_key_is_sent_the_cookie_does_not_count(askers: Askers, api: Flask) -> None:
     client: FlaskClient = api.test_client(use_cookies=False)
     cookie = askers.by_session("admin").headers

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from click.testing import CliRunner
 
 from cli.main import cli
 from elt.errors import NotFound, UploadRejected
-from elt.people.keys import create_key, list_keys, revoke_key, verify_key
+from elt.migrations.versions.v0004_key_owners import OWNERS
+from elt.people.keys import create_key, list_keys, person_behind, revoke_key, verify_key
+from elt.people.users import change_user, create_user
 from elt.settings import Settings
 from elt.warehouse import Connection, connect
 
@@ -143,6 +146,99 @@ def test_a_key_that_ends_makes_none_that_ends_later(connection: Connection) -> N
             create_key(connection, "made", "admin", None, f"key:{maker}", expires_at)
     create_key(connection, "made", "admin", None, f"key:{maker}", soon)
     assert [key.name for key in list_keys(connection)] == ["made", "maker"]
+
+
+@pytest.fixture
+def account(connection: Connection) -> UUID:
+    """An admin, who is not the only one."""
+    create_user(connection, "other@school.example", "Other", "admin", "test")
+    return create_user(connection, "ada@school.example", "Ada", "admin", "test")
+
+
+def states(connection: Connection) -> dict[str, str]:
+    """The keys by name, with what they are worth."""
+    return {key.name: key.state(datetime.now(UTC)) for key in list_keys(connection)}
+
+
+def test_keys_of_an_account_are_worth_nothing_while_it_is_disabled(
+    run, connection: Connection, account: UUID
+) -> None:
+    first, own = create_key(connection, "own", "admin", None, f"user:{account}")
+    _, made_by_it = create_key(connection, "made by it", "analyst", "north", f"key:{first}")
+    ended, _ = create_key(connection, "revoked", "admin", None, f"user:{account}")
+    _, others = create_key(connection, "of the command line", "admin", None, "cli:test")
+    revoke_key(connection, ended, "cli:test")
+    assert {key.owner for key in list_keys(connection)} == {
+        f"user:{account}", f"key:{list_keys(connection)[0].key_id}",
+    }  # fmt: skip
+
+    change_user(connection, account, "test", disabled=True)
+    assert (verify_key(connection, own), verify_key(connection, made_by_it)) == (None, None)
+    assert verify_key(connection, others) is not None
+    assert states(connection) == {
+        "own": "suspended", "made by it": "suspended", "revoked": "revoked", "of the command line": "active",
+    }  # fmt: skip
+    assert {key["state"] for key in json.loads(run("list", "--json"))} == {"suspended", "revoked", "active"}
+
+    change_user(connection, account, "test", disabled=False)
+    assert verify_key(connection, own) is not None
+    assert verify_key(connection, made_by_it) is not None
+    assert (states(connection)["own"], states(connection)["revoked"]) == ("active", "revoked")
+
+
+def test_keys_of_an_account_that_is_gone_are_worth_nothing(connection: Connection, account: UUID) -> None:
+    _, key = create_key(connection, "own", "researcher", None, f"user:{account}")
+    connection.execute("delete from ops.users where user_id = %s", (account,))
+    assert verify_key(connection, key) is None
+    assert states(connection) == {"own": "suspended"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "left"),
+    [
+        ({"role": "researcher"}, {"research of north", "research"}),
+        ({"school_id": "north"}, {"research of north", "admin of north"}),
+        ({"role": "researcher", "school_id": "north"}, {"research of north"}),
+        ({"role": "teacher"}, set()),
+        ({"name": "Ada Obi"}, {"research of north", "research", "admin of north", "admin"}),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_no_key_may_do_more_than_the_account_that_made_it(
+    connection: Connection, account: UUID, changes: Any, left: set[str]
+) -> None:
+    keys = {
+        "research of north": ("researcher", "north"), "research": ("researcher", None),
+        "admin of north": ("admin", "north"), "admin": ("admin", None),
+    }  # fmt: skip
+    made = {name: create_key(connection, name, *reach, f"user:{account}")[1] for name, reach in keys.items()}
+    change_user(connection, account, "test", **changes)
+    assert {name for name, key in made.items() if verify_key(connection, key)} == left
+    assert {name for name, state in states(connection).items() if state == "active"} == left
+
+
+def test_keys_that_were_made_before_owners_were_kept_have_them(connection: Connection, account: UUID) -> None:
+    own, _ = create_key(connection, "own", "admin", None, f"user:{account}")
+    second, _ = create_key(connection, "second", "admin", None, f"key:{own}")
+    create_key(connection, "third", "admin", None, f"key:{second}")
+    root, _ = create_key(connection, "of the command line", "admin", None, "cli:test")
+    create_key(connection, "made by it", "admin", None, f"key:{root}")
+    before = {key.name: key.owner for key in list_keys(connection)}
+    assert set(before.values()) == {f"user:{account}", f"key:{root}"}
+    connection.execute("alter table ops.keys drop column owner")
+    connection.execute(OWNERS)
+    assert {key.name: key.owner for key in list_keys(connection)} == before
+
+
+def test_a_person_is_their_sessions_and_all_their_keys(connection: Connection, account: UUID) -> None:
+    own, _ = create_key(connection, "own", "admin", None, f"user:{account}")
+    second, _ = create_key(connection, "second", "admin", None, f"key:{own}")
+    root, _ = create_key(connection, "of the command line", "admin", None, "cli:test")
+    assert {person_behind(connection, who) for who in (f"user:{account}", f"key:{own}", f"key:{second}")} == {
+        f"user:{account}"
+    }
+    for who in (f"key:{root}", "key:unknown", "cli:test", "inbox", "system", ""):
+        assert person_behind(connection, who) == who
 
 
 def test_a_key_can_be_narrowed_to_some_actions_of_its_role(run, connection: Connection) -> None:
