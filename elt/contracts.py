@@ -27,7 +27,7 @@ from elt.errors import ContractError, Issue, Severity, UnknownDataset
 
 CONTRACTS_DIR = Path(__file__).with_name("contracts")
 
-FieldType = Literal["string", "integer", "number", "date", "year", "boolean"]
+FieldType = Literal["string", "integer", "number", "date", "datetime", "year", "boolean"]
 Personal = Literal["none", "identifier", "direct", "sensitive"]
 
 DEFAULT_MAX_LENGTH = 1000
@@ -372,6 +372,10 @@ _TYPE_HINTS: dict[FieldType, str] = {
     "integer": "a whole number in digits, such as 42",
     "number": "a number with a decimal point and no thousands separator, such as 64.5",
     "date": "a date as YYYY-MM-DD, such as 2024-09-01 (another order must be stated as date_format)",
+    "datetime": (
+        "a time with its offset from UTC, such as 2024-09-01T08:30:00+01:00 or 2024-09-01T07:30:00Z; "
+        "without the offset nobody knows which hour is meant"
+    ),
     "year": "a year in four digits, such as 2024",
     "boolean": "true or false",
 }

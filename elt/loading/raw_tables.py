@@ -26,6 +26,7 @@ _SQL_TYPES: dict[FieldType, str] = {
     "integer": "bigint",
     "number": "numeric",
     "date": "date",
+    "datetime": "timestamp with time zone",
     "year": "integer",
     "boolean": "boolean",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 
 import polars as pl
 
@@ -15,6 +15,13 @@ from elt.reading.dialect import DATE_FORMATS
 ISO = "YYYY-MM-DD"
 _FORMS = {"YYYY": "[0-9]{4}", "MM": "[0-9]{1,2}", "DD": "[0-9]{1,2}"}
 _ISO_FORM = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+
+# Offsets on Earth reach from -12:00 to +14:00; PostgreSQL takes no more than 15 hours.
+_TIME_FORM = (
+    "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9]([.][0-9]{1,6})?"
+    "(?:Z|[+-](?:0[0-9]|1[0-4]):[0-5][0-9])$"
+)
+_FIRST_TIME, _LAST_TIME = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 # Polars and PostgreSQL read the same numbers, except where one of them runs out of range: a value that
 # became zero, and one with very many digits.
@@ -74,8 +81,17 @@ def value_of(field: Field, text: pl.Expr, date_format: str | None) -> pl.Expr:
                 form = form.replace(part, digits)
             # A date that starts with the year is never mistaken for one that ends with it.
             return pl.coalesce(iso, _date(text, date_format, f"^{form.replace('.', '[.]')}$"))
+        case "datetime":
+            return _time(text)
         case _:
             return text
+
+
+def _time(text: pl.Expr) -> pl.Expr:
+    """Times in UTC. Whoever leaves out the offset does not say when it was, so that is none."""
+    with_offset = text.str.replace("Z$", "+00:00")
+    time = with_offset.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", time_unit="us", strict=False)
+    return pl.when(text.str.contains(_TIME_FORM) & time.is_between(_FIRST_TIME, _LAST_TIME)).then(time)
 
 
 def _date(text: pl.Expr, date_format: str, form: str) -> pl.Expr:

@@ -24,6 +24,7 @@ TYPES = {
     "integer": "bigint",
     "number": "numeric",
     "date": "date",
+    "datetime": "timestamp with time zone",
     "year": "integer",
     "boolean": "boolean",
     "string": "text",
@@ -31,6 +32,10 @@ TYPES = {
 CELLS = st.one_of(
     st.from_regex(r"[+-]?[0-9]{0,20}(\.[0-9]{0,5})?([eE][+-]?[0-9]{1,5})?", fullmatch=True),
     st.from_regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", fullmatch=True),
+    st.from_regex(
+        r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9](\.[0-9]{1,7})?(Z|[+-][01][0-9]:[0-6][0-9])?",
+        fullmatch=True,
+    ),
     st.sampled_from(["true", "No", "1", "NaN", "inf", "0x1f", "1_000", "٣", "2024"]),
     st.sampled_from(["\\.", "\\N", '"', ",", "a\nb", "'"]),
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8),
@@ -48,6 +53,7 @@ def copy(connection: Connection, table: sql.Composable, columns: list[str], rows
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cells=st.lists(CELLS, min_size=1, max_size=30))
 @example(cells=["1e-999", "1e-1000", "1e308", "0e999", "9" * 100, "0." + "1" * 98, ".5", "5.", "+0", "-0"])
+@example(cells=["0001-01-01T00:00:00-14:00", "9999-12-31T23:59:59.999999Z", "2024-06-30T23:59:60Z"])
 @example(cells=["0001-01-01", "9999-12-31", "0000-01-01", "\\.", "", " ", "\ufeff"])
 def test_whatever_is_accepted_can_be_copied(connection: Connection, cells: list[str]) -> None:
     fields = [
