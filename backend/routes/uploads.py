@@ -194,7 +194,10 @@ def withdraw(upload_id: UUID) -> Upload:
 @operation(
     "Release a held upload",
     {200: Answer("It will be loaded.", Upload)},
-    description="An upload that would change much of a cohort waits for a second person.",
+    description=(
+        "An upload that would change much of a cohort waits for a second person. All keys and sessions of an "
+        "account are one person, so are a key that was made on the command line and the keys made by it."
+    ),
     problems=(409,),
 )
 def approve(upload_id: UUID) -> Upload:

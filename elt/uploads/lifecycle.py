@@ -13,6 +13,7 @@ from uuid import UUID
 from elt.audit.trail import record
 from elt.contracts import get_contract
 from elt.errors import Conflict
+from elt.people.keys import person_behind
 from elt.people.principals import SYSTEM, Principal
 from elt.reading.dialect import ReadOptions
 from elt.store.base import ObjectInfo, Store, StoredObject
@@ -87,7 +88,7 @@ def approve_upload(connection: Connection, store: Store, upload_id: UUID, princi
 
     Raises:
         NotFound: no such upload.
-        Conflict: nothing of it is held, or the principal handed it in.
+        Conflict: nothing of it is held, or the person behind the principal handed it in, by whatever key.
     """
     with connection.transaction():
         lock_family(connection, upload_id)
@@ -100,8 +101,8 @@ def approve_upload(connection: Connection, store: Store, upload_id: UUID, princi
         ).fetchone()
         if held is None:
             raise Conflict(f"Upload {upload_id} is not held.")
-        if held["uploader"] == principal.id:
-            raise Conflict("A second person must approve: this one handed the file in.")
+        if person_behind(connection, held["uploader"]) == person_behind(connection, principal.id):
+            raise Conflict("A second person must approve: you handed the file in, by this or another key.")
         body = {"version": held["version"], "before": family_statuses(connection, upload_id)}
         record_act(connection, store, "approved", upload_id, principal, body)
 

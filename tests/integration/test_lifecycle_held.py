@@ -6,7 +6,9 @@ import pytest
 from psycopg import sql
 
 from elt.errors import Conflict
+from elt.people.keys import create_key
 from elt.people.principals import Principal
+from elt.people.users import create_user
 from elt.serving.database_roles import let_dbt_build
 from elt.uploads.lifecycle import approve_upload
 
@@ -146,6 +148,39 @@ def test_a_second_person_releases_it_with_its_original_rank(sender, history, sta
     upload = sender.upload(held)
     assert (upload.status, upload.current.approved_by) == ("loaded", "key:second")
     assert upload.current.ranked_at == rank < sender.upload(later).current.ranked_at
+
+
+def test_no_other_key_of_the_sender_makes_a_second_person(sender, history):
+    create_user(sender.connection, "other@school.example", "Other", "admin", "test")
+    account = create_user(sender.connection, "ada@school.example", "Ada", "admin", "test")
+    one, two, of_another = (
+        Principal(f"key:{create_key(sender.connection, 'x', 'admin', None, made_by)[0]}", "admin")
+        for made_by in (f"user:{account}", f"user:{account}", "cli:test")
+    )
+    made_by_two, _ = create_key(sender.connection, "x", "admin", None, two.id)
+    upload_id = sender.hand_in(history(range(200)), principal=one)
+    sender.replace(upload_id, history(range(100)), principal=one)
+    assert sender.load(upload_id, 2).status == "held"
+
+    for own in (one.id, two.id, f"key:{made_by_two}", f"user:{account}"):
+        with pytest.raises(Conflict, match="second person"):
+            approve_upload(sender.connection, sender.store, upload_id, Principal(own, "admin"))
+    approve_upload(sender.connection, sender.store, upload_id, of_another)
+    assert sender.upload(upload_id).status == "stored"
+
+
+def test_keys_of_the_command_line_are_persons_with_the_keys_they_made(sender, history):
+    own, other = (create_key(sender.connection, "x", "admin", None, "cli:test")[0] for _ in range(2))
+    made, _ = create_key(sender.connection, "x", "admin", None, f"key:{own}")
+    one = Principal(f"key:{own}", "admin")
+    upload_id = sender.hand_in(history(range(200)), principal=one)
+    sender.replace(upload_id, history(range(100)), principal=one)
+    assert sender.load(upload_id, 2).status == "held"
+
+    with pytest.raises(Conflict, match="second person"):
+        approve_upload(sender.connection, sender.store, upload_id, Principal(f"key:{made}", "admin"))
+    approve_upload(sender.connection, sender.store, upload_id, Principal(f"key:{other}", "admin"))
+    assert sender.upload(upload_id).status == "stored"
 
 
 def test_a_held_decision_stands_until_it_is_approved(sender, history, stage):
