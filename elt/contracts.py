@@ -63,7 +63,9 @@ class Constraints(_Part):
 class Field(_Part):
     """One column. `title` is the header people use; `name` is the column of the raw table.
 
-    A file may lack an `optional` column; lacking another one that is not required is a warning.
+    A file may lack an `optional` column; lacking another one that is not required is a warning. A
+    `from_upload` field is no column of files at all: the upload says its value. Only school_id can be one,
+    where files of the dataset use that header for something else.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Field(_Part):
     example: str | None = None
     personal: Personal
     optional: bool = False
+    from_upload: bool = False
     constraints: Constraints = Constraints()
     missing_values: tuple[str, ...] | None = pydantic.Field(default=None, strict=False)
 
@@ -92,6 +95,8 @@ class Field(_Part):
             raise ValueError(f"{self.name}: a {self.type} has no minimum or maximum")
         if (limits.enum or limits.pattern) and self.type != "string":
             raise ValueError(f"{self.name}: enum and pattern are for type string")
+        if self.from_upload and self.name != "school_id":
+            raise ValueError(f"{self.name}: only school_id can come from the upload")
         if limits.pattern:
             try:
                 re.compile(limits.pattern)
@@ -144,6 +149,11 @@ class Contract(_Part):
         """Names of all fields, in the order of the raw table."""
         return [field.name for field in self.fields]
 
+    @property
+    def file_fields(self) -> list[Field]:
+        """The fields that a file has columns of."""
+        return [field for field in self.fields if not field.from_upload]
+
     @cached_property
     def required_columns(self) -> list[str]:
         """Columns without which a file is rejected as a whole."""
@@ -187,7 +197,7 @@ class Contract(_Part):
         used += [name for key in self.foreign_keys for name in key.fields]
         if unknown := sorted(set(used) - set(names)):
             raise ValueError(f"no such field: {', '.join(unknown)}")
-        headers = Counter(label for field in self.fields for label in _labels(field))
+        headers = Counter(label for field in self.file_fields for label in _labels(field))
         if doubled := [label for label, count in headers.items() if count > 1]:
             raise ValueError(f"headers that mean two fields: {', '.join(doubled)}")
         return self
@@ -297,7 +307,7 @@ def match_header(contract: Contract, header: Sequence[str]) -> HeaderMatch:
     A required column that is missing, or any of the contract's columns that stands twice, is an error and
     rejects the file; other columns that are missing or unknown are warnings.
     """
-    by_label = {label: field.name for field in contract.fields for label in _labels(field)}
+    by_label = {label: field.name for field in contract.file_fields for label in _labels(field)}
     columns: list[str | None] = [by_label.get(fold(cell)) for cell in header]
     added = _rejects_columns(header)
     for position in added.values():
@@ -322,7 +332,7 @@ def _header_issues(
         if count > 1:
             hint = f"{contract.field(doubled).title!r} stands {count} times in the header; keep one"
             issues.append(Issue(rule="duplicate_column", hint=hint, line=1, column=doubled))
-    for field in contract.fields:
+    for field in contract.file_fields:
         if field.name in columns or field.optional:
             continue
         required = field.constraints.required

@@ -33,7 +33,7 @@ _PERSONAL = {
 def template_csv(contract: Contract) -> bytes:
     """An empty file with the dataset's header, as a spreadsheet program opens it: UTF-8 with BOM, CR LF."""
     buffer = io.StringIO(newline="")
-    csv.writer(buffer).writerow(guard(field.title) for field in contract.fields)
+    csv.writer(buffer).writerow(guard(field.title) for field in contract.file_fields)
     return buffer.getvalue().encode("utf-8-sig")
 
 
@@ -144,7 +144,7 @@ def _dictionary_section(contract: Contract) -> list[str]:
 
 
 def _dictionary_row(contract: Contract, field: Field) -> str:
-    headers = " or ".join([field.title, *field.aliases])
+    headers = "no column" if field.from_upload else " or ".join([field.title, *field.aliases])
     type_ = f"{field.type}, {field.unit}" if field.unit else field.type
     cells = [
         headers,

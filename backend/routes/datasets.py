@@ -158,5 +158,5 @@ def _summary(contract: Contract) -> DatasetSummary:
         title=contract.title,
         description=contract.description,
         grain=contract.grain,
-        columns=[field.title for field in contract.fields],
+        columns=[field.title for field in contract.file_fields],
     )

@@ -44,7 +44,7 @@ def test_datasets_are_those_that_have_a_contract(researcher: FlaskClient) -> Non
 def test_a_template_has_the_header_of_its_dataset(researcher: FlaskClient, name: str) -> None:
     template = researcher.get(f"{BASE}/datasets/{name}/template.csv")
     [header] = csv.reader(io.StringIO(template.data.decode("utf-8-sig")))
-    assert header == [field.title for field in load_contracts()[name].fields]
+    assert header == [field.title for field in load_contracts()[name].file_fields]
     assert template.headers["Content-Disposition"].startswith("attachment")
 
 

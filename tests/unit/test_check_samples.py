@@ -77,6 +77,33 @@ READ = {
         (1, 1, 0, 0, 1), [(2, None, "graduation_after_admission", None)], dataset="students"
     ),
     "contradictory_guardian": Outcome((2, 2, 0, 0, 0), dataset="guardians"),
+    "wassce_without_grade": Outcome(ONE_BAD, [(3, None, "wassce_has_a_grade", None)], dataset="exam_results"),
+    "exam_scores_out_of_range": Outcome(
+        (6, 2, 4, 0, 0),
+        [
+            (3, None, "score_within_the_exams_range", None),
+            (4, None, "score_within_the_exams_range", None),
+            (6, "score", "maximum", "1601"),
+            (7, None, "jamb_and_sat_have_a_score", None),
+        ],
+        dataset="exam_results",
+    ),
+    "jamb_by_subject": Outcome(
+        (2, 1, 1, 0, 0), [(2, None, "only_jamb_and_sat_are_overall", None)], dataset="exam_results"
+    ),
+    "tombstones_of_results": Outcome(ONE_BAD, [(4, "exam_number", "required", None)], dataset="exam_results"),
+    "present_longer_than_expected": Outcome(
+        ONE_BAD, [(3, None, "present_within_expected", None)], dataset="attendance"
+    ),
+    "absent_with_minutes": Outcome(
+        (2, 2, 0, 0, 1), [(2, None, "absent_has_no_minutes", None)], dataset="attendance"
+    ),
+    "country_code_na": Outcome(ONE_BAD, [(4, "cnt", "pattern", "alb")], dataset="pisa_responses"),
+    "electricity_of_25_hours": Outcome(
+        (3, 1, 2, 0, 0),
+        [(2, None, "hours_of_supply_within_a_day", None), (4, None, "whole_pieces", None)],
+        dataset="school_resources",
+    ),
     "exact_repeats": Outcome((6, 4, 0, 2, 0)),
 }
 

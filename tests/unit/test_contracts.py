@@ -32,6 +32,21 @@ DATASETS = {
     "academic_history": ["school_id", "student_id", "academic_year", "grade_level", "subject", "term"],
     "survey_responses": [],
     "student_performance": [],
+    "attendance": ["school_id", "student_id", "attendance_date"],
+    "discipline": ["school_id", "incident_id"],
+    "activities": ["school_id", "student_id", "academic_year", "activity"],
+    "school_resources": ["school_id", "academic_year", "resource"],
+    "timetables": [
+        "school_id",
+        "academic_year",
+        "term",
+        "class_name",
+        "weekday",
+        "period",
+        "subject",
+    ],
+    "exam_results": ["school_id", "exam", "exam_year", "exam_number", "subject"],
+    "pisa_responses": ["school_id", "cnt", "id"],
 }
 HEADERS = {
     "laurel_high/students_bio_data.csv": "students",
@@ -99,7 +114,7 @@ def test_the_headers_of_the_real_files_are_matched_without_a_word(shared_data: P
 
 
 def test_an_unknown_dataset_is_answered_with_those_there_are() -> None:
-    with pytest.raises(UnknownDataset, match="academic_history, guardians"):
+    with pytest.raises(UnknownDataset, match=r"academic_history, .*guardians"):
         get_contract("grades")
 
 
@@ -122,6 +137,7 @@ def test_an_unknown_dataset_is_answered_with_those_there_are() -> None:
         (with_field(type="integer", constraints={"enum": ["1"]}), "enum and pattern"),
         (with_field(constraints={"enum": [True, False]}), "enum"),
         (with_field(constraints={"pattern": "["}), "pattern: unterminated"),
+        (with_field(fromUpload=True), "only school_id can come from the upload"),
     ],
 )
 def test_a_contract_that_is_wrong_is_refused_by_the_key(changed: dict[str, Any], named: str) -> None:
@@ -164,6 +180,28 @@ def test_an_alias_finds_its_column() -> None:
         "last_name",
         "date_of_birth",
     ]
+
+
+def test_in_pisa_the_column_school_id_is_the_number_of_a_school_there_and_never_a_school_of_ours(
+    shared_data: Path,
+) -> None:
+    header = (shared_data / "pisa2018/student_subset_2018.csv").read_text("utf-8").splitlines()[0].split(",")
+    match = match_header(get_contract("pisa_responses"), header)
+    assert not match.is_rejected
+    assert {cell: name for cell, name in zip(header, match.columns, strict=True) if name} == {
+        "country": "cnt", "school_id": "pisa_school_id", "student_id": "id", "stu_wgt": "w_fstuwt",
+        "escs": "escs",
+    }  # fmt: skip
+    assert {issue.rule for issue in match.issues} == {"extra_column"}
+    assert guess_dataset(header, "data.csv") == "pisa_responses"
+
+
+@pytest.mark.parametrize("name", sorted(load_contracts()))
+def test_a_file_with_the_columns_of_a_dataset_is_taken_for_it(name: str) -> None:
+    contract = get_contract(name)
+    assert guess_dataset([field.title for field in contract.file_fields], "data.csv") == name
+    required = [field.title for field in contract.fields if field.constraints.required]
+    assert guess_dataset(required, f"{name}.csv") == name
 
 
 def test_headers_that_do_not_fit_are_named_and_only_required_or_doubled_ones_reject() -> None:

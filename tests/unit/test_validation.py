@@ -273,6 +273,24 @@ def test_missing_values_are_those_of_the_contract_and_no_others() -> None:
     assert issues(empty) == [(2, "count", "type")]
 
 
+def test_the_pisa_extract_is_accepted_and_belongs_to_the_school_of_the_upload(shared_data: Path) -> None:
+    text = (shared_data / "pisa2018/student_subset_2018.csv").read_text("utf-8")
+    checked = check(get_contract("pisa_responses"), text)
+    assert (checked.accepted.height, checked.rejected) == (1_900, 0)
+    assert checked.accepted["school_id"].unique().to_list() == ["main"]
+    assert checked.accepted.select("cnt", "id", "pisa_school_id", "escs", "w_fstuwt").row(0) == (
+        "AUS", "3606824", "3600310", "1.21", "3.11283",
+    )  # fmt: skip
+
+
+def test_a_country_called_na_keeps_its_code_where_na_means_no_number() -> None:
+    checked = check(get_contract("pisa_responses"), "CNT,ID,ESCS\nNA,1,NA\nNAM,1,0.5\n")
+    assert checked.accepted.select("school_id", "cnt", "id", "escs").rows() == [
+        ("main", "NA", "1", None),
+        ("main", "NAM", "1", "0.5"),
+    ]
+
+
 def test_null_and_empty_text_differ_in_what_is_copied() -> None:
     contract = contract_of({"name": "kept", "missingValues": ["NA"]}, {"name": "plain"})
     checked = check(contract, 'kept,plain\n,\nNA,"a,""b"""\n')
