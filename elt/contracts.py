@@ -130,13 +130,18 @@ class ForeignKey(_Part):
 
 
 class Contract(_Part):
-    """A dataset: its columns, key, rules and the files it is known by."""
+    """A dataset: its columns, key, rules and the files it is known by.
+
+    `named_only`: a file is of this dataset only where its name or folder says so. For tables of other
+    systems, whose few required columns stand in many files.
+    """
 
     name: str
     title: str
     description: str
     grain: str
     files: tuple[str, ...] = pydantic.Field(default=(), strict=False)
+    named_only: bool = False
     primary_key: list[str] = []
     foreign_keys: tuple[ForeignKey, ...] = pydantic.Field(default=(), strict=False)
     missing_values: tuple[str, ...] = pydantic.Field(default=("",), strict=False)
@@ -355,10 +360,11 @@ def guess_dataset(header: Sequence[str], filename: str) -> str | None:
     }
     if not fits:
         return None
-    best = [name for name, count in fits.items() if count == max(fits.values())]
     named = [name for name in fits if _is_named(load_contracts()[name], filename)]
     if len(named) == 1:
         return named[0]
+    by_header = {name: count for name, count in fits.items() if not load_contracts()[name].named_only}
+    best = [name for name, count in by_header.items() if count == max(by_header.values())]
     return best[0] if len(best) == 1 else None
 
 
