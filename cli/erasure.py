@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
+from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import click
 
-from cli.account import caller
+from cli.account import caller, write_down
 from elt.log import configure_logging
 from elt.people.principals import Principal
 from elt.settings import Settings, load_settings
 from elt.store.base import open_store
 from elt.warehouse import connect
+
+if TYPE_CHECKING:
+    from elt.privacy.left_students import LeftStudents
 
 
 @click.command()
@@ -82,22 +86,41 @@ def erase(
 
 @click.command()
 @click.option("--apply", "apply_", is_flag=True, help="Remove what is due.")
-@click.option("--dry-run", is_flag=True, help="Only say what is due (the default).")
+@click.option("--dry-run", is_flag=True, help="Only say how much is due (the default).")
+@click.option("--left", is_flag=True, help="List the students who left longer ago than they are kept.")
+@click.option("--erase-left", is_flag=True, help="Erase these students, as `laurel erase` does.")
+@click.option("--school", help="With --left or --erase-left: of one school only.")
+@click.option("--yes", is_flag=True, help="With --erase-left: do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def retention(apply_: bool, dry_run: bool, as_json: bool) -> None:
+def retention(
+    apply_: bool, dry_run: bool, left: bool, erase_left: bool, school: str | None, yes: bool, as_json: bool
+) -> None:
     """Remove what is kept no longer than needed, by the rules of elt/privacy/retention.yaml.
+
+    Students who have left are erased by --erase-left only, and only where the rule left_students is on.
 
     \b
     Examples:
       laurel retention --dry-run
       laurel retention --apply
+      laurel retention --left --school main
+      laurel retention --erase-left --school main
     """
-    from elt.privacy.retention import apply_retention
-
-    if apply_ and dry_run:
-        raise click.UsageError("Either --apply or --dry-run.")
+    if sum((apply_, dry_run, left, erase_left)) > 1:
+        raise click.UsageError("One of --apply, --dry-run, --left and --erase-left.")
     settings = load_settings()
     configure_logging(json=settings.log_json, level="WARNING")
+    if left:
+        _show_left(settings, school, as_json)
+    elif erase_left:
+        _erase_left(settings, school, yes, as_json)
+    else:
+        _keep_rules(settings, apply_, as_json)
+
+
+def _keep_rules(settings: Settings, apply_: bool, as_json: bool) -> None:
+    from elt.privacy.retention import apply_retention
+
     store = open_store(settings.resolved_store_url)
     kept = apply_retention(settings, store, dry_run=not apply_)
     if as_json:
@@ -109,6 +132,51 @@ def retention(apply_: bool, dry_run: bool, as_json: bool) -> None:
         click.echo(
             f"{each.due:>8} {'removed' if each.is_removed else 'due':<8} {each.rule.what} (kept {days})"
         )
+
+
+def _show_left(settings: Settings, school: str | None, as_json: bool) -> None:
+    _, found = _find_left(settings, school)
+    write_down(settings, "retention:left", school=school, students=len(found.due))
+    if as_json:
+        click.echo(
+            json.dumps([{**asdict(each), "left_on": str(each.left_on)} for each in found.due], indent=2)
+        )
+        return
+    for each in found.due:
+        click.echo(f"{each.school_id}  {each.student_id}  left on {each.left_on}")
+    if not found.due:
+        click.echo("None.")
+
+
+def _erase_left(settings: Settings, school: str | None, yes: bool, as_json: bool) -> None:
+    from elt.privacy.left_students import request_erasures
+
+    before, found = _find_left(settings, school)
+    if not found.due:
+        click.echo(f"Nobody is due: no student left before {before}.", err=True)
+        return
+    if not yes:
+        asked = (
+            f"{len(found.due)} students left before {before}. Nothing brings their records back. Erase them?"
+        )
+        click.confirm(asked, abort=True, err=True)
+    store = open_store(settings.resolved_store_url)
+    with connect(settings.database_url.get_secret_value(), application_name="laurel-erase") as connection:
+        people = request_erasures(settings, connection, store, found.due, Principal(caller(), "admin"))
+    _finish(settings, people, (), as_json)
+
+
+def _find_left(settings: Settings, school: str | None) -> tuple[date, LeftStudents]:
+    from elt.privacy.left_students import find_left
+    from elt.privacy.retention import left_before
+
+    before = left_before()
+    with connect(settings.database_url.get_secret_value(), application_name="laurel-retention") as connection:
+        found = find_left(connection, before, school)
+    if found.contradictory:
+        text = f"{found.contradictory} more graduated before they were admitted: correct their dates first."
+        click.echo(text, err=True)
+    return before, found
 
 
 def _request(settings: Settings, person: tuple[Any, str, str], reason: str) -> UUID:

@@ -79,7 +79,7 @@ with DAG(
         from elt.errors import LoadError
         from elt.pipeline import run
         from elt.privacy.erasure import erase_pending
-        from elt.privacy.retention import apply_retention
+        from elt.privacy.retention import apply_retention, tell_who_decides
         from elt.settings import Settings, load_settings
         from elt.store.base import open_store
         from ml.scoring import score
@@ -92,10 +92,11 @@ with DAG(
         report = erase_pending(
             settings, store, rebuild=lambda: run(settings, trigger="schedule", score=score_students)
         )
-        removed = {kept.rule.rule: kept.due for kept in apply_retention(settings, store, dry_run=False)}
+        kept = apply_retention(settings, store, dry_run=False)
+        tell_who_decides(settings, kept)
         if open_ones := len(report.erasures) - len(report.finished):
             raise LoadError(f"{open_ones} erasures are not finished. Run: laurel erase --all-pending")
-        return removed
+        return {each.rule.rule: each.due for each in kept if each.is_removed}
 
     sweep()
     rebuild()

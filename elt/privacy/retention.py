@@ -1,10 +1,13 @@
-"""What is kept no longer than needed: the rules are data (`retention.yaml`), here is how each works."""
+"""What is kept no longer than needed: the rules are data (`retention.yaml`), here is how each works.
+
+One rule only proposes: students who have left are erased when a person says so (`elt.privacy.left_students`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -16,12 +19,16 @@ from pydantic import ConfigDict, TypeAdapter
 from elt.audit.trail import record
 from elt.errors import ConfigurationError
 from elt.log import get_logger
+from elt.notify import alert
+from elt.privacy.left_students import find_left
 from elt.settings import Settings
 from elt.store.base import Store
 from elt.uploads.claims import keep_replay_out
 from elt.warehouse import Connection, connect
 
 RULES_FILE = Path(__file__).with_name("retention.yaml")
+LEFT_STUDENTS = "left_students"
+_SHORTEST_LEFT = 365  # days: a rule that is switched on by a slip of the pen takes nobody of this year
 
 log = get_logger(__name__)
 
@@ -83,12 +90,13 @@ _ROWS = {
 Act = Callable[[Connection, Store, datetime, bool], int]
 
 
-def load_rules(path: Path = RULES_FILE) -> list[Rule]:
-    """The rules, in the order in which they are kept.
+def load_rules(path: Path | None = None) -> list[Rule]:
+    """The rules, in the order in which they are kept; those of `RULES_FILE` by default.
 
     Raises:
         ConfigurationError: the file is wrong, or names a rule that there is not.
     """
+    path = path or RULES_FILE
     try:
         rules = TypeAdapter(list[Rule]).validate_python(yaml.safe_load(path.read_text("utf-8")))
     except (yaml.YAMLError, pydantic.ValidationError) as error:
@@ -101,7 +109,27 @@ def load_rules(path: Path = RULES_FILE) -> list[Rule]:
     days = {rule.rule: rule.days for rule in rules}
     if days.get("audit") is not None:
         raise ConfigurationError(f"{path.name}: the audit trail is a chain, and kept for ever.")
+    if (days.get(LEFT_STUDENTS) or _SHORTEST_LEFT) < _SHORTEST_LEFT:
+        raise ConfigurationError(
+            f"{path.name}: {LEFT_STUDENTS} takes {_SHORTEST_LEFT} days and more. "
+            "Who is to go sooner is erased by `laurel erase`."
+        )
     return rules
+
+
+def left_before(now: datetime | None = None) -> date:
+    """The day before which students must have left to be due.
+
+    Raises:
+        ConfigurationError: the rule is off.
+    """
+    days = next((rule.days for rule in load_rules() if rule.rule == LEFT_STUDENTS), None)
+    if days is None:
+        raise ConfigurationError(
+            f"The rule {LEFT_STUDENTS} is off. Give it `days` in {RULES_FILE} if students who have left "
+            "shall be erased after some time."
+        )
+    return ((now or datetime.now(UTC)) - timedelta(days=days)).date()
 
 
 def apply_retention(
@@ -126,12 +154,28 @@ def apply_retention(
                 kept.append(Kept(rule, 0, is_removed=False))
                 continue
             due = _ACTS[rule.rule](connection, store, now - timedelta(days=rule.days), dry_run)
-            kept.append(Kept(rule, due, is_removed=not dry_run and due > 0))
+            is_removed = not dry_run and due > 0 and rule.rule != LEFT_STUDENTS
+            kept.append(Kept(rule, due, is_removed))
         if removed := {each.rule.rule: each.due for each in kept if each.is_removed}:
             with connection.transaction():
                 record(connection, "system", "retention:applied", "", removed)
             log.info("retention_applied", **removed)
     return kept
+
+
+def tell_who_decides(settings: Settings, kept: Sequence[Kept]) -> None:
+    """Tell people how many wait for their decision; never who."""
+    for each in kept:
+        if each.rule.rule == LEFT_STUDENTS and each.due:
+            detail = (
+                f"{each.due} students left more than {each.rule.days} days ago. "
+                "See who: laurel retention --left. Erase them: laurel retention --erase-left."
+            )
+            alert(settings, "students_left", detail)
+
+
+def _count_left(connection: Connection, _store: Store, before: datetime, _dry_run: bool) -> int:
+    return len(find_left(connection, before.date()).due)
 
 
 def _remove_rows(
@@ -170,4 +214,5 @@ _ACTS: dict[str, Act] = {
     "withdrawn_bytes": partial(_remove_bytes, _ENDED),
     "unreadable_bytes": partial(_remove_bytes, _UNREADABLE),
     **{name: partial(_remove_rows, *where) for name, where in _ROWS.items()},
+    LEFT_STUDENTS: _count_left,
 }
