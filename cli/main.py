@@ -32,6 +32,7 @@ COMMANDS = {
     "run": "cli.run:run",
     "score": "cli.models:score",
     "services": "cli.platform:services",
+    "sources": "cli.sources:sources",
     "status": "cli.uploads:status",
     "train": "cli.models:train",
     "up": "cli.platform:up",

@@ -34,7 +34,7 @@ def run(full: bool, as_json: bool) -> None:
     settings = load_settings()
     configure_logging(json=settings.log_json, level="WARNING")
     say = _progress(as_json)
-    report = run_pipeline(settings, trigger="cli", score=_score, progress=say, full=full)
+    report = run_pipeline(settings, trigger="cli", score=score_students, progress=say, full=full)
     if as_json:
         click.echo(json.dumps(report.to_dict(), default=str, indent=2))
     elif report.idle:
@@ -92,7 +92,8 @@ def replay(wipe: bool, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _score(settings: Settings, run_id: UUID) -> dict[str, Any]:
+def score_students(settings: Settings, run_id: UUID) -> dict[str, Any]:
+    """The score stage of a run in this process."""
     from ml.scoring import score
 
     return score(settings, run_id).to_dict()

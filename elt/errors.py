@@ -17,9 +17,11 @@
     ├── TransientError          may pass by itself; retried with backoff
     │   ├── DatabaseUnavailable
     │   ├── StoreUnavailable
+    │   ├── SourceUnavailable   a database or API that we read does not answer
     │   ├── DiskFull
     │   ├── TooManyRequests     one caller, or one address, asks too often
     │   └── TooManyTries        too many failed sign-ins
+    ├── SourceFault             a source answers, but not with what its configuration says
     ├── LoadError               a load failed for a reason that is ours
     └── TransformError          dbt failed; names the models and tests
 
@@ -186,6 +188,12 @@ class StoreUnavailable(TransientError):
     title = "The object store is not available"
 
 
+class SourceUnavailable(TransientError):
+    """A source does not answer, or not in time."""
+
+    title = "A source does not answer"
+
+
 class DiskFull(TransientError):
     """There is no room left where the bytes should go."""
 
@@ -202,6 +210,12 @@ class TooManyTries(TransientError):
     """Too many failed sign-ins, for this account or from this address."""
 
     title = "Too many tries"
+
+
+class SourceFault(LaurelError):
+    """A source answers, but not with what its configuration says: a table is gone, a right is missing."""
+
+    title = "A source cannot be read"
 
 
 class LoadError(LaurelError):

@@ -1,4 +1,4 @@
-"""Calls to addresses that people configure, such as a webhook's.
+"""Calls to addresses that people configure, such as those of a webhook or of an examination board.
 
 The name is resolved once, every address it stands for is looked at, and the call goes to one that was looked
 at: a name that changes its mind in between, or a redirect, leads nowhere else. Addresses inside our own
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -37,29 +38,48 @@ def post_json(url: str, message: Any, *, allow: str = "") -> httpx.Response:
         NotCalledError: the URL is none that may be called.
         httpx.HTTPError: the other side did not answer.
     """
+    return _call("POST", url, allow, _TIMEOUT, {}, json=message)
+
+
+def get(
+    url: str,
+    *,
+    query: Mapping[str, str],
+    headers: Mapping[str, str],
+    allow: str = "",
+    timeout: httpx.Timeout = _TIMEOUT,
+) -> httpx.Response:
+    """Ask for something; raises, and treats redirects, proxies and `allow`, as `post_json` does."""
+    return _call("GET", url, allow, timeout, headers, params=query)
+
+
+def _call(
+    method: str, url: str, allow: str, timeout: httpx.Timeout, headers: Mapping[str, str], **content: Any
+) -> httpx.Response:
     target = httpx.URL(url)
     if target.scheme not in ("http", "https") or not target.host:
         raise NotCalledError("The address must begin with https:// or http://.")
     addresses = _resolve(target.host, target.port or (443 if target.scheme == "https" else 80))
     if not _is_listed_host(target.host, allow) and not all(_may_call(each, allow) for each in addresses):
         raise NotCalledError("The address is inside our own network. LAUREL_OUTGOING_ALLOW can permit it.")
-    with httpx.Client(timeout=_TIMEOUT, trust_env=False, follow_redirects=False) as client:
+    with httpx.Client(timeout=timeout, trust_env=False, follow_redirects=False) as client:
+
+        def call(address: IPAddress) -> httpx.Response:
+            # To this very address; the certificate is still checked against the name.
+            return client.request(
+                method,
+                target.copy_with(host=str(address)),
+                headers={**headers, "Host": target.netloc.decode("ascii")},
+                extensions={"sni_hostname": target.raw_host.decode("ascii")},
+                **content,
+            )
+
         for address in addresses[:-1]:
             try:
-                return _post(client, target, address, message)
+                return call(address)
             except httpx.ConnectError:
                 continue
-        return _post(client, target, addresses[-1], message)
-
-
-def _post(client: httpx.Client, target: httpx.URL, address: IPAddress, message: Any) -> httpx.Response:
-    """To this very address; the certificate is still checked against the name."""
-    return client.post(
-        target.copy_with(host=str(address)),
-        json=message,
-        headers={"Host": target.netloc.decode("ascii")},
-        extensions={"sni_hostname": target.raw_host.decode("ascii")},
-    )
+        return call(addresses[-1])
 
 
 def _resolve(host: str, port: int) -> list[IPAddress]:

@@ -29,6 +29,7 @@ class Settings(BaseSettings):
     database_url: SecretStr
     airflow_database_url: SecretStr | None = None
     store_url: str = ""
+    sources_dir: Path | None = None
     secret_key: SecretStr
     pseudonym_key: SecretStr
     host: str = "127.0.0.1"

@@ -236,14 +236,17 @@ class _Load:
 
     def _decide(self, source: Source, tally: Tally, described: dict[str, Any]) -> Decision:
         brought = count_brought_lines(self.connection, self.upload_id, self.version)
-        decision = decide(source.contract, tally, brought=brought, is_fix=source.is_fix)
+        is_of_source = described["origin"] == "source"  # which looks at what it removes before it hands in
+        decision = decide(
+            source.contract, tally, brought=brought, is_limited=not (source.is_fix or is_of_source)
+        )
         if decision.status == "loaded" and source.is_fix and tally.brought is None:
             decision = self._within_open_lines(source, tally, described)
         if decision.status != "loaded" or described["approved_at"]:
             return decision
         if reason := self._was_held():
             return Decision("held", reason)
-        if not self.check_impact:
+        if not self.check_impact or is_of_source:
             return decision
         policy = HoldPolicy(self.settings.hold_share, self.settings.hold_minimum_rows)
         reason = find_impact(

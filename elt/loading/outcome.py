@@ -30,10 +30,11 @@ class OvertakenError(Exception):
     """The upload was withdrawn while it was being loaded."""
 
 
-def decide(contract: Contract, tally: Tally, *, brought: int, is_fix: bool) -> Decision:
+def decide(contract: Contract, tally: Tally, *, brought: int, is_limited: bool) -> Decision:
     """Whether the rows may be loaded. `brought`: rejected lines that fixes have brought since.
 
-    A fix may leave any number of rows rejected, as long as it brings one. Rows of people who were erased do
+    Not `is_limited`, as fixes and what comes from a source, it may leave any number of rows rejected, as
+    long as it brings one. Rows of people who were erased do
     not count: their sender cannot put them right.
     """
     if tally.read == 0:
@@ -42,7 +43,7 @@ def decide(contract: Contract, tally: Tally, *, brought: int, is_fix: bool) -> D
     if tally.accepted + tally.repeated == 0:
         return Decision("rejected", f"{share}; nothing was loaded.")
     counted = tally.rejected - tally.erased - brought
-    if not is_fix and counted > contract.reject_limit * tally.read:
+    if is_limited and counted > contract.reject_limit * tally.read:
         return Decision(
             "rejected", f"{share}, more than the limit of {contract.reject_limit:.3g}; nothing was loaded."
         )

@@ -53,7 +53,7 @@ def test_two_replacements_at_once_never_share_a_key():
 def test_more_than_the_limit_is_rejected(rejected, brought, is_fix, status):
     tally = Tally(read=1000, accepted=1000 - rejected, rejected=rejected)
 
-    assert decide(get_contract("students"), tally, brought=brought, is_fix=is_fix).status == status
+    assert decide(get_contract("students"), tally, brought=brought, is_limited=not is_fix).status == status
 
 
 @pytest.mark.parametrize(
