@@ -26,6 +26,7 @@ from backend.routes.risk import risk
 from backend.routes.runs import runs
 from backend.routes.session import session
 from backend.routes.session_pages import session_pages
+from backend.routes.sources import sources
 from backend.routes.students import students
 from backend.routes.upload_files import upload_files
 from backend.routes.uploads import uploads
@@ -51,6 +52,7 @@ _RESOURCES = (
     audit,
     erasures,
     students,
+    sources,
 )
 
 

@@ -60,6 +60,7 @@ PERMISSIONS: dict[str, dict[Caller, Scope]] = {
     "models:read": _SIGNED_IN,
     "runs:read": {"researcher": "own", "analyst": "any", "admin": "any"},
     "runs:start": {"admin": "any"},
+    "sources:read": _ADMIN,
     "keys:manage": _ADMIN,
     "users:manage": _ADMIN,
     "session:create": _ANYONE,

@@ -232,3 +232,13 @@ class TransformError(LaurelError):
     def __init__(self, detail: str, failures: list[str] | None = None) -> None:
         super().__init__(detail)
         self.failures: list[str] = failures or []
+
+
+def public_text(error: BaseException | None) -> str:
+    """What may be told about a failure: Laurel's own words, and no more than the type of any other error.
+
+    The text of other libraries' errors may hold values of rows. None: a process ended without an error.
+    """
+    if error is None:
+        return "the task's process ended without a word; was it killed, or out of memory?"
+    return error.detail if isinstance(error, LaurelError) else type(error).__name__

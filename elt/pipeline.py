@@ -15,6 +15,7 @@ from uuid import UUID
 
 from elt import runs
 from elt.audit.anchors import write_hourly_anchor
+from elt.errors import public_text
 from elt.loading.loader import load_version
 from elt.log import get_logger
 from elt.notify import alert, announce_upload
@@ -188,7 +189,7 @@ def run(
         try:
             return action()
         except (Exception, KeyboardInterrupt) as error:
-            fail(settings, plan.run_id, stage, _first_line(error))
+            fail(settings, plan.run_id, stage, public_text(error).strip().splitlines()[0])
             raise
         finally:
             report.seconds[stage] = clock() - began
@@ -216,12 +217,3 @@ def _share_out(references: list[str]) -> list[list[str]]:
 def _record(settings: Settings, run_id: UUID, stage: str, facts: dict[str, Any]) -> None:
     with connect(settings.database_url.get_secret_value()) as connection:
         runs.record_stage(connection, run_id, stage, facts)
-
-
-def _first_line(error: BaseException) -> str:
-    """The first line of Laurel's own messages; only the type of any other, whose text may hold values."""
-    from elt.errors import LaurelError
-
-    if isinstance(error, LaurelError):
-        return error.detail.strip().splitlines()[0]
-    return type(error).__name__

@@ -14,16 +14,11 @@ from airflow.sdk import DAG, CronTriggerTimetable, ExceptionRetryPolicy, RetryAc
 
 def tell_a_person(context: dict[str, Any]) -> None:
     """Send the alert."""
-    from elt.errors import LaurelError
+    from elt.errors import public_text
     from elt.notify import alert
     from elt.settings import load_settings
 
-    error = context.get("exception")
-    if error is None:
-        text = "the task's process ended without a word; was it killed, or out of memory?"
-    else:
-        # The text of other libraries' errors may hold values of rows; their type never does.
-        text = error.detail if isinstance(error, LaurelError) else type(error).__name__
+    text = public_text(context.get("exception"))
     alert(load_settings(), "maintenance_failed", f"{context['ti'].task_id}: {text}")
 
 

@@ -35,16 +35,11 @@ def tell_a_person(context: dict[str, Any]) -> None:
     """Close the run as failed and send the alert."""
     from uuid import UUID
 
-    from elt.errors import LaurelError
+    from elt.errors import public_text
     from elt.pipeline import fail
     from elt.settings import load_settings
 
-    error = context.get("exception")
-    if error is None:
-        text = "the task's process ended without a word; was it killed, or out of memory?"
-    else:
-        # The text of other libraries' errors may hold values of rows; their type never does.
-        text = error.detail if isinstance(error, LaurelError) else type(error).__name__
+    text = public_text(context.get("exception"))
     instance = context["ti"]
     run_id = instance.xcom_pull(task_ids="discover", key="run_id")
     fail(load_settings(), UUID(run_id) if run_id else None, instance.task_id, text)

@@ -16,7 +16,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from elt.contracts import Contract, get_contract
-from elt.errors import Conflict, LaurelError, SourceFault, SourceUnavailable
+from elt.errors import Conflict, SourceFault, SourceUnavailable, public_text
 from elt.log import get_logger
 from elt.notify import alert, announce_upload
 from elt.people.principals import Principal
@@ -237,7 +237,7 @@ def _note_end(connection: Connection, source: Source, error: BaseException | Non
         {
             "source": source.name,
             "status": "failed" if error else "succeeded",
-            "error": _describe(error) if error else None,
+            "error": public_text(error) if error else None,
         },
     )
 
@@ -261,9 +261,4 @@ def _note_table_error(connection: Connection, source: Source, found: TableReport
 
 def _tell(settings: Settings, source: Source, error: BaseException) -> None:
     if isinstance(error, Exception):
-        alert(settings, f"source_failed:{source.name}", _describe(error))
-
-
-def _describe(error: BaseException) -> str:
-    """Our own words; only the type of any other error, whose text may hold values."""
-    return error.detail if isinstance(error, LaurelError) else type(error).__name__
+        alert(settings, f"source_failed:{source.name}", public_text(error))

@@ -57,6 +57,7 @@ EXPECTED: dict[tuple[str, str], tuple[int, int, int, int, int]] = {
     ("GET", f"{BASE}/uploads"): (401, 200, 403, 403, 200),
     ("POST", f"{BASE}/uploads"): (401, 422, 403, 403, 422),
     ("POST", f"{BASE}/runs"): (401, 403, 403, 403, 409),
+    ("GET", f"{BASE}/sources"): (401, 403, 403, 403, 200),
     ("GET", f"{BASE}/keys"): (401, 403, 403, 403, 200),
     ("POST", f"{BASE}/keys"): (401, 403, 403, 403, 415),
     ("GET", f"{BASE}/users"): (401, 403, 403, 403, 200),

@@ -20,7 +20,7 @@ from airflow.dag_processing.dagbag import DagBag
 heavy = {"pandas", "sklearn", "polars", "dbt", "psycopg"}
 before = set(sys.modules)
 bag = DagBag(sys.argv[1])
-dag, daily = bag.dags.get("uploads"), bag.dags.get("maintenance")
+dag, daily, reading = (bag.dags.get(name) for name in ("uploads", "maintenance", "sources"))
 print(json.dumps({
     "maintenance": {
         "cron": daily.timetable.expression,
@@ -31,6 +31,15 @@ print(json.dumps({
         "transient": daily.get_task("rebuild").retry_policy.evaluate(
             __import__("elt.errors").errors.StoreUnavailable("away"), 1, 5).action.value,
         "bug": daily.get_task("rebuild").retry_policy.evaluate(ValueError("x"), 1, 5).action.value,
+    },
+    "sources": {
+        "cron": reading.timetable.expression,
+        "catchup": reading.catchup,
+        "max_active_runs": reading.max_active_runs,
+        "upstream": {task.task_id: sorted(task.upstream_task_ids) for task in reading.tasks},
+        "mapped": [task.task_id for task in reading.tasks if task.is_mapped],
+        "alerted": all(task.on_failure_callback for task in reading.tasks),
+        "emits": [asset.uri.rstrip("/") for asset in reading.get_task("extract").outlets],
     },
     "errors": bag.import_errors,
     "ids": sorted(bag.dags),
@@ -69,7 +78,7 @@ def dag(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def test_every_dag_file_imports_without_errors(dag: dict[str, Any]) -> None:
     assert dag["errors"] == {}
-    assert dag["ids"] == ["maintenance", "uploads"]
+    assert dag["ids"] == ["maintenance", "sources", "uploads"]
 
 
 def test_it_runs_every_five_minutes_and_on_the_event_of_an_upload(dag: dict[str, Any]) -> None:
@@ -116,4 +125,16 @@ def test_maintenance_runs_daily_and_tells_a_person_when_it_fails(dag: dict[str, 
         "alerted": True,
         "transient": "retry",
         "bug": "fail",
+    }
+
+
+def test_sources_are_read_each_in_a_task_of_its_own_and_start_the_loading(dag: dict[str, Any]) -> None:
+    assert dag["sources"] == {
+        "cron": "*/5 * * * *",
+        "catchup": False,
+        "max_active_runs": 1,
+        "upstream": {"list_sources": [], "extract": ["list_sources"]},
+        "mapped": ["extract"],
+        "alerted": True,
+        "emits": ["laurel://uploads"],
     }
