@@ -94,7 +94,8 @@ def run(names: Sequence[str], resend: bool, accept_removals: bool, and_load: boo
             report = sync_source(
                 settings, store, source, wishes=Wishes(resend, accept_removals), progress=say
             )
-            results.append({**asdict(report), "error": None})
+            tables = [asdict(table) for table in report.tables]
+            results.append({"source": source.name, "tables": tables, "error": None})
             if not as_json:
                 click.echo(
                     f"{source.name}: {report.changed} rows new or changed, {report.removed} gone, "

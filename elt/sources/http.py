@@ -11,6 +11,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,7 +22,7 @@ from elt.contracts import Contract
 from elt.errors import SourceFault, SourceUnavailable
 from elt.outgoing import NotCalledError, get
 from elt.sources.configuration import Request
-from elt.sources.tables import Digest, SourceRow, TableShape, TableSpec, range_of, shape_of
+from elt.sources.tables import Digest, SourceRow, TableSpec, range_of, shape_of
 
 _ATTEMPTS = 6
 _LONGEST_PAUSE = 60.0  # seconds that we let an API make us wait
@@ -200,15 +201,15 @@ class ApiTable:
             found = {spec.source_column(name): "json" for name in contract.columns}
         shape = shape_of(request.path, contract, found, spec, without=list(request.constants))
         columns = (*request.constants, *shape.columns)
-        self.shape = TableShape(shape.name, contract, columns, shape.findings)
+        self.shape = replace(shape, columns=columns)
         self._rows: dict[int, list[SourceRow]] = defaultdict(list)
-        position = columns.index(self.shape.key[0])
+        position = columns.index(self.shape.range_column)
         for record in records:
             cells = tuple(
                 request.constants.get(name, _as_text(record.get(spec.source_column(name))))
                 for name in columns
             )
-            number = range_of(cells[position] or "", is_number=False)
+            number = range_of(cells[position] or "")
             self._rows[number].append(SourceRow(number, _hash(cells), cells))
 
     def clock(self) -> float:

@@ -157,7 +157,7 @@ class MySQLTable:
         self._types = types
         self._name = _identifier(spec.table)
         self._cells = [self._as_text(column) for column in shape.columns]
-        self._range = self._range_of(shape.key[0])
+        self._range = self._range_of(shape.range_column)
         # Null is told from every text by a character that no cell may hold. Two sums of each row, one of them
         # backwards, because CRC-32 alone is short, and is blind to two cells that change places.
         whole = ", ".join(f"ifnull({cell}, char(0 using utf8mb4))" for cell in self._cells)
@@ -190,8 +190,8 @@ class MySQLTable:
     def rows(self, ranges: Sequence[int]) -> Iterator[SourceRow]:
         """Rows of some ranges, in their order."""
         condition = f"{self._range} in ({', '.join(str(int(number)) for number in ranges)})"
-        if self.shape.has_number_key:
-            key = _identifier(self._spec.source_column(self.shape.key[0]))
+        if self.shape.is_numbered:
+            key = _identifier(self._spec.source_column(self.shape.range_column))
             low, high = min(ranges) * RANGE_KEYS, (max(ranges) + 1) * RANGE_KEYS
             condition = f"{key} >= {low} and {key} < {high} and {condition}"
             if len(ranges) == max(ranges) - min(ranges) + 1:
@@ -217,8 +217,8 @@ class MySQLTable:
 
     def _read(self, condition: str) -> Iterator[SourceRow]:
         order = "range_no"
-        if self.shape.has_number_key:  # the table lies in this order
-            order = _identifier(self._spec.source_column(self.shape.key[0]))
+        if self.shape.is_numbered:  # the table lies in this order
+            order = _identifier(self._spec.source_column(self.shape.range_column))
         query = (
             f"select {self._range} as range_no, {self._hash}, {', '.join(self._cells)} "  # noqa: S608
             f"from {self._name} where {condition} order by {order}"
@@ -228,7 +228,7 @@ class MySQLTable:
 
     def _range_of(self, column: str) -> str:
         """As `elt.sources.tables.range_of`."""
-        if self.shape.has_number_key:
+        if self.shape.is_numbered:
             return f"floor({_identifier(self._spec.source_column(column))} / {RANGE_KEYS})"
         return f"conv(left(md5({self._as_text(column)}), 2), 16, 10)"
 

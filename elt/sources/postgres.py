@@ -100,7 +100,7 @@ class PostgresTable:
         self._hash = sql.SQL("(hashtextextended(row({})::text, 0) & 9223372036854775807)").format(
             sql.SQL(", ").join(self._cells)
         )
-        self._range = self._range_of(shape.key[0])
+        self._range = self._range_of(shape.range_column)
 
     def clock(self) -> float:
         """The server's time."""
@@ -120,8 +120,8 @@ class PostgresTable:
     def rows(self, ranges: Sequence[int]) -> Iterator[SourceRow]:
         """Rows of some ranges, in their order."""
         condition = sql.SQL("{} = any({})").format(self._range, sql.Literal(list(ranges)))
-        if self.shape.has_number_key:
-            key = sql.Identifier(self._spec.source_column(self.shape.key[0]))
+        if self.shape.is_numbered:
+            key = sql.Identifier(self._spec.source_column(self.shape.range_column))
             between = sql.SQL("{key} >= {low} and {key} < {high} and ").format(
                 key=key, low=min(ranges) * RANGE_KEYS, high=(max(ranges) + 1) * RANGE_KEYS
             )
@@ -158,7 +158,7 @@ class PostgresTable:
 
     def _range_of(self, column: str) -> sql.Composable:
         """As `elt.sources.tables.range_of`."""
-        if self.shape.has_number_key:
+        if self.shape.is_numbered:
             return sql.SQL("floor({}::numeric / {})::bigint").format(
                 sql.Identifier(self._spec.source_column(column)), sql.Literal(RANGE_KEYS)
             )

@@ -189,7 +189,7 @@ class TableState:
                 {
                     **self._names(),
                     "dataset": self._shape.contract.name,
-                    "layout": f"none-{self._secret_mark}",
+                    "layout": self.layout,
                 },
             )
             batch: dict[int, RangeState] = {}
@@ -220,7 +220,7 @@ class TableState:
 
     def hash_key(self, cells: Sequence[str | None]) -> int:
         """What the state keeps of the key in a row's cells."""
-        if self._shape.has_number_key and len(self._key_positions) == 1:
+        if self._shape.is_numbered and len(self._key_positions) == 1:
             return self._hash((cells[self._key_positions[0][0]],))
         return self._hash(
             tuple(_as_whole(cells[at]) if whole else cells[at] for at, whole in self._key_positions)
@@ -233,7 +233,7 @@ class TableState:
     def _keys_in_raw(self, ranges: Sequence[int] | None) -> Iterator[tuple[int, Key]]:
         """Keys that the source's uploads have in raw, whose newest row is no tombstone; sorted by range."""
         contract, names = self._shape.contract, self._shape.key
-        range_no = _range_sql(names[0], is_number=self._shape.has_number_key)
+        range_no = _range_sql(self._shape.range_column, is_number=self._shape.is_numbered)
         query = sql.SQL(
             """
             select range_no, {keys} from (

@@ -40,16 +40,12 @@ class SourceReport:
 
     source: str
     tables: list[TableReport] = field(default_factory=list)
+    failures: dict[str, SourceUnavailable | SourceFault] = field(default_factory=dict)
 
     @property
     def uploads(self) -> list[UUID]:
         """The batches that were handed in."""
         return [upload for table in self.tables for upload in table.uploads]
-
-    @property
-    def errors(self) -> list[str]:
-        """Why tables could not be read, each with its table."""
-        return [f"{table.table}: {table.error}" for table in self.tables if table.error]
 
     @property
     def changed(self) -> int:
@@ -99,7 +95,7 @@ def sync_source(
                 if progress:
                     progress(f"{source.name}: {_name(part)}")
                 _sync_table(settings, connection, store, source, part, wishes or Wishes(), report)
-            _raise_errors(report)
+            _raise_failures(report)
         except BaseException as error:
             with suppress(psycopg.Error):
                 _note_end(connection, source, error)
@@ -147,6 +143,7 @@ def _sync_table(
             database.close()
     except (SourceUnavailable, SourceFault) as error:
         found.error = error.detail
+        report.failures[found.table] = error
         _note_table_error(connection, source, found)
         log.warning("source_table_failed", source=source.name, table=found.table, reason=error.detail)
 
@@ -189,16 +186,19 @@ def _name(part: TableSpec | Request) -> str:
     return part.path if isinstance(part, Request) else part.table
 
 
-def _raise_errors(report: SourceReport) -> None:
-    failed = [table for table in report.tables if table.error]
-    if not failed:
+def _raise_failures(report: SourceReport) -> None:
+    """Say what went wrong, once where it was the same for all tables."""
+    if not report.failures:
         return
-    if len({table.error for table in failed}) == 1 and len(failed) == len(report.tables):
-        raise SourceUnavailable(f"Source {report.source}: {failed[0].error}")
-    raise SourceFault(
-        f"Source {report.source}: {len(failed)} of {len(report.tables)} tables could not be read. "
-        + " ".join(report.errors)
-    )
+    first = next(iter(report.failures.values()))
+    if (
+        len(report.failures) == len(report.tables)
+        and len({str(each) for each in report.failures.values()}) == 1
+    ):
+        raise type(first)(f"Source {report.source}: {first.detail}")
+    faults = " ".join(f"{table}: {error.detail}" for table, error in report.failures.items())
+    count = f"{len(report.failures)} of {len(report.tables)} tables could not be read"
+    raise SourceFault(f"Source {report.source}: {count}. {faults}")
 
 
 @contextmanager

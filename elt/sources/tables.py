@@ -15,7 +15,7 @@ from typing import Protocol
 from elt.contracts import Contract
 
 RANGE_KEYS = 1000
-"""Numbers of the key's first column that make a range. Text is cut into 256 ranges by its MD5."""
+"""Numbers that make a range. Text is cut into 256 ranges by its MD5."""
 
 DELETED = "is_deleted"
 """The contract's column that is true in a row which says: no longer at the source."""
@@ -52,8 +52,12 @@ class TableShape:
     contract: Contract
     columns: tuple[str, ...]
     findings: tuple[str, ...] = ()
-    has_number_key: bool = False
-    """Whether the key's first column is a whole number at the source too, so that its ranges are spans."""
+    range_column: str = ""
+    """The key's column that ranges are made of: the first that is a whole number at both ends, else the
+    first.
+    """
+    is_numbered: bool = False
+    """Whether that column is a whole number at both ends, so that ranges are spans of it."""
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -118,11 +122,9 @@ class TableSpec:
         return self.columns.get(column, column)
 
 
-def range_of(first_key: str, *, is_number: bool) -> int:
-    """The range that a row's first key column lies in; the same as databases work out in SQL."""
-    if is_number:
-        return int(first_key) // RANGE_KEYS
-    return hashlib.md5(first_key.encode(), usedforsecurity=False).digest()[0]
+def range_of(text: str) -> int:
+    """The range that a text of a key lies in; the same as databases work out in SQL."""
+    return hashlib.md5(text.encode(), usedforsecurity=False).digest()[0]
 
 
 def shape_of(
@@ -163,8 +165,10 @@ def shape_of(
         for column in missing
         if not contract.field(column).optional
     ]
-    first = next(column for column in contract.primary_key if column != "school_id")
-    has_number_key = (
-        contract.field(first).type == "integer" and found.get(spec.source_column(first)) in whole_numbers
-    )
-    return TableShape(name, contract, columns, tuple(findings), has_number_key)
+    key = [column for column in contract.primary_key if column != "school_id"]
+    numbers = [
+        column
+        for column in key
+        if contract.field(column).type == "integer" and found.get(spec.source_column(column)) in whole_numbers
+    ]
+    return TableShape(name, contract, columns, tuple(findings), (numbers or key)[0], bool(numbers))

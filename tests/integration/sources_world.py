@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +34,11 @@ class SourceWorld:
         self._monkeypatch = monkeypatch
 
     def configure(self, name: str, address: str, **described: Any) -> None:
-        """Write a source's file, and its address into the environment."""
-        variable = f"SOURCE_{name.upper().replace('-', '_')}_URL"
-        self._monkeypatch.setenv(variable, address)
+        """Write a source's file, and its address, unless it is a variable's name, into the environment."""
+        variable = address
+        if "://" in address:
+            variable = f"SOURCE_{name.upper().replace('-', '_')}_URL"
+            self._monkeypatch.setenv(variable, address)
         folder = self.settings.home / "sources"
         folder.mkdir(exist_ok=True)
         content = {"name": name, "address": variable, **described}
@@ -90,4 +91,3 @@ def source_world(
     return SourceWorld(settings, connection, store, monkeypatch)
 
 
-MakeDatabase = Callable[[], str]
