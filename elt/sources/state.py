@@ -64,9 +64,12 @@ class TableState:
         # With another secret no key would be recognised: then everything counts as unknown.
         self._secret_mark = hashlib.sha256(self._secret).hexdigest()[:8]
         self.layout = f"{shape.layout}-{self._secret_mark}"
-        self._key_positions = [
-            (shape.columns.index(name), shape.contract.field(name).type == "integer") for name in shape.key
-        ]
+        self._positions = [shape.columns.index(name) for name in shape.key]
+        self._written_freely = {
+            shape.columns.index(name)
+            for name in shape.key
+            if shape.contract.field(name).type == "integer" and name not in shape.numbers
+        }
 
     def read(self) -> KnownTable | None:
         """What is known; None where the table was never read, or with another secret."""
@@ -220,13 +223,11 @@ class TableState:
 
     def hash_key(self, cells: Sequence[str | None]) -> int:
         """What the state keeps of the key in a row's cells."""
-        if self._shape.is_numbered and len(self._key_positions) == 1:
-            return self._hash((cells[self._key_positions[0][0]],))
-        return self._hash(
-            tuple(_as_whole(cells[at]) if whole else cells[at] for at, whole in self._key_positions)
-        )
+        if self._written_freely:
+            cells = [_as_whole(cell) if at in self._written_freely else cell for at, cell in enumerate(cells)]
+        return self._hash([cells[at] for at in self._positions])
 
-    def _hash(self, key: Key) -> int:
+    def _hash(self, key: Sequence[str | None]) -> int:
         text = "\x1f".join([cell or "" for cell in key])
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, key=self._secret).digest())
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from elt.contracts import Contract
 
@@ -29,8 +29,7 @@ class Digest:
     total: int
 
 
-@dataclass(frozen=True, slots=True)
-class SourceRow:
+class SourceRow(NamedTuple):
     """One row: its range, its hash (63 bits), and its cells as the contract writes them, None for no
     value.
     """
@@ -52,12 +51,18 @@ class TableShape:
     contract: Contract
     columns: tuple[str, ...]
     findings: tuple[str, ...] = ()
-    range_column: str = ""
-    """The key's column that ranges are made of: the first that is a whole number at both ends, else the
-    first.
-    """
-    is_numbered: bool = False
-    """Whether that column is a whole number at both ends, so that ranges are spans of it."""
+    numbers: tuple[str, ...] = ()
+    """The columns of the key that are whole numbers at both ends."""
+
+    @property
+    def range_column(self) -> str:
+        """The key's column that ranges are made of: a whole number if there is one, else the first."""
+        return (*self.numbers, *self.key)[0]
+
+    @property
+    def is_numbered(self) -> bool:
+        """Whether ranges are spans of numbers."""
+        return bool(self.numbers)
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -166,9 +171,9 @@ def shape_of(
         if not contract.field(column).optional
     ]
     key = [column for column in contract.primary_key if column != "school_id"]
-    numbers = [
+    numbers = tuple(
         column
         for column in key
         if contract.field(column).type == "integer" and found.get(spec.source_column(column)) in whole_numbers
-    ]
-    return TableShape(name, contract, columns, tuple(findings), (numbers or key)[0], bool(numbers))
+    )
+    return TableShape(name, contract, columns, tuple(findings), numbers)
