@@ -120,7 +120,8 @@ The incremental strategy `changed_keys`. What to rebuild stands in the model's m
 
 {#
 The incremental strategy `newest_rows` of keyed staging tables: replaces the rows whose winner is new, deletes
-those that were taken out of raw, and puts whoever is concerned on the table's list.
+those that were taken out of raw, and puts whoever is concerned on the table's list, where it has one (what only
+views show needs none).
 
 meta: entity (columns of the list), list (the list's model), removed (the source with removed keys), watch
 (columns that matter to what is built from the list; default: any new winner matters).
@@ -130,7 +131,7 @@ meta: entity (columns of the list), list (the list's model), removed (the source
     {%- set new_rows = arg_dict['temp_relation'] -%}
     {%- set columns = arg_dict['dest_columns'] | map(attribute='quoted') | join(', ') -%}
     {%- set meta = config.get('meta', {}) -%}
-    {%- set list = ref(meta['list']) -%}
+    {%- set list = ref(meta['list']) if meta.get('list') -%}
     {%- set doomed = new_rows.identifier ~ '_doomed' -%}
 
     {% if is_rebuilding() %}
@@ -146,6 +147,7 @@ meta: entity (columns of the list), list (the list's model), removed (the source
     analyze {{ doomed }};
     analyze {{ new_rows }};
 
+    {% if list %}
     insert into {{ list }} ({{ meta['entity'] | join(', ') }})
     select distinct
         {% for column in meta['entity'] %}coalesce(new_rows.{{ column }}, old_rows.{{ column }}){{ ', ' if not loop.last }}{% endfor %}
@@ -162,6 +164,7 @@ meta: entity (columns of the list), list (the list's model), removed (the source
     {% endif %}
     on conflict do nothing;
     analyze {{ list }};
+    {% endif %}
 
     delete from {{ target_table }} as old_rows
     using {{ doomed }} as doomed

@@ -5,6 +5,8 @@
     ('teachers', ['school_id', 'teacher_id']),
     ('guardians', ['school_id', 'parent_id', 'student_id']),
     ('academic_history', ['school_id', 'student_id', 'academic_year', 'grade_level', 'subject', 'term']),
+    ('attendance', ['school_id', 'student_id', 'attendance_date']),
+    ('pisa_responses', ['school_id', 'cnt', 'id']),
 ] %}
 select coalesce(newest.row_key, staging.row_key) as row_key
 from (

@@ -17,7 +17,10 @@ from elt.serving.publish import NEVER_PUBLISHED
 from elt.settings import PROJECT_DIR
 
 DBT = PROJECT_DIR / "dbt"
-KEYED = ("students", "teachers", "guardians", "academic_history")
+KEYED = (
+    "students", "teachers", "guardians", "academic_history", "attendance", "discipline", "activities",
+    "school_resources", "timetables", "exam_results", "pisa_responses",
+)  # fmt: skip
 KEYLESS = ("survey_responses", "student_performance")
 FOLDERS = ("staging", "intermediate", "core", "marts")
 OF_EACH_ROW = ["_upload_id", "_line", "_ranked_at"]
@@ -52,7 +55,7 @@ def quoted_words(text: str, name: str) -> list[str]:
 def test_staging_keeps_names_types_and_key_of_the_contract(dataset):
     contract = load_contracts()[dataset]
     text = model_files()[f"stg_{dataset}"].read_text()
-    types = dict(re.findall(r'^    "(\w+)" (\w+)', raw_ddl(contract), re.MULTILINE))
+    types = dict(re.findall(r'^    "(\w+)" ([a-z ]+?)(?: not null)?,?$', raw_ddl(contract), re.MULTILINE))
 
     assert quoted_words(text, "columns") == contract.columns
     assert quoted_words(text, "key") == contract.primary_key
@@ -116,7 +119,8 @@ def test_published_marts_hold_no_names_and_addresses():
 
 
 def test_layers_read_only_what_lies_below():
-    below = {"stg": ("stg",), "int": ("stg", "int", "fct", "dim"), "dim": ("stg", "int", "dim"),
+    # dim_dates holds every day that a fact has; facts themselves read no dimension.
+    below = {"stg": ("stg",), "int": ("stg", "int", "fct", "dim"), "dim": ("stg", "int", "dim", "fct"),
              "fct": ("stg", "int", "fct"), "mart": ("int", "dim", "fct", "stg", "mart")}  # fmt: skip
     seeds = {path.stem for path in (DBT / "seeds").glob("*.csv")}
     for name, path in model_files().items():
@@ -126,6 +130,23 @@ def test_layers_read_only_what_lies_below():
             assert used in seeds or used.split("_")[0] in below[layer], f"{name} reads {used}"
         if "source('raw'" in text:
             assert layer == "stg", name
+
+
+def test_every_day_of_a_fact_reaches_the_calendar_and_its_test():
+    calendar = model_files()["dim_dates"].read_text()
+    tested = (DBT / "tests" / "assert_every_fact_day_is_a_date.sql").read_text()
+    days = {(name, column) for name in described() if name.startswith("fct_")
+            for column in columns(name) if column.endswith("_date")}  # fmt: skip
+    assert days >= {("fct_attendance_days", "attendance_date"), ("fct_discipline", "incident_date")}
+    for fact, day in days:
+        assert re.search(rf"select {day}( as date_day)? from {{{{ ref\('{fact}'\) }}}}", calendar), fact
+        assert f"('{fact}', '{day}')" in tested, fact
+
+
+def test_every_resource_of_the_contract_is_in_the_mart():
+    text = model_files()["mart_school_resources"].read_text()
+    counted = re.findall(r"resource = '([^']+)'", text)
+    assert tuple(counted) == load_contracts()["school_resources"].field("resource").constraints.enum
 
 
 def test_the_sources_of_a_figure_are_columns_that_exist():

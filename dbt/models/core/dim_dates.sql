@@ -1,11 +1,24 @@
--- A view: it always reaches to the end of the next school year.
-with days as (
+-- A view: it always reaches to the end of the next school year, and to any day that a fact has.
+with calendar as (
     select day::date as date_day
     from generate_series(
         make_date({{ var('first_school_year') }}, 9, 1)::timestamp,
         make_date({{ start_year_of_day('current_date') }} + 2, 8, 31)::timestamp,
         interval '1 day'
     ) as days (day)
+),
+
+-- Days before or after the calendar, should a file have them.
+recorded as (
+    select attendance_date as date_day from {{ ref('fct_attendance_days') }}
+    union
+    select incident_date from {{ ref('fct_discipline') }}
+),
+
+days as (
+    select date_day from calendar
+    union
+    select date_day from recorded
 )
 
 select

@@ -58,12 +58,41 @@ unknown_students_of_guardians as (
     where students.student_id is null
 ),
 
+lines_about_students as (
+    select 'discipline' as dataset, 'unknown_student' as rule, facts.school_id, facts.student_id
+    from {{ ref('fct_discipline') }} as facts
+    union all
+    select 'activities', 'unknown_student', facts.school_id, facts.student_id
+    from {{ ref('fct_activities') }} as facts
+),
+
+unknown_students_of_lines as (
+    select lines.dataset, lines.rule, count(*) as row_count
+    from lines_about_students as lines
+    left join {{ ref('dim_students') }} as students
+        on students.school_id = lines.school_id and students.student_id = lines.student_id
+    where students.student_id is null
+    group by lines.dataset, lines.rule
+),
+
+-- Numbers that nobody has, and those that several have, are left out of the results.
+unmatched_results as (
+    select 'exam_results' as dataset, mismatch as rule, count(*) as row_count
+    from {{ ref('int_exam_results_matched') }}
+    where mismatch is not null
+    group by mismatch
+),
+
 orphans as (
     select * from unknown_students
     union all
     select * from unknown_teachers
     union all
     select * from unknown_students_of_guardians
+    union all
+    select * from unknown_students_of_lines
+    union all
+    select * from unmatched_results
 )
 
 select dataset, rule, severity, row_count, upload_count from by_rule

@@ -32,33 +32,85 @@ school_terms as (
     select school_id, school_year, term, avg(students) as students_per_teacher
     from loads
     group by school_id, school_year, term
+),
+
+-- A lesson of several classes together is one lesson of their teacher.
+lessons as (
+    select
+        school_id,
+        teacher_id,
+        academic_year as school_year,
+        term,
+        weekday,
+        period,
+        max(minutes) as minutes
+    from {{ ref('stg_timetables') }}
+    where teacher_id is not null
+    group by school_id, teacher_id, academic_year, term, weekday, period
+),
+
+timetables as (
+    select
+        school_id,
+        teacher_id,
+        school_year,
+        term,
+        count(*) as periods,
+        sum(minutes) as minutes,
+        avg(sum(minutes)) over (partition by school_id, school_year, term) as minutes_per_teacher
+    from lessons
+    group by school_id, teacher_id, school_year, term
+),
+
+-- Who stands in a timetable has a load before the first results of the term.
+carried as (
+    select
+        school_id,
+        teacher_id,
+        school_year,
+        term,
+        loads.classes,
+        loads.subjects,
+        loads.grades,
+        loads.students,
+        loads.assessments,
+        loads.passes,
+        loads.total_sum,
+        timetables.periods,
+        timetables.minutes,
+        timetables.minutes_per_teacher
+    from loads
+    full join timetables using (school_id, teacher_id, school_year, term)
 )
 
 select
-    loads.school_id,
-    loads.teacher_id,
-    loads.school_year,
-    loads.term,
+    carried.school_id,
+    carried.teacher_id,
+    carried.school_year,
+    carried.term,
     terms.term_order,
     teachers.teacher_id is not null as is_known_teacher,
     teachers.years_of_experience,
     teachers.qualification,
     teachers.teaching_level,
     teachers.subject_specialization,
-    loads.classes::int as class_count,
-    loads.subjects::int as subject_count,
-    loads.grades::int as grade_count,
-    loads.students::int as student_count,
-    loads.assessments::int as assessment_count,
-    round(loads.assessments / loads.classes, 2) as students_per_class,
-    round(loads.students / school_terms.students_per_teacher, 4) as load_ratio,
-    round(loads.total_sum / loads.assessments, 2) as average_score,
-    round(loads.passes / loads.assessments, 4) as pass_rate
-from loads
-inner join terms on terms.term = loads.term
-inner join school_terms
-    on school_terms.school_id = loads.school_id
-    and school_terms.school_year = loads.school_year
-    and school_terms.term = loads.term
+    coalesce(carried.classes, 0)::int as class_count,
+    coalesce(carried.subjects, 0)::int as subject_count,
+    coalesce(carried.grades, 0)::int as grade_count,
+    coalesce(carried.students, 0)::int as student_count,
+    coalesce(carried.assessments, 0)::int as assessment_count,
+    round(carried.assessments / carried.classes, 2) as students_per_class,
+    round(carried.students / school_terms.students_per_teacher, 4) as load_ratio,
+    round(carried.total_sum / carried.assessments, 2) as average_score,
+    round(carried.passes / carried.assessments, 4) as pass_rate,
+    carried.periods::int as periods_per_week,
+    carried.minutes::int as minutes_per_week,
+    round(carried.minutes / carried.minutes_per_teacher, 4) as timetable_load_ratio
+from carried
+inner join terms on terms.term = carried.term
+left join school_terms
+    on school_terms.school_id = carried.school_id
+    and school_terms.school_year = carried.school_year
+    and school_terms.term = carried.term
 left join teachers
-    on teachers.school_id = loads.school_id and teachers.teacher_id = loads.teacher_id
+    on teachers.school_id = carried.school_id and teachers.teacher_id = carried.teacher_id

@@ -1,0 +1,12 @@
+select
+    row_key,
+    school_id,
+    student_id,
+    exam,
+    exam_year,
+    exam_number,
+    subject,
+    grade,
+    score
+from {{ ref('int_exam_results_matched') }}
+where mismatch is null
