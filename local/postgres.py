@@ -9,28 +9,34 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
-import pwd
 import secrets
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from elt.errors import ConfigurationError, DatabaseUnavailable, DiskFull
+from elt.errors import ConfigurationError, DatabaseUnavailable
+from local.accounts import (
+    SHARED_STATE,
+    Account,
+    find_account,
+    give,
+    identity,
+    make_shared_state,
+    reachable_root,
+    run_as,
+    succeeds,
+)
 
 SUPERUSER = "postgres"
 DEFAULT_VERSION = 18
-# Where a root-started server keeps what its account cannot reach below the project's own folder.
-SHARED_STATE = Path("/var/lib/laurel")
 
 _SETTINGS: Mapping[str, str] = {
     "max_connections": "200",
@@ -50,15 +56,6 @@ TEST_SETTINGS: Mapping[str, str] = {
     "shared_buffers": "128MB",
     "autovacuum": "off",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """The operating system account that the server runs as when we are root."""
-
-    name: str
-    uid: int
-    gid: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,36 +100,19 @@ def find_binaries(version: int = DEFAULT_VERSION) -> Path:
     return binaries
 
 
-def find_account() -> Account | None:
-    """The account for the server: None unless we are root; then `postgres` if there is one, else `nobody`."""
-    if os.geteuid() != 0:
-        return None
-    for name in ("postgres", "nobody"):
-        try:
-            entry = pwd.getpwnam(name)
-        except KeyError:
-            continue
-        if entry.pw_uid != 0:
-            return Account(name, entry.pw_uid, entry.pw_gid)
-    raise ConfigurationError(
-        "PostgreSQL does not run as root, and there is neither an account `postgres` nor `nobody`. "
-        "Start the platform as an ordinary user."
-    )
-
-
 def prepare(root: Path, port: int, *, version: int = DEFAULT_VERSION) -> Cluster:
     """Make the cluster's folder, owned by its account, and see to it that the account reaches all it needs.
 
     Where `root` lies below a folder that the account cannot pass (a clone under /root, say), the cluster
     lives under /var/lib/laurel and `root` is a link to it. Folders that are not ours are never changed.
     """
-    account = find_account()
+    account = find_account("postgres")
     binaries = find_binaries(version)
     if account is None:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         return Cluster(root, binaries, port, None)
-    root = _reachable_root(root, account)
-    if not _succeeds([str(binaries / "postgres"), "--version"], account):
+    root = reachable_root(root, account)
+    if not succeeds([str(binaries / "postgres"), "--version"], account):
         binaries = _copy_installation(binaries)
     return Cluster(root, binaries, port, account)
 
@@ -151,7 +131,7 @@ def initialise(cluster: Cluster, password: str) -> None:
     password_file = cluster.root / f"{draft.name}.pw"
     password_file.touch(mode=0o600)
     password_file.write_text(password)
-    _give(password_file, cluster.account)
+    give(password_file, cluster.account)
     try:
         run_as(
             [
@@ -177,7 +157,7 @@ def start(
     with log.open("ab") as output:
         process = subprocess.Popen(
             cluster.command(settings), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-            cwd=cluster.root, start_new_session=True, **_identity(cluster.account),
+            cwd=cluster.root, start_new_session=True, **identity(cluster.account),
         )  # fmt: skip
     try:
         wait_until_ready(cluster.url(password), process=process)
@@ -236,70 +216,14 @@ def wait_until_ready(
             return
 
 
-def run_as(command: Sequence[str], account: Account | None) -> None:
-    """Run one of the server's programs to its end.
-
-    Raises:
-        DiskFull, ConfigurationError: it failed; the message has its last line.
-    """
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd="/", check=False,
-        **_identity(account),
-    )  # fmt: skip
-    if done.returncode == 0:
-        return
-    output = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()
-    if any("No space left" in line for line in output):
-        raise DiskFull(f"{Path(command[0]).name}: no space left on the disk. Free some, then start again.")
-    fault = next((line for line in output if "error:" in line or "FATAL" in line), output[-1])
-    raise ConfigurationError(f"{Path(command[0]).name} failed: {fault}")
-
-
-def _identity(account: Account | None) -> dict[str, Any]:
-    """Arguments for subprocess that make the child run as the account, without our groups."""
-    if account is None:
-        return {}
-    return {"user": account.uid, "group": account.gid, "extra_groups": []}
-
-
-def _succeeds(command: Sequence[str], account: Account) -> bool:
-    try:
-        done = subprocess.run(command, capture_output=True, cwd="/", check=False, **_identity(account))
-    except PermissionError:
-        return False
-    return done.returncode == 0
-
-
-def _give(path: Path, account: Account | None) -> None:
-    if account is not None:
-        os.chown(path, account.uid, account.gid)
-
-
-def _reachable_root(root: Path, account: Account) -> Path:
-    """`root` as a folder of the account's own, or the folder under /var/lib/laurel that it links to."""
-    if not root.is_symlink():
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _give(root, account)
-        if _succeeds(["test", "-w", str(root)], account):
-            return root
-        root.rmdir()
-        _make_shared_state()
-        # A name of its own: a later clone at the same path must not meet this one's data.
-        root.symlink_to(tempfile.mkdtemp(prefix="cluster-", dir=SHARED_STATE), target_is_directory=True)
-    actual = root.resolve()
-    actual.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _give(actual, account)
-    return actual
-
-
 def _copy_installation(binaries: Path) -> Path:
     """A copy of the server's installation that every account may read; made once per installation."""
-    _make_shared_state()
+    make_shared_state()
     installation, package = binaries.parent, binaries.parent.parent
     # The programs look for their libraries beside the package, by a path relative to themselves.
     libraries = package.with_name(f"{package.name}.libs")
-    identity = f"{installation} {(binaries / 'postgres').stat().st_mtime_ns}"
-    target = SHARED_STATE / f"programs-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+    version = f"{installation} {(binaries / 'postgres').stat().st_mtime_ns}"
+    target = SHARED_STATE / f"programs-{hashlib.sha256(version.encode()).hexdigest()[:12]}"
     if not target.exists():
         draft = Path(tempfile.mkdtemp(prefix="new-", dir=SHARED_STATE))
         shutil.copytree(installation, draft / package.name / installation.name, symlinks=True)
@@ -311,8 +235,3 @@ def _copy_installation(binaries: Path) -> Path:
         except OSError:  # another start was quicker
             shutil.rmtree(draft)
     return target / binaries.relative_to(package.parent)
-
-
-def _make_shared_state() -> None:
-    SHARED_STATE.mkdir(mode=0o755, parents=True, exist_ok=True)
-    SHARED_STATE.chmod(0o755)  # the umask may have taken passing away from the account

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import psycopg
+import pymysql
 import pytest
 from psycopg import sql
 from pydantic import SecretStr
@@ -21,7 +22,7 @@ from uuid6 import uuid7
 
 from elt.settings import PROJECT_DIR, Settings
 from elt.warehouse import Connection, connect
-from local import ports, postgres
+from local import mariadb, ports, postgres
 
 if TYPE_CHECKING:
     from elt.loading.loader import LoadOutcome
@@ -85,6 +86,54 @@ def postgres_server() -> Iterator[PostgresServer]:
             postgres.stop(process)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class MariaDBServer:
+    """A running server. Tests work as its only user, who may do everything."""
+
+    server: mariadb.Server
+    password: str
+
+    def connect(self, database: str | None = None) -> pymysql.Connection:
+        """A connection that commits each statement."""
+        return self.server.connect(self.password, database)
+
+    def create_database(self, name: str, charset: str = "utf8mb4") -> str:
+        """Make an empty database; returns its address, mysql://…"""
+        return self.server.create_database(self.password, name, charset)
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database, if it is there."""
+        self.server.drop_database(self.password, name)
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[MariaDBServer]:
+    """A real MariaDB in a temporary folder; skipped where it is not installed."""
+    if mariadb.find_program() is None:
+        pytest.skip(f"MariaDB is not installed (Debian: apt-get install {mariadb.PACKAGES})")
+    folder = Path(tempfile.mkdtemp(prefix="laurel-test-mariadb-"))
+    folder.chmod(0o711)  # the server's account must pass when the tests run as root
+    password = secrets.token_urlsafe(16)
+    try:
+        server = mariadb.prepare(folder / "mariadb", ports.find_free_port())
+        mariadb.initialise(server)
+        process = mariadb.start(server, password, log=folder / "log", settings=mariadb.TEST_SETTINGS)
+        try:
+            yield MariaDBServer(server, password)
+        finally:
+            mariadb.stop(process)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def mariadb_url(mariadb_server: MariaDBServer) -> Iterator[str]:
+    """The address of a fresh, empty database of this test only."""
+    name = f"test_{next(_numbers)}"
+    yield mariadb_server.create_database(name)
+    mariadb_server.drop_database(name)
 
 
 @pytest.fixture(scope="session")

@@ -56,7 +56,7 @@ def test_root_runs_the_server_as_an_account_without_rights(folder: Path) -> None
         found = leftovers.find_postmaster(folder / "postgres")
         assert found is not None
         assert found.pid == process.pid
-        assert found.uids().effective == postgres.find_account().uid  # type: ignore[union-attr]
+        assert found.uids().effective == cluster.account.uid  # type: ignore[union-attr]
     finally:
         postgres.stop(process)
     assert leftovers.find_postmaster(folder / "postgres") is None
