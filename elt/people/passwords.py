@@ -6,7 +6,7 @@ import functools
 import re
 import secrets
 from collections.abc import Iterable
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, Lock
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -16,9 +16,12 @@ from elt.errors import WeakPassword
 SHORTEST = 12
 LONGEST = 200
 _UNPREDICTABLE = 6  # characters that must remain when everything that guessers try first is taken out
+_FEWEST_GUESSES = 10**10  # what gets the best mark of zxcvbn
+_LONGEST_COMMON = 20  # no longer one is in its list, and with length its time grows beyond all measure
 
 _hasher = PasswordHasher()  # the second recommendation of RFC 9106: 64 MiB, three passes
 _slots = BoundedSemaphore(2)  # so that many sign-ins at once do not fill the memory
+_estimating = Lock()  # zxcvbn keeps what is known of a person where all threads see it
 
 _EASY_TO_READ = "abcdefghjkmnpqrstuvwxyz23456789"
 _LEET = str.maketrans("013457@$!", "oieastasi")
@@ -89,7 +92,7 @@ def new_password() -> str:
 
 
 def refuse_weak(password: str, about: Iterable[str] = ()) -> None:
-    """Refuse what guessers try first: common words, rows of keys, years, and what is known of the person.
+    """Refuse what guessers try first: common passwords and words, rows of keys, what is known of the person.
 
     Args:
         about: e-mail, name and the like, whose words count as common.
@@ -99,13 +102,28 @@ def refuse_weak(password: str, about: Iterable[str] = ()) -> None:
     """
     if not SHORTEST <= len(password) <= LONGEST:
         raise WeakPassword(f"A password has at least {SHORTEST} characters, and at most {LONGEST}.")
-    words = _COMMON | {word for text in about for word in re.findall(r"\w{3,}", text.lower())}
-    plain = password.lower()
-    if min(_count_unpredictable(text, words) for text in (plain, plain.translate(_LEET))) < _UNPREDICTABLE:
+    known = {word for text in about for word in re.findall(r"\w{3,}", text.lower())}
+    if _is_made_of(password, _COMMON | known) or _is_soon_guessed(password, known):
         raise WeakPassword(
-            "This password is easy to guess: it is little more than common words, repetitions, rows of keys, "
-            "years, or your own name. Several words that do not belong together make a good one."
+            "This password is easy to guess: a common one, or little more than common words, repetitions, "
+            "rows of keys, years or your own name. Several words that do not belong together make a good one."
         )
+
+
+def _is_soon_guessed(password: str, known: Iterable[str]) -> bool:
+    """Whether it is one of zxcvbn's 30 000 common passwords, or little more than its names and words."""
+    from zxcvbn import zxcvbn  # here, since its lists take a while to load
+
+    if len(password) > _LONGEST_COMMON:
+        return False
+    with _estimating:
+        return bool(zxcvbn(password, user_inputs=sorted(known))["guesses"] < _FEWEST_GUESSES)
+
+
+def _is_made_of(password: str, words: Iterable[str]) -> bool:
+    """Whether little is left of it without these words and what else is predictable."""
+    plain = password.lower()
+    return min(_count_unpredictable(text, words) for text in (plain, plain.translate(_LEET))) < _UNPREDICTABLE
 
 
 def _count_unpredictable(text: str, words: Iterable[str]) -> int:

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import argon2
 import pytest
+from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
 from elt.errors import WeakPassword
-from elt.people.passwords import hash_password, is_password, needs_rehash, new_password, refuse_weak
+from elt.people.passwords import (
+    SHORTEST,
+    hash_password,
+    is_password,
+    needs_rehash,
+    new_password,
+    refuse_weak,
+)
 
 ABOUT = ("ada.okafor@laurel.example", "Ada Okafor")
 
@@ -29,6 +40,10 @@ ABOUT = ("ada.okafor@laurel.example", "Ada Okafor")
         "laurel-school-1999",
         "LetMeIn!LetMeIn!",
         "poiuytrewq98765",
+        "tottenhamhotspur",
+        "GodIsGood1234",
+        "Minecraft123",
+        "o1amide-22222",
     ],
 )
 def test_a_password_that_is_easy_to_guess_is_refused(password: str) -> None:
@@ -44,10 +59,40 @@ def test_a_password_of_other_words_is_taken(password: str) -> None:
     refuse_weak(password, ABOUT)
 
 
+def test_no_common_password_is_taken() -> None:
+    """Of the commonest 30 000, those that are long enough."""
+    common = [password for password in FREQUENCY_LISTS["passwords"] if len(password) >= SHORTEST]
+    assert len(common) > 200
+    assert max(map(len, common)) <= 20
+    for password in common:
+        with pytest.raises(WeakPassword):
+            refuse_weak(password)
+
+
 def test_what_is_known_of_a_person_counts_as_common() -> None:
     refuse_weak("chukwuemeka-77")
     with pytest.raises(WeakPassword):
         refuse_weak("chukwuemeka-77", ["Chukwuemeka Obi"])
+
+
+def test_what_is_known_of_a_person_does_not_count_for_others_who_choose_at_the_same_time() -> None:
+    def choose(number: int) -> bool:
+        about = ["Zqrwaltho Obi"] if number % 2 else ["Ada Okafor"]
+        try:
+            refuse_weak("ohtlawrqz7x2", about)  # a name backwards
+        except WeakPassword:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(choose, range(200))) == [number % 2 == 0 for number in range(200)]
+
+
+@pytest.mark.parametrize("length", [20, 21, 200])
+def test_a_password_full_of_marks_is_judged_at_once(length: int) -> None:
+    started = time.monotonic()
+    refuse_weak(("r@w8%(c|b!$6[8<92a28791@e75e$4" * 7)[:length])
+    assert time.monotonic() - started < 2
 
 
 def test_a_made_password_is_strong_and_never_the_same() -> None:
