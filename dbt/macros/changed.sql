@@ -124,7 +124,8 @@ those that were taken out of raw, and puts whoever is concerned on the table's l
 views show needs none).
 
 meta: entity (columns of the list), list (the list's model), removed (the source with removed keys), watch
-(columns that matter to what is built from the list; default: any new winner matters).
+(columns that matter to what is built from the list; default: any new winner matters), moves and owner (see
+concerned_by).
 #}
 {% macro get_incremental_newest_rows_sql(arg_dict) %}
     {%- set target_table = arg_dict['target_relation'] -%}
@@ -148,20 +149,10 @@ meta: entity (columns of the list), list (the list's model), removed (the source
     analyze {{ new_rows }};
 
     {% if list %}
-    insert into {{ list }} ({{ meta['entity'] | join(', ') }})
-    select distinct
-        {% for column in meta['entity'] %}coalesce(new_rows.{{ column }}, old_rows.{{ column }}){{ ', ' if not loop.last }}{% endfor %}
-    from {{ new_rows }} as new_rows
-    full join (
-        select old_rows.* from {{ target_table }} as old_rows
-        inner join {{ doomed }} as doomed on doomed.row_key = old_rows.row_key
-    ) as old_rows on old_rows.row_key = new_rows.row_key
-    {% if meta.get('watch') %}
-    where
-        ({% for column in meta['watch'] %}new_rows.{{ column }}{{ ', ' if not loop.last }}{% endfor %}) is distinct from
-        ({% for column in meta['watch'] %}old_rows.{{ column }}{{ ', ' if not loop.last }}{% endfor %})
-        or (new_rows.row_key is null) <> (old_rows.row_key is null)
-    {% endif %}
+    -- Of two tables that fill one list at once, each could wait for a line of the other for ever.
+    lock table {{ list }} in share row exclusive mode;
+    insert into {{ list }} ({{ (['school_id', 'student_id'] if meta.get('owner') else meta['entity']) | join(', ') }})
+    {{ concerned_by(meta, new_rows, target_table, doomed) }}
     on conflict do nothing;
     analyze {{ list }};
     {% endif %}
@@ -174,6 +165,47 @@ meta: entity (columns of the list), list (the list's model), removed (the source
     {{ analyze_where_grown(target_table, new_rows) }}
     {% endif %}
 {% endmacro %}
+
+
+{#
+Whom the changed rows of a staging table concern: those who stand in the columns `entity`. Where these are not part
+of the key (`moves`), a row may have been somebody else's before, or be a tombstone that names nobody: then both
+whoever has it and whoever had it. Where the rows name nobody (`owner`: a staging table, built before), whoever has
+the row of the owner with the same `entity`.
+#}
+{% macro concerned_by(meta, new_rows, target_table, doomed) -%}
+    {%- set watch = meta.get('watch', []) -%}
+    {%- set owner = meta.get('owner') -%}
+    select distinct
+        {% if owner %}owners.school_id, owners.student_id
+        {% elif meta.get('moves') %}{% for column in meta['entity'] %}people.{{ column }}{{ ', ' if not loop.last }}{% endfor %}
+        {% else %}{% for column in meta['entity'] %}coalesce(new_rows.{{ column }}, old_rows.{{ column }}){{ ', ' if not loop.last }}{% endfor %}
+        {% endif %}
+    from {{ new_rows }} as new_rows
+    full join (
+        select old_rows.* from {{ target_table }} as old_rows
+        inner join {{ doomed }} as doomed on doomed.row_key = old_rows.row_key
+    ) as old_rows on old_rows.row_key = new_rows.row_key
+    {% if owner %}
+    inner join {{ ref(owner) }} as owners
+        on {% for column in meta['entity'] %}{{ ' and ' if not loop.first }}owners.{{ column }} = coalesce(new_rows.{{ column }}, old_rows.{{ column }}){% endfor %}
+
+    where owners.student_id is not null
+    {% elif meta.get('moves') %}
+    cross join lateral (
+        values
+        ({% for column in meta['entity'] %}new_rows.{{ column }}{{ ', ' if not loop.last }}{% endfor %}),
+        ({% for column in meta['entity'] %}old_rows.{{ column }}{{ ', ' if not loop.last }}{% endfor %})
+    ) as people ({{ meta['entity'] | join(', ') }})
+    where {% for column in meta['entity'] %}{{ ' and ' if not loop.first }}people.{{ column }} is not null{% endfor %}
+
+    {% elif watch %}
+    where
+        ({% for column in watch %}new_rows.{{ column }}{{ ', ' if not loop.last }}{% endfor %}) is distinct from
+        ({% for column in watch %}old_rows.{{ column }}{{ ', ' if not loop.last }}{% endfor %})
+        or (new_rows.row_key is null) <> (old_rows.row_key is null)
+    {% endif %}
+{%- endmacro %}
 
 
 {#

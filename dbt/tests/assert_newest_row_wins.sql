@@ -7,6 +7,10 @@
     ('academic_history', ['school_id', 'student_id', 'academic_year', 'grade_level', 'subject', 'term']),
     ('attendance', ['school_id', 'student_id', 'attendance_date']),
     ('pisa_responses', ['school_id', 'cnt', 'id']),
+    ('rosariosis_students', ['school_id', 'student_id']),
+    ('rosariosis_students_courses', ['school_id', 'student_course_id']),
+    ('rosariosis_attendance_day', ['school_id', 'student_course_id']),
+    ('rosariosis_student_assessment_grades', ['school_id', 'student_course_id', 'marking_period_id']),
 ] %}
 select coalesce(newest.row_key, staging.row_key) as row_key
 from (

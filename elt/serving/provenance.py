@@ -68,7 +68,8 @@ class _Source:
     """What the seed says of one dataset. A row belongs if all pairs of one of the `matches` agree.
 
     A pair is a column of the mart and a column of `relation`: the dataset's staging table, unless the seed
-    names another table or view that has the rows with what staging lacks.
+    names another table or view that has the rows with what staging lacks. One that has rows of several datasets
+    says in its column `dataset` of which each is.
     """
 
     dataset: str
@@ -206,7 +207,10 @@ def _matching(
         condition, bound = match_values([column for column, _ in found], [value for _, value in found])
         conditions.append(sql.SQL("({})").format(condition) if match else sql.SQL("true"))
         values += bound
-    return sql.SQL("({})").format(sql.SQL(" or ").join(conditions)), values
+    where = sql.SQL("({})").format(sql.SQL(" or ").join(conditions))
+    if "dataset" in columns:
+        where = sql.SQL("{} and dataset = {}").format(where, sql.Literal(source.dataset))
+    return where, values
 
 
 def _is_of_one_student(source: _Source) -> bool:

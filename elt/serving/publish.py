@@ -22,8 +22,13 @@ from elt.warehouse import Connection, connect
 
 MANIFEST_KEY = "marts/manifest.json"
 
-# Two name people. The third is all that was ever predicted, of which mart_student_risk has the newest.
-NEVER_PUBLISHED = frozenset({"mart_students", "mart_guardians", "mart_student_flags"})
+# All but one name people. That one is all that was ever predicted, of which mart_student_risk has the newest.
+NEVER_PUBLISHED = frozenset(
+    {
+        "mart_students", "mart_guardians", "mart_jamb_performance", "mart_sat_performance",
+        "mart_waec_performance", "mart_student_flags",
+    }
+)  # fmt: skip
 
 _FORMATS: tuple[Literal["csv", "parquet"], ...] = ("csv", "parquet")
 _log = get_logger(__name__)

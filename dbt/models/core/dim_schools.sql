@@ -1,9 +1,9 @@
 with students as (
-    select school_id, count(*) as students from {{ ref('stg_students') }} group by school_id
+    select school_id, count(*) as students from {{ ref('dim_students') }} group by school_id
 ),
 
 teachers as (
-    select school_id, count(*) as teachers from {{ ref('stg_teachers') }} group by school_id
+    select school_id, count(*) as teachers from {{ ref('dim_teachers') }} group by school_id
 ),
 
 assessments as (

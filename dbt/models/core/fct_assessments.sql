@@ -16,6 +16,12 @@
 }}
 -- depends_on: {{ ref('int_assessment_changes') }}
 
+{%- set columns = [
+    'row_key', 'school_id', 'student_id', 'school_year', 'is_year_derived', 'grade_level', 'grade_order', 'subject',
+    'term', 'teacher_id', 'test_score', 'exam_score', 'total_score', 'attendance_pct', 'jamb_score',
+    'has_passed_core_subjects',
+] %}
+
 with history as (
     select
         history.row_key,
@@ -93,11 +99,71 @@ derived as (
     where history.academic_year is null
 ),
 
+-- RosarioSIS: points of a term's tests and examination, which are results once the examination is marked.
+student_courses as (
+    select * from {{ ref('int_rosariosis_courses') }} as courses
+    where {{ on_list(ref('stg_academic_history__changed'), 'courses') }}
+),
+
+term_points as (
+    select
+        student_courses.row_key,
+        periods.term,
+        round(sum(grades.points) filter (where not periods.is_exam), 2) as test_score,
+        round(sum(grades.points) filter (where periods.is_exam), 2) as exam_score,
+        round(sum(grades.points), 2) as total_score
+    from student_courses
+    inner join {{ ref('stg_rosariosis_student_assessment_grades') }} as grades
+        on grades.school_id = student_courses.school_id
+        and grades.student_course_id = student_courses.student_course_id
+    inner join {{ ref('stg_rosariosis_marking_periods') }} as periods
+        on periods.school_id = grades.school_id and periods.marking_period_id = grades.marking_period_id
+    where grades.is_deleted is not true
+    group by student_courses.row_key, periods.term
+    having count(grades.points) filter (where periods.is_exam) > 0
+),
+
+-- A course taken twice in a class counts once, as it was taken last. What a file says of the same result stands
+-- before it.
+rosariosis as (
+    select distinct on (
+        courses.school_id, courses.student_id, courses.school_year, courses.grade_level, courses.subject, points.term
+    )
+        courses.row_key,
+        courses.school_id,
+        courses.student_id,
+        courses.school_year,
+        courses.grade_level,
+        courses.grade_order,
+        courses.subject,
+        points.term,
+        courses.teacher_id,
+        points.test_score,
+        points.exam_score,
+        points.total_score,
+        courses.attendance_pct
+    from term_points as points
+    inner join student_courses as courses on courses.row_key = points.row_key
+    where not exists (
+        select 1 from history
+        where
+            history.school_id = courses.school_id
+            and history.student_id = courses.student_id
+            and history.grade_level = courses.grade_level
+            and history.subject = courses.subject
+            and history.term = points.term
+    )
+    order by
+        courses.school_id, courses.student_id, courses.school_year, courses.grade_level, courses.subject, points.term,
+        courses.student_course_id desc
+),
+
 -- A row that names its year stands before one whose year comes out the same.
 assessments as (
-    select * from dated
+    select {{ columns | join(', ') }} from dated
     union all
-    select derived.* from derived
+    select {{ columns | join(', ') }}
+    from derived
     where not exists (
         select 1 from dated
         where
@@ -108,6 +174,11 @@ assessments as (
             and dated.subject = derived.subject
             and dated.term = derived.term
     )
+    union all
+    select
+        row_key, school_id, student_id, school_year, true, grade_level, grade_order, subject, term, teacher_id,
+        test_score, exam_score, total_score, attendance_pct, null, null
+    from rosariosis
 )
 
 select

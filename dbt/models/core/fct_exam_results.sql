@@ -7,6 +7,8 @@ select
     exam_number,
     subject,
     grade,
-    score
+    score,
+    _upload_id,
+    _line
 from {{ ref('int_exam_results_matched') }}
 where mismatch is null

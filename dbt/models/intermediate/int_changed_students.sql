@@ -28,5 +28,6 @@ where false
 -- depends_on: {{ ref('stg_academic_history__changed') }} {{ ref('stg_students__changed') }}
 -- depends_on: {{ ref('stg_guardians__changed') }} {{ ref('stg_teachers__changed') }}
 -- depends_on: {{ ref('stg_students') }} {{ ref('stg_guardians') }} {{ ref('stg_teachers') }}
+-- depends_on: {{ ref('stg_rosariosis_students') }} {{ ref('stg_rosariosis_students_courses') }}
 -- depends_on: {{ ref('fct_assessments') }}
 {% endif %}

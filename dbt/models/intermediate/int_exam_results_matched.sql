@@ -20,6 +20,8 @@ select
     results.subject,
     results.grade,
     results.score,
+    results._upload_id,
+    results._line,
     case when owners.students = 1 then owners.student_id end as student_id,
     case
         when owners.students is null then 'no_student'

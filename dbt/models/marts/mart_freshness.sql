@@ -3,6 +3,9 @@ with datasets as (
     {% for dataset in datasets() %}
     select '{{ dataset }}' as dataset{{ ' union all' if not loop.last }}
     {% endfor %}
+    -- Tables of other systems, where there are any.
+    union
+    select dataset from {{ source('ops', 'uploads') }}
 ),
 
 versions as (

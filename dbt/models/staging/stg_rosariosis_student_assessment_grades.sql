@@ -1,0 +1,28 @@
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='newest_rows',
+        meta={
+            'entity': ['school_id', 'student_course_id'],
+            'owner': 'stg_rosariosis_students_courses',
+            'list': 'stg_academic_history__changed',
+            'removed': 'rosariosis_student_assessment_grades__changed',
+        },
+        indexes=[
+            {'columns': ['row_key'], 'unique': true},
+            {'columns': ['school_id', 'student_course_id', 'marking_period_id'], 'unique': true},
+        ],
+    )
+}}
+-- depends_on: {{ ref('stg_academic_history__changed') }}
+-- depends_on: {{ ref('stg_rosariosis_students_courses') }}
+
+{{
+    newest_rows(
+        'rosariosis_student_assessment_grades',
+        key=['school_id', 'student_course_id', 'marking_period_id'],
+        columns=[
+            'school_id', 'student_course_id', 'marking_period_id', 'points', 'is_deleted',
+        ],
+    )
+}}
