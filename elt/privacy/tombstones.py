@@ -27,6 +27,13 @@ HOMES: dict[Kind, tuple[str, str]] = {
 }
 """The dataset that says who people of a kind are, and the column that names them."""
 
+_HOMES_IN_ROSARIOSIS: dict[Kind, tuple[str, str]] = {
+    "student": ("rosariosis_students", "student_id"),
+    "guardian": ("rosariosis_parent", "parent_id"),
+    "teacher": ("rosariosis_teachers", "id"),
+}
+"""The same where a school's own database says who they are."""
+
 _REMEMBERED = 1 << 17
 _PURPOSE = b"laurel erasure tombstone 1"
 
@@ -46,7 +53,7 @@ class PersonColumn:
 def person_columns(contract: Contract) -> list[PersonColumn]:
     """The columns of a dataset that name people, by its own key and its foreign keys."""
     found: dict[str, Kind] = {}
-    for kind, (home, identifier) in HOMES.items():
+    for kind, (home, identifier) in (*HOMES.items(), *_HOMES_IN_ROSARIOSIS.items()):
         if contract.name == home:
             found[identifier] = kind
         for key in contract.foreign_keys:

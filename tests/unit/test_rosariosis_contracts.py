@@ -7,6 +7,7 @@ import io
 import pytest
 
 from elt.contracts import Contract, guess_dataset, load_contracts, match_header
+from elt.privacy.tombstones import person_columns
 from elt.reading.reader import read_blocks
 from elt.reading.validation import validate
 
@@ -56,3 +57,25 @@ def test_only_the_name_of_a_file_says_that_it_is_of_the_table(contract: Contract
 
 def test_a_students_file_without_a_required_column_is_not_taken_for_a_table_of_rosariosis():
     assert guess_dataset(["Student ID", "First Name", "Last Name", "Gender"], "data.csv") is None
+
+
+def test_whoever_is_erased_is_found_in_every_table_that_names_them():
+    found = {
+        (contract.name.removeprefix("rosariosis_"), column.name): (column.kind, column.drops_row)
+        for contract in CONTRACTS
+        for column in person_columns(contract)
+    }
+    assert found == {
+        ("courses", "teacher_id"): ("teacher", False),
+        ("discipline_referrals", "student_id"): ("student", True),
+        ("discipline_referrals", "staff_id"): ("teacher", False),
+        ("eligibility", "student_id"): ("student", True),
+        ("parent", "parent_id"): ("guardian", True),
+        ("portal_polls", "students_teacher_id"): ("teacher", False),
+        ("student_sat_reg_numbers", "student_id"): ("student", True),
+        ("student_waec_reg_numbers", "student_id"): ("student", True),
+        ("students", "student_id"): ("student", True),
+        ("students", "parent_id"): ("guardian", False),
+        ("students_courses", "student_id"): ("student", True),
+        ("teachers", "id"): ("teacher", True),
+    }
