@@ -17,11 +17,13 @@ from backend.access import action_of
 from backend.denials import DenialLimit
 from backend.errors import problem_of
 from backend.services import services
+from elt.audit.numbers import leave_out
 from elt.audit.sql import veil_values
 from elt.audit.trail import keyed_mark, person_subject, record
 from elt.errors import LaurelError, TransientError
 from elt.log import get_logger
 from elt.people.principals import Principal
+from elt.privacy.pseudonyms import is_pseudonym
 
 WRITTEN_IN_THE_ACT = frozenset(
     {
@@ -92,16 +94,17 @@ def note_for_audit(subject: str = "", **detail: Any) -> None:
 
 
 def student_subject(school_id: str, student_id: str) -> str:
-    """How this request's line names a student that its caller sees under this identifier."""
-    if g.principal is not None and g.principal.role in ("researcher", "analyst"):
+    """How this request's line names a student that its caller sees, or looks for, under this identifier."""
+    if g.principal.role in ("researcher", "analyst") and is_pseudonym(student_id):
         return f"pseudonym:{student_id}"
+    g.audit_identifier = student_id
     return person_subject(services().settings, "student", school_id, student_id)
 
 
 def subject_of(key: Mapping[str, Any]) -> str:
     """How this request's line names the student whom conditions on a mart single out; empty: nobody."""
-    school = key.get("school_id") or g.principal.school_id or services().settings.default_school_id
-    student = key.get("student_id")
+    school, student = (key.get(name, key.get(f"{name}__eq")) for name in ("school_id", "student_id"))
+    school = school or g.principal.school_id or services().settings.default_school_id
     return student_subject(school, student) if isinstance(school, str) and isinstance(student, str) else ""
 
 
@@ -133,6 +136,8 @@ def _detail() -> dict[str, Any]:
     detail = {"request": g.request_id, **g.get("audit_detail", {})}
     if reason := request.headers.get("X-Purpose", "").strip()[:_MAX_REASON]:
         detail.setdefault("reason", reason)
+    if "reason" in detail:
+        detail["reason"] = leave_out(detail["reason"], [g.get("audit_identifier", "")])
     return detail
 
 

@@ -16,12 +16,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from elt.audit.numbers import leave_out_known
 from elt.privacy.tombstones import plain
 from elt.settings import Settings
 from elt.warehouse import Connection
 
 _NO_HASH = bytes(32)  # what the first line holds for the line before
 _MAX_FAULTS = 100
+_TYPED = ("reason", "sql")  # of `detail`: what people write as they like
 
 PersonKind = Literal["student", "guardian", "teacher"]
 
@@ -67,11 +69,16 @@ def record(
     """Add a line in the caller's transaction, so that an act and its line are kept or lost together.
 
     Call this last in a transaction: until it ends, all others who add a line wait. `detail` holds plain
-    JSON values and never names, cells or secrets.
+    JSON values and never names, cells or secrets. Numbers of people are taken out of what is typed freely in
+    it (`reason`, `sql`).
 
     Returns:
         The line's number.
     """
+    told = dict(detail or {})
+    for name in _TYPED:
+        if isinstance(typed := told.get(name), str):
+            told[name] = leave_out_known(connection, _clean(typed))
     with connection.transaction():
         connection.execute("select from ops.audit_turn for update")
         # A statement of its own, so that it sees what the last holder of the lock has written. `detail` is
@@ -82,7 +89,7 @@ def record(
             from (select) as always
             left join (select audit_id, sha256 from ops.audit order by audit_id desc limit 1) as head on true
             """,
-            (_to_json(detail or {}),),
+            (_to_json(told),),
         ).fetchone()
         assert last is not None  # noqa: S101 - a select without a where answers one row
         line = {

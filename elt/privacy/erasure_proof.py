@@ -20,7 +20,7 @@ from elt.errors import NotFound, UploadRejected
 from elt.privacy.erase_rows import Person, find_people
 from elt.privacy.erase_versions import ObjectEraser
 from elt.privacy.text_search import Opened, Text, holds, open_log
-from elt.privacy.tombstones import Kind, plain
+from elt.privacy.tombstones import Kind, is_distinctive, plain
 from elt.reading.file_rows import FileRows
 from elt.warehouse import Connection
 
@@ -84,13 +84,6 @@ def texts_of(people: Iterable[Person], names: Sequence[str]) -> list[Text]:
     }
     found = [Text("identifier", identifier, school_id) for identifier, school_id in sorted(identifiers)]
     return found + [Text("name", name.strip()) for name in names if name.strip()]
-
-
-def is_distinctive(identifier: str) -> bool:
-    """Whether a cell with this text is hardly anything but the identifier."""
-    if identifier.isdecimal():
-        return len(identifier) >= 8
-    return len(identifier) >= 4 and any(char.isdigit() for char in identifier)
 
 
 def _search_store(objects: ObjectEraser, texts: list[Text], proof: Proof) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -20,6 +21,7 @@ from elt.warehouse import Connection
 
 _PURPOSE = b"laurel pseudonym 1"
 _CHARACTERS = 20  # 100 bits: two people of a kind never share one
+_FORM = re.compile(rf"[sgt]_[a-z2-7]{{{_CHARACTERS}}}")
 
 # Everybody whom a mart may name, also those whom only the files of others mention.
 _NEW_PEOPLE = """
@@ -75,6 +77,11 @@ def make_pseudonym(settings: Settings, kind: str, school_id: str, source_id: str
     key = hmac.digest(settings.pseudonym_keys[0].encode(), _PURPOSE, hashlib.sha256)
     digest = hmac.digest(key, text.encode(), hashlib.sha256)
     return f"{kind[0]}_{base64.b32encode(digest).decode().lower()[:_CHARACTERS]}"
+
+
+def is_pseudonym(text: str) -> bool:
+    """Whether the text has the form of a pseudonym; says nothing about there being such a person."""
+    return _FORM.fullmatch(text) is not None
 
 
 def _store(connection: Connection, settings: Settings, people: Iterable[dict[str, Any]]) -> int:

@@ -74,6 +74,13 @@ def plain(identifier: str) -> str:
     return "".join(identifier.split()).lower()
 
 
+def is_distinctive(identifier: str) -> bool:
+    """Whether a text is hardly anything but this identifier, which is `plain`."""
+    if identifier.isdecimal():
+        return len(identifier) >= 8
+    return len(identifier) >= 4 and any(char.isdigit() for char in identifier)
+
+
 class Tombstones:
     """Some erasures, and whether somebody is one of those erased."""
 

@@ -143,6 +143,40 @@ def test_typed_sql_is_kept_without_its_values_also_if_it_fails(
     assert "Okafor" not in str(kept)
 
 
+@pytest.mark.usefixtures("small_school")
+def test_no_students_number_is_kept_however_it_was_typed(
+    client_of: Callable[..., FlaskClient], admin: FlaskClient, connection: Connection, settings: Settings
+) -> None:
+    """Lines stay for good, so a number in one would keep its student from ever being erased everywhere."""
+    researcher, analyst = client_of("researcher"), client_of("analyst")
+    assert researcher.get(f"{BASE}/students/STU001?school=main").status_code == 404
+    assert researcher.get(f"{BASE}/marts/mart_students?student_id=STU001&school_id=main").json == []
+    for value in ("STU001", '"STU001"', '"stu001 of JSS1"'):
+        sql = f"select count(*) as n from mart_class_summary where grade_level = {value}"
+        assert analyst.post(f"{BASE}/query", json={"sql": sql}).status_code == 422
+    admin.get(f"{BASE}/students/STU001?school=main&reason=mother of Stu001 (and stu003's) on 12 May 2026")
+    admin.get(f"{BASE}/students/STU00077?reason=who is STU00077?")
+    admin.get(f"{BASE}/risk", headers={"X-Purpose": "list for STU002, ROOM24 of 2026"})
+    told = str(lines(connection)).lower()
+    assert [number for number in ("stu001", "stu002", "stu003", "stu00077") if number in told] == []
+    looked, unknown = (line for line in lines(connection, "students:read") if "reason" in line["detail"])
+    assert looked["detail"]["reason"] == "mother of [number] (and [number]'s) on 12 May 2026"
+    assert unknown["detail"]["reason"] == "who is [number]?"
+    [worklist] = lines(connection, "risk:read")
+    assert worklist["detail"]["reason"] == "list for [number], ROOM24 of 2026"  # nobody has that number
+    sought = [*lines(connection, "students:read")[:1], *lines(connection, "marts:read")]
+    assert {line["subject"] for line in sought} == {person_subject(settings, "student", "main", "STU001")}
+
+
+@pytest.mark.usefixtures("small_school")
+def test_a_mart_that_is_asked_for_one_student_names_whom(
+    admin: FlaskClient, connection: Connection, settings: Settings
+) -> None:
+    admin.get(f"{BASE}/marts/mart_students?student_id__eq=STU001&school_id__eq=north")
+    [line] = lines(connection, "marts:read")
+    assert line["subject"] == person_subject(settings, "student", "north", "STU001")
+
+
 def test_denials_are_told_but_not_without_end(
     researcher: FlaskClient, api: Flask, connection: Connection
 ) -> None:

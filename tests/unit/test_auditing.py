@@ -32,23 +32,28 @@ def veiled(statement: str) -> str:
     "value",
     [
         "'Ngozi'", "'O''Ngozi'", r"E'it\'s Ngozi'", "$$Ngozi$$", "$a$Ngozi $$ $a$", "-- Ngozi",
-        "/* Ngozi\n*/", "'Ngozi", "$$Ngozi", "/*Ngozi", "'\ud800Ngozi'", "8023456789",
+        "/* Ngozi\n*/", "'Ngozi", "$$Ngozi", "/*Ngozi", "'\ud800Ngozi'", "8023456789", "8_023_456_789",
+        '"Ngozi Obi"', '"Ngozi ""Obi"""', '"ngozi"', '"Ngozi', "/* a /* b */ Ngozi */",
     ],
 )  # fmt: skip
 def test_no_value_of_a_statement_is_kept(value: str) -> None:
     kept = veiled(f"select full_name from marts.x1 where grade_level = {value}")
     assert kept.startswith("select full_name from marts.x1 where grade_level = '~")
     assert "Ngozi" not in kept
-    assert "8023456789" not in kept
+    assert "8023456789" not in kept.replace("_", "")
+
+
+def test_a_type_that_ends_in_e_begins_no_text_with_backslashes() -> None:
+    assert "Ngozi" not in veiled(r"select name'\', 'Ngozi'")
 
 
 def test_the_same_value_has_the_same_mark_and_the_rest_stays_readable() -> None:
     kept = veiled(
-        "select 'Ada', \"first name\", total > 49.5 from a where $1 = 'Ada' and b = 'Obi' limit 100"
+        "select 'Ada', \"first_name\", total > 49.5 from a where $1 = 'Ada' and b = 'Obi' limit 100"
     )
     first, rest = kept.split(", ", 1)
     assert first.removeprefix("select ") in rest
-    assert rest.startswith('"first name", total > 49.5 from a where $1 = ')
+    assert rest.startswith('"first_name", total > 49.5 from a where $1 = ')
     assert kept.endswith(" limit 100")
     assert kept.count("'~") == 3
 
