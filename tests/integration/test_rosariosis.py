@@ -156,6 +156,14 @@ def test_offences_and_activities_stand_among_those_of_files(rows: Rows):
     ]
 
 
+def test_what_is_left_out_is_counted(rows: Rows):
+    """A student in no known class, and a number that nobody had in its year."""
+    assert rows("select dataset, rule, row_count from marts.mart_data_quality order by 1, 2") == [
+        ("exam_results", "no_student", 1),
+        ("rosariosis_students", "unknown_class", 1),
+    ]
+
+
 def test_a_number_used_in_two_years_leads_to_two_students(rows: Rows):
     """And one that nobody had in its year to nobody."""
     assert rows(

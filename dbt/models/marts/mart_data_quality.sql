@@ -83,6 +83,16 @@ unmatched_results as (
     group by mismatch
 ),
 
+-- Students of RosarioSIS whose class is neither one of the school's levels nor named by a year of leaving: their
+-- results have no year and are left out.
+students_without_class as (
+    select 'rosariosis_students' as dataset, 'unknown_class' as rule, count(*) as row_count
+    from {{ ref('stg_rosariosis_students') }} as students
+    left join {{ ref('stg_rosariosis_classes') }} as classes
+        on classes.school_id = students.school_id and classes.class_id = students.grade_level_id
+    where students.is_deleted is not true and classes.grade_level is null and classes.leaving_year is null
+),
+
 orphans as (
     select * from unknown_students
     union all
@@ -93,6 +103,8 @@ orphans as (
     select * from unknown_students_of_lines
     union all
     select * from unmatched_results
+    union all
+    select * from students_without_class
 )
 
 select dataset, rule, severity, row_count, upload_count from by_rule
