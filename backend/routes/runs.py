@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from uuid import UUID
 
 from flask import Blueprint
@@ -12,11 +14,17 @@ from backend.schemas.runs import Run, RunListQuery, RunPage, RunRequested
 from backend.services import services
 from elt.errors import Conflict
 from elt.notify import announce_upload
-from elt.runs import get_run, list_runs
+from elt.runs import RunRecord, get_run, list_runs
 
 runs = Blueprint("runs", __name__)
 
 _NOBODY = UUID(int=0)  # an announcement that is about no upload in particular
+# How many people of all schools there are, and how many lines a test of the marts has found: of any size.
+_OF_PEOPLE = {
+    "score": {"students", "at_risk", "by_model", "by_rule", "written", "reasons"},
+    "transform": {"warnings"},
+}
+_COUNTED = re.compile(r"\bGot \d+ results?")
 
 
 @runs.get("/runs")
@@ -34,7 +42,7 @@ def show_runs(query: RunListQuery) -> RunPage:
         )
     page = found[: query.limit]
     following = str(page[-1].run_id) if len(found) > query.limit else None
-    return RunPage(items=[Run.model_validate(record) for record in page], next=following)
+    return RunPage(items=[_shown(record) for record in page], next=following)
 
 
 @runs.get("/runs/<uuid:run_id>")
@@ -43,7 +51,7 @@ def show_runs(query: RunListQuery) -> RunPage:
 def show_run(run_id: UUID) -> Run:
     """One run."""
     with services().connection() as connection:
-        return Run.model_validate(get_run(connection, run_id, uploader=_uploader()))
+        return _shown(get_run(connection, run_id, uploader=_uploader()))
 
 
 @runs.post("/runs")
@@ -66,6 +74,18 @@ def request_run() -> tuple[RunRequested, int]:
         ).fetchone()
     announce_upload(services().settings, _NOBODY)
     return RunRequested(waiting_uploads=row["waiting"] if row else 0), 202
+
+
+def _shown(record: RunRecord) -> Run:
+    """The run; without figures about people for all but those who may see everybody."""
+    if principal().role != "admin" or principal().school_id is not None:
+        stages = {
+            stage: {name: fact for name, fact in facts.items() if name not in _OF_PEOPLE.get(stage, ())}
+            for stage, facts in record.stages.items()
+        }
+        error = record.error and _COUNTED.sub("Got some results", record.error)
+        record = replace(record, stages=stages, error=error)
+    return Run.model_validate(record)
 
 
 def _uploader() -> str | None:

@@ -28,7 +28,9 @@ class Run(Answered):
     status: RunStatus
     started_at: datetime
     finished_at: datetime | None
-    stages: dict[str, Any] = Field(description="What each stage reported about itself.")
+    stages: dict[str, Any] = Field(
+        description="What each stage reported about itself; about people only to admins of all schools."
+    )
     error: str | None = Field(description="The stage that failed, and why.")
 
 

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from backend.app import create_app
 from elt.contracts import load_contracts
-from elt.runs import finish_run, start_run
+from elt.runs import finish_run, record_stage, start_run
 from elt.serving.sessions import serve
 from elt.settings import Settings
 from elt.store.base import Store
@@ -137,6 +137,29 @@ def test_json_is_asked_for_where_json_is_taken(admin: FlaskClient) -> None:
     assert admin.post(f"{BASE}/keys", data="{", content_type="application/json").status_code == 400
 
 
+@pytest.mark.parametrize("caller", [("analyst", None), ("admin", "main")])
+def test_runs_count_people_for_admins_of_all_schools_only(
+    client_of: ClientOf, admin: FlaskClient, connection: Connection, caller: tuple[str, str | None]
+) -> None:
+    run_id = start_run(connection, trigger="cli")
+    record_stage(connection, run_id, "load", {"loaded": 2})
+    record_stage(
+        connection, run_id, "transform", {"models": 3, "warnings": ["test known_in_x: Got 4 results"]}
+    )
+    record_stage(
+        connection, run_id, "score", {"target": "at_risk", "students": 12, "at_risk": 1, "written": 12}
+    )
+    finish_run(connection, run_id, status="failed", error="transform: dbt: 1 failed. test y: Got 3 results")
+    assert admin.get(f"{BASE}/runs/{run_id}").json["stages"]["score"]["at_risk"] == 1
+    bound = client_of(*caller)
+    shown = bound.get(f"{BASE}/runs/{run_id}").json
+    assert shown["stages"] == {
+        "load": {"loaded": 2}, "transform": {"models": 3}, "score": {"target": "at_risk"},
+    }  # fmt: skip
+    assert shown["error"] == "transform: dbt: 1 failed. test y: Got some results"
+    assert bound.get(f"{BASE}/runs").json["items"] == [shown]
+
+
 def test_runs_are_listed_newest_first_and_shown(admin: FlaskClient, connection: Connection) -> None:
     made = []
     for _ in range(3):
@@ -253,6 +276,16 @@ def test_a_mart_without_declarations_shows_researchers_no_cell_and_others_nothin
         assert client_of(role).get(address).json == []
         [listed] = client_of(role).get(f"{BASE}/marts").json["items"]
         assert listed["rows"] is None
+
+
+@pytest.mark.usefixtures("small_mart")
+def test_how_many_rows_all_schools_have_is_told_to_no_school(
+    client_of: ClientOf, connection: Connection
+) -> None:
+    connection.execute("analyze marts.mart_small")
+    for caller, rows in ((("admin",), 3), (("admin", "main"), None), (("analyst",), None)):
+        [listed] = client_of(*caller).get(f"{BASE}/marts").json["items"]
+        assert listed["rows"] == rows, caller
 
 
 def test_models_are_empty_before_any_training(admin: FlaskClient) -> None:
