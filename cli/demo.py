@@ -65,8 +65,20 @@ def demo(seed: int, students: int) -> None:
         raise LaurelError("No student was found at risk, though the school was made with some.")
 
 
-@click.command("demo-school", epilog="Example: laurel demo-school /tmp/school --seed 3 --students 1200")
-@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@click.command(
+    "demo-school",
+    epilog="Examples: laurel demo-school /tmp/school --seed 3 --students 1200; "
+    "laurel demo-school --into mysql://user:password@127.0.0.1:3306/rosariosis",
+)
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False), required=False)
+@click.option(
+    "--into",
+    metavar="ADDRESS",
+    help="Write one of the schools as RosarioSIS holds it into an empty database: "
+    "mysql://user:password@host:port/database.",
+)
+@click.option("--school", help="Which school to write with --into; the first unless named.")
+@click.option("--force", is_flag=True, help="With --into: replace an earlier demo school. Other tables stay.")
 @click.option("--seed", default=7, show_default=True, help="Another seed, another school.")
 @click.option(
     "--students", default=600, show_default=True, type=click.IntRange(60), help="How many students."
@@ -76,21 +88,54 @@ def demo(seed: int, students: int) -> None:
     "--years", default=3, show_default=True, type=click.IntRange(2), help="School years of history."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def demo_school(directory: Path, seed: int, students: int, schools: int, years: int, as_json: bool) -> None:
-    """Write a synthetic school's files and their answer key into DIRECTORY."""
-    from demo.school import write_demo_school  # needs NumPy, which `laurel --help` should not wait for
+def demo_school(
+    directory: Path | None,
+    into: str | None,
+    school: str | None,
+    force: bool,
+    seed: int,
+    students: int,
+    schools: int,
+    years: int,
+    as_json: bool,
+) -> None:
+    """Write a synthetic school: files and their answer key into DIRECTORY, or RosarioSIS's tables.
 
+    The people and scores in the tables are those of the same school's files.
+    """
+    from demo.rosariosis import write_rosariosis  # NumPy, which `laurel --help` should not wait for
+    from demo.school import draw_demo_school, write_files
+
+    if directory is None and into is None:
+        raise click.UsageError("Name a DIRECTORY for files, or a database with --into.")
     try:
-        answers = write_demo_school(directory, seed=seed, students=students, schools=schools, years=years)
+        drawn = draw_demo_school(seed=seed, students=students, schools=schools, years=years)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    if as_json:
+    names = drawn.roster.schools
+    school = school or names[0]
+    if school not in names:
+        raise click.UsageError(f"There is no school {school!r}; there are {', '.join(names)}.")
+    written: Json = {}
+    if directory is not None:
+        answers = write_files(drawn, directory)
         files = {name: asdict(answer) for name, answer in answers.files.items()}
-        click.echo(json.dumps({"answer_key": str(directory / "answer_key.json"), "files": files}, indent=2))
-        return
-    for name, answer in answers.files.items():
-        click.echo(f"{name:<32}{answer.read:>9} rows, {answer.rejected} of them planted to be rejected")
-    click.echo(f"Synthetic: nobody in these files exists. The answers: {directory / 'answer_key.json'}")
+        written |= {"answer_key": str(directory / "answer_key.json"), "files": files}
+    if into is not None:
+        written["tables"] = write_rosariosis(into, drawn, school, replace=force)
+    if as_json:
+        click.echo(json.dumps(written, indent=2))
+    else:
+        _show_written(written, school)
+
+
+def _show_written(written: Json, school: str) -> None:
+    for name, answer in written.get("files", {}).items():
+        click.echo(f"{name:<32}{answer['read']:>9} rows, {answer['rejected']} of them planted to be rejected")
+    for name, rows in written.get("tables", {}).items():
+        click.echo(f"{name:<32}{rows:>9} rows of {school}")
+    answers = f" The answers: {written['answer_key']}" if "answer_key" in written else ""
+    click.echo(f"Synthetic: nobody in it exists.{answers}")
 
 
 class _Api:

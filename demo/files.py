@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -53,6 +53,10 @@ class Table:
     def add(self, cells: Sequence[object]) -> None:
         """Append a row; None becomes an empty cell."""
         self.rows.append(Row(["" if cell is None else str(cell) for cell in cells]))
+
+    def copy(self) -> Table:
+        """The same table with rows of its own."""
+        return replace(self, rows=[Row(list(row.cells)) for row in self.rows])
 
     def position(self, header: str) -> int:
         """Where the column with this header stands."""

@@ -5,6 +5,7 @@ Synthetic through and through: nobody in it exists. `docs/demo-school.md` descri
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -13,8 +14,9 @@ import numpy as np
 from demo.answers import AnswerKey, build_answer_key
 from demo.background import build_performance, build_survey
 from demo.defects import correct_scores, repeat_rows, spoil_table
+from demo.exams import draw_candidates, write_exam_records
 from demo.files import Table
-from demo.marks import Marks, build_history, draw_marks
+from demo.marks import Marks, NextTerm, build_history, draw_marks
 from demo.people import build_guardians, build_students, build_teachers
 from demo.roster import Roster, Staff, draw_roster, draw_staff
 from demo.signal import Signal
@@ -26,21 +28,40 @@ _REPEATS = {"students": 3, "guardians": 2, "teachers": 1, "academic_history": 25
 _CORRECTIONS = 6
 
 
-def write_demo_school(
-    directory: Path,
-    *,
-    seed: int = 7,
-    students: int = 600,
-    schools: int = 3,
-    years: int = 3,
-    today: date = TODAY,
-) -> AnswerKey:
-    """Write the demo school's files and its answer key (`answer_key.json`, `answers/`) into `directory`.
+@dataclass(frozen=True, slots=True)
+class DemoSchool:
+    """All that was drawn, for one or several schools.
 
-    The same arguments give the same bytes. Existing files of these names are overwritten.
+    `tables` hold every row as it is true, `handed_in` the same rows with the planted faults, in the same
+    order of datasets.
+    """
+
+    seed: int
+    today: date
+    school_years: list[str]
+    roster: Roster
+    staff: Staff
+    marks: Marks
+    next_term: NextTerm
+    tables: list[Table]
+    handed_in: list[Table]
+
+    @property
+    def last_year(self) -> int:
+        """The calendar year in which the last school year of the files ended."""
+        return int(self.school_years[-1][-4:])
+
+    def table(self, dataset: str) -> Table:
+        """The true rows of a dataset."""
+        return next(table for table in self.tables if table.dataset == dataset)
+
+
+def draw_demo_school(
+    *, seed: int = 7, students: int = 600, schools: int = 3, years: int = 3, today: date = TODAY
+) -> DemoSchool:
+    """Draw a demo school. The same arguments give the same school.
 
     Args:
-        directory: made where it does not exist.
         seed: of all that is drawn.
         students: students in all, those who have left included; at least 60.
         schools: number of schools; their students, guardians and teachers share the same numbers.
@@ -58,14 +79,41 @@ def write_demo_school(
     staff = draw_staff(rng, roster)
     marks, next_term = draw_marks(rng, Signal(), roster, staff)
     tables = _build_tables(rng, roster, staff, marks, school_years, today)
-    _spoil(rng, tables)
+    handed_in = [table.copy() for table in tables]
+    _spoil(rng, handed_in)
+    return DemoSchool(seed, today, school_years, roster, staff, marks, next_term, tables, handed_in)
+
+
+def write_demo_school(
+    directory: Path,
+    *,
+    seed: int = 7,
+    students: int = 600,
+    schools: int = 3,
+    years: int = 3,
+    today: date = TODAY,
+) -> AnswerKey:
+    """Draw a demo school and write it; see `draw_demo_school` and `write_files`."""
+    school = draw_demo_school(seed=seed, students=students, schools=schools, years=years, today=today)
+    return write_files(school, directory)
+
+
+def write_files(school: DemoSchool, directory: Path) -> AnswerKey:
+    """Write the files, their answer key (`answer_key.json`, `answers/`) and what the exam boards know.
+
+    Args:
+        directory: made where it does not exist. Existing files of these names are overwritten.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    for table in tables:
+    for table in school.handed_in:
         table.write(directory)
     key = build_answer_key(
-        tables, roster, next_term, seed=seed, students=students, school_years=school_years, today=today
-    )
+        school.handed_in, school.roster, school.next_term, seed=school.seed,
+        students=len(school.roster.school), school_years=school.school_years, today=school.today,
+    )  # fmt: skip
     key.write(directory)
+    candidates = draw_candidates(school.seed, school.roster, school.marks, school.last_year)
+    write_exam_records(directory / "exam_board", school.roster, candidates)
     return key
 
 

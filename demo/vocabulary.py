@@ -71,3 +71,43 @@ INCOMES = ("High Income", "Middle Income", "Low Income")
 EDUCATION = ("Primary", "Secondary", "Tertiary")
 OCCUPATIONS = ("Business", "Civil Servant", "Engineer", "Farmer", "Medical Professional", "Teacher")
 QUALIFICATIONS = ("NCE", "Bachelor's", "Master's")
+
+# Letters of Yoruba and Igbo, and those of the neighbours' French, which latin1 has too.
+MIDDLE_NAMES = (
+    "Abẹ́ní",
+    "Chịọma",
+    "Ẹniọlá",
+    "Ezinwanne",
+    "Kọ́láwọlé",
+    "Ṅkiruka",
+    "Ọlámide",
+    "Ṣadé",
+    "Tèmítọ́pẹ́",
+    "Yẹ́misí",
+)
+LATIN1_MIDDLE_NAMES = (
+    "Adélaïde",
+    "André",
+    "Chloë",
+    "Désiré",
+    "Félicité",
+    "Françoise",
+    "Hélène",
+    "José",
+    "Noémie",
+)
+
+# Offence, its kind, and what is done about it.
+OFFENCES = (
+    ("Late to school", "Time", "Warning"), ("Absent without leave", "Time", "Letter to the parents"),
+    ("Class disruption", "Behaviour", "Detention"), ("Fighting", "Behaviour", "Suspension"),
+    ("No uniform", "Order", "Warning"), ("Telephone in class", "Order", "Telephone kept for a week"),
+)  # fmt: skip
+# Month, day, name and description of days in a school year; from September on in its first calendar year.
+SCHOOL_DAYS = (
+    (9, 1, "First Term begins", None), (10, 1, "Independence Day", "The school is closed."),
+    (12, 20, "First Term ends", None), (1, 5, "Second Term begins", None), (2, 14, "Sports Day", None),
+    (4, 10, "Second Term ends", None), (4, 25, "Third Term begins", None),
+    (5, 1, "Workers' Day", "The school is closed."), (6, 12, "Democracy Day", "The school is closed."),
+    (7, 31, "Third Term ends", "Prizes are given."),
+)  # fmt: skip
