@@ -29,8 +29,8 @@ def find_visible(connection: Connection, upload_id: UUID) -> UploadRecord:
 def find_own(connection: Connection, upload_id: UUID) -> UploadRecord:
     """The upload, if the caller may read its file and change it.
 
-    A file may hold rows of several schools. One who is bound to a school gets those of others only where
-    nothing in them can be another school's.
+    A file may hold rows of several schools. One who is bound to a school gets those that others sent, also as
+    a new version of the caller's own upload, only where nothing in them can be another school's.
 
     Raises:
         NotFound: there is none, or it is another's; which of the two is not told.
@@ -43,10 +43,11 @@ def find_own(connection: Connection, upload_id: UUID) -> UploadRecord:
 
 def is_whole(record: UploadRecord) -> bool:
     """Whether all of a visible upload's rows are for the caller."""
-    school = principal().school_id
-    if school is None or record.uploader == principal().id:
-        return True
-    return all(_is_of_one_school(record, version, school) for version in record.versions)
+    caller = principal()
+    return caller.school_id is None or all(
+        version.uploader == caller.id or _is_of_one_school(record, version, caller.school_id)
+        for version in record.versions
+    )
 
 
 def _is_of_one_school(record: UploadRecord, version: VersionRecord, school: str) -> bool:

@@ -112,3 +112,17 @@ def test_an_admin_of_one_school_gets_no_file_that_may_hold_rows_of_another(
         for part in ("content", "rejects.csv", "issues"):
             assert admin.get(f"{BASE}/uploads/{upload_id}/{part}").status_code == status, part
         assert admin.delete(f"{BASE}/uploads/{upload_id}").status_code == status
+
+
+def test_whose_upload_an_admin_replaced_gets_no_rows_of_another_school(
+    client_of: Callable[..., FlaskClient], settings: Settings, store: Store
+) -> None:
+    sender, admin = client_of("researcher", "north"), client_of("admin")
+    made = sender.post(f"{BASE}/uploads?dataset=academic_history", data=(HEADER + rows("", 0, 3)).encode())
+    address = f"{BASE}/uploads/{made.json['id']}"
+    load_version(settings, store, made.json["id"], 1)
+    assert admin.put(f"{address}?filename=all.csv", data=MIXED.encode()).status_code == 200
+    load_version(settings, store, made.json["id"], 2)
+    assert sender.get(address).json["version"] == 2
+    for part in ("content", "content?version=2", "rejects.csv", "issues"):
+        assert sender.get(f"{address}/{part}").status_code == 404, part
