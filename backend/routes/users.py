@@ -112,7 +112,7 @@ def change(user_id: UUID, body: UserChange) -> User:
 def disable(user_id: UUID) -> User:
     """Again changes nothing."""
     with services().connection() as connection:
-        _find(connection, user_id)
+        _refuse_more_than_own(_find(connection, user_id).role)
         return User.model_validate(change_user(connection, user_id, principal().id, disabled=True))
 
 

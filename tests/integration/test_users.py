@@ -163,6 +163,8 @@ def test_a_narrowed_key_gets_at_no_other_actions_by_making_people(
     assert narrow.patch(f"{USERS}/{analyst.json['user']['id']}", json={"role": "admin"}).status_code == 403
     assert narrow.post(f"{USERS}/{boss}/password").status_code == 403
     assert narrow.patch(f"{USERS}/{boss}", json={"email": "mine@school.example"}).status_code == 403
+    assert narrow.delete(f"{USERS}/{boss}").status_code == 403
+    assert narrow.delete(f"{USERS}/{analyst.json['user']['id']}").status_code == 200
 
 
 def test_the_last_admin_stays(connection: Connection) -> None:
