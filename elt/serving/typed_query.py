@@ -26,6 +26,7 @@ MAX_SECONDS = 10
 _MAX_BYTES = 32 * 1024**2
 
 _PREPARED = pq.ExecStatus.COMMAND_OK
+_AWAY = ("08", "53", "57P", "58")  # connections, resources of the server, its end, its files
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def run_typed(
     except psycopg.errors.QueryCanceled:
         raise UploadRejected(f"The statement took longer than {seconds} seconds and was stopped.") from None
     except (psycopg.Error, UnicodeError) as error:
-        if isinstance(error, psycopg.OperationalError) and not (error.sqlstate or "").startswith("54"):
+        if isinstance(error, psycopg.OperationalError) and (error.sqlstate or "08").startswith(_AWAY):
             raise DatabaseUnavailable(f"PostgreSQL went away ({type(error).__name__}).") from error
         raise UploadRejected(_in_words(error)) from None
     rows = [row["line"] for row in found]

@@ -135,6 +135,7 @@ def test_the_statement_is_in_the_audit_trail_with_its_values_veiled(
         "select served.run('select 1', 1, 1)",
         "select pg_read_file('/etc/passwd')",
         "select lo_import('/etc/passwd')",
+        "select lastval()",
         "select * from pg_authid",
         "select set_config('role', 'laurel', false)",
         "select set_config('role', 'laurel_reader', false)",
