@@ -17,6 +17,7 @@ COMMANDS = {
     "doctor": "cli.platform:doctor",
     "down": "cli.platform:down",
     "erase": "cli.erasure:erase",
+    "exam-server": "cli.exam_server:exam_server",
     "export": "cli.marts:export",
     "export-student": "cli.students:export_student",
     "generate": "cli.generate:generate",

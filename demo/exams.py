@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,11 +125,12 @@ def write_exam_records(directory: Path, roster: Roster, candidates: Sequence[Can
         for each in candidates
         if each.sat_number is not None
     ]
-    _write(directory / "waec_records.csv", WAEC_COLUMNS, waec)
-    _write(directory / "sat_scores.csv", SAT_COLUMNS, sat)
+    write_records(directory / "waec_records.csv", WAEC_COLUMNS, waec)
+    write_records(directory / "sat_scores.csv", SAT_COLUMNS, sat)
 
 
-def _write(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+def write_records(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write records as `demo.exam_server` reads them."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)

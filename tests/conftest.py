@@ -8,6 +8,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from elt.store.base import Store
     from elt.uploads.accept import Accepted
     from elt.uploads.ledger import UploadRecord
+    from tests.exam_board import ExamBoard, MakeExamBoard
 
 _TEMPLATE = "laurel_template"
 _numbers = itertools.count(1)
@@ -134,6 +136,22 @@ def mariadb_url(mariadb_server: MariaDBServer) -> Iterator[str]:
     name = f"test_{next(_numbers)}"
     yield mariadb_server.create_database(name)
     mariadb_server.drop_database(name)
+
+
+@pytest.fixture
+def make_exam_board(tmp_path: Path) -> Iterator[MakeExamBoard]:
+    """Starts the exam boards' API for a test: `make_exam_board(records=None, api_key=None)`.
+
+    `records`: a folder with files of records; without one, a test publishes its own.
+    """
+    from tests.exam_board import run_exam_board  # here, so that other tests do not wait for Flask
+
+    with ExitStack() as stack:
+
+        def make(records: Path | None = None, api_key: str | None = None) -> ExamBoard:
+            return stack.enter_context(run_exam_board(records or tmp_path / "exam_board", api_key))
+
+        yield make
 
 
 @pytest.fixture(scope="session")
