@@ -15,7 +15,7 @@ FaultKind = Literal["too_many_requests", "unavailable", "slow", "cut", "growing"
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What happens to the next answers with records.
+    """What happens to the next answers that have records to give; to no others.
 
     `too_many_requests`: 429 with Retry-After; `unavailable`: 503; `slow`: the answer waits; `cut`: it breaks
     off in the middle; `growing`: it does not know the last record yet, so the total grows from page to page.

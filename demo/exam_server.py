@@ -110,17 +110,17 @@ def _refuse(error: HTTPException) -> tuple[Json, int]:
 
 
 def _answer(found: ExamRecords, kind: RecordKind, faults: FaultQueue) -> Response:
+    school, year, skip, limit = _parameters(kind)
+    records = found.find(kind, school, year)
+    if not records:
+        abort(404, f"There are no {kind.name} of school {school} in {year}.")
     fault = faults.take()
     if fault and fault.kind in ("too_many_requests", "unavailable"):
         return _refuse_for_now(fault)
     if fault and fault.kind == "slow":
         time.sleep(fault.seconds)
-    school, year, skip, limit = _parameters(kind)
-    records = found.find(kind, school, year)
     if fault and fault.kind == "growing":
         records = records[:-1]
-    if not records:
-        abort(404, f"There are no {kind.name} of school {school} in {year}.")
     page = records[skip : skip + limit]
     body = {"status": "success", "records": len(page), "total": len(records), "data": page}
     return _cut(body) if fault and fault.kind == "cut" else _json(body)

@@ -1,7 +1,7 @@
 """A private MariaDB server, for tests, demo and benchmarks: made in a folder of its own, started, stopped.
 
-Its programs come from the system's packages (`PACKAGES`). A server that the package `mariadb-server` sets up is
-neither used nor touched. Only the loopback address is listened on.
+Its programs come from the system's packages (`PACKAGES`). A server that the package `mariadb-server` sets up
+is neither used nor touched. Only the loopback address is listened on.
 """
 
 from __future__ import annotations

@@ -189,6 +189,7 @@ def test_one_file_alone_can_be_served(records: Path) -> None:
 def test_faults_happen_as_often_as_was_said_and_then_all_is_well(records: Path) -> None:
     app = create_exam_app(records, faults=[Fault("too_many_requests", 2, 7), Fault("unavailable")])
     client = app.test_client()
+    assert client.get(f"{SAT_PATH}&exam_year=1999").status_code == 404  # no records, no fault
     answers = [client.get(f"{SAT_PATH}&exam_year=2021") for _ in range(4)]
     assert [answer.status_code for answer in answers] == [429, 429, 503, 200]
     assert [answer.headers.get("Retry-After") for answer in answers] == ["7", "7", None, None]
