@@ -98,8 +98,7 @@ class Comparison:
             if self.state.is_waiting():
                 raise SourceFault(
                     f"What was read of {self.table.shape.name} is not known, and rows of it wait to be "
-                    f"loaded. It is "
-                    "read when the pipeline has loaded them."
+                    "loaded. It is read when the pipeline has loaded them."
                 )
             self.state.begin()
             known = self.state.read()
@@ -166,8 +165,7 @@ class Comparison:
         if before - now > limit and not self.wishes.accept_removals:
             raise SourceFault(
                 f"{before - now} of the {before} rows of {self.table.shape.name} are gone at the source. "
-                f"If that is "
-                f"right: laurel sources run {self.principal.name} --accept-removals"
+                f"If that is right: laurel sources run {self.principal.name} --accept-removals"
             )
 
     def _differences(
@@ -226,13 +224,13 @@ class Comparison:
             return
         shape = self.table.shape
         upload_id = UUID(int=uuid7().int)
-        name = f"{self.principal.name}-{shape.name.strip('/').replace('/', '-')}"
-        key = new_object_key(upload_id, 1, f"{name}.csv")
+        filename = self.state.filename
+        key = new_object_key(upload_id, 1, filename)
         content = _csv_chunks((*shape.columns, DELETED), self._counted(chain([first], lines)))
         stored = self.store.put(key, content, media_type="text/csv")
         upload = NewUpload(
-            shape.contract.name, f"{name}.csv", self.school_id, media_type="text/csv", title=name,
-            options=_OPTIONS, origin="source",
+            shape.contract.name, filename, self.school_id, media_type="text/csv",
+            title=filename.removesuffix(".csv"), options=_OPTIONS, origin="source",
         )  # fmt: skip
         with self.connection.transaction():
             accepted = accept_upload(self.connection, self.store, upload_id, upload, stored, self.principal)

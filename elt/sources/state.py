@@ -60,6 +60,8 @@ class TableState:
         self._source = source
         self._principal = f"source:{source}"
         self._shape = shape
+        self.filename = f"{source}-{shape.name.strip('/').replace('/', '-')}.csv"
+        """Of the table's batches. It tells them from those of other tables that become the same dataset."""
         self._secret = hmac.digest(settings.secret_key.get_secret_value().encode(), _PURPOSE, "sha256")
         # With another secret no key would be recognised: then everything counts as unknown.
         self._secret_mark = hashlib.sha256(self._secret).hexdigest()[:8]
@@ -208,9 +210,10 @@ class TableState:
         row = self._connection.execute(
             """
             select from ops.uploads u join ops.upload_versions v using (upload_id)
-            where u.dataset = %s and u.uploader = %s and v.status in ('stored', 'loading') limit 1
+            where u.dataset = %s and u.uploader = %s and v.filename = %s and v.status in ('stored', 'loading')
+            limit 1
             """,
-            (self._shape.contract.name, self._principal),
+            (self._shape.contract.name, self._principal, self.filename),
         ).fetchone()
         return row is not None
 
@@ -242,6 +245,7 @@ class TableState:
                 from {table} as r
                 join ops.uploads as u on u.upload_id = r._upload_id and u.uploader = {principal}
                 join ops.upload_versions as v on v.upload_id = u.upload_id and v.version = u.live_version
+                    and v.filename = {filename}
                 where {condition}
                 order by {columns}, v.ranked_at desc, r._line desc
             ) as newest
@@ -258,6 +262,7 @@ class TableState:
             deleted=sql.Identifier("r", DELETED),
             table=raw_table(contract),
             principal=sql.Literal(self._principal),
+            filename=sql.Literal(self.filename),
             condition=sql.SQL("true") if ranges is None else sql.SQL("{} = any({})").format(
                 range_no, sql.Literal(list(ranges))
             ),
