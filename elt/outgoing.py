@@ -38,23 +38,24 @@ def post_json(url: str, message: Any, *, allow: str = "") -> httpx.Response:
         NotCalledError: the URL is none that may be called.
         httpx.HTTPError: the other side did not answer.
     """
-    return _call("POST", url, allow, _TIMEOUT, {}, json=message)
+    with new_client(_TIMEOUT) as client:
+        return _call(client, "POST", url, allow, {}, json=message)
+
+
+def new_client(timeout: httpx.Timeout) -> httpx.Client:
+    """What `get` asks with. One for many calls: making it reads every certificate."""
+    return httpx.Client(timeout=timeout, trust_env=False, follow_redirects=False)
 
 
 def get(
-    url: str,
-    *,
-    query: Mapping[str, str],
-    headers: Mapping[str, str],
-    allow: str = "",
-    timeout: httpx.Timeout = _TIMEOUT,
+    client: httpx.Client, url: str, *, query: Mapping[str, str], headers: Mapping[str, str], allow: str = ""
 ) -> httpx.Response:
-    """Ask for something; raises, and treats redirects, proxies and `allow`, as `post_json` does."""
-    return _call("GET", url, allow, timeout, headers, params=query)
+    """Ask for something, with a client of `new_client`; raises and understands `allow` as `post_json`."""
+    return _call(client, "GET", url, allow, headers, params=query)
 
 
 def _call(
-    method: str, url: str, allow: str, timeout: httpx.Timeout, headers: Mapping[str, str], **content: Any
+    client: httpx.Client, method: str, url: str, allow: str, headers: Mapping[str, str], **content: Any
 ) -> httpx.Response:
     target = httpx.URL(url)
     if target.scheme not in ("http", "https") or not target.host:
@@ -62,24 +63,23 @@ def _call(
     addresses = _resolve(target.host, target.port or (443 if target.scheme == "https" else 80))
     if not _is_listed_host(target.host, allow) and not all(_may_call(each, allow) for each in addresses):
         raise NotCalledError("The address is inside our own network. LAUREL_OUTGOING_ALLOW can permit it.")
-    with httpx.Client(timeout=timeout, trust_env=False, follow_redirects=False) as client:
 
-        def call(address: IPAddress) -> httpx.Response:
-            # To this very address; the certificate is still checked against the name.
-            return client.request(
-                method,
-                target.copy_with(host=str(address)),
-                headers={**headers, "Host": target.netloc.decode("ascii")},
-                extensions={"sni_hostname": target.raw_host.decode("ascii")},
-                **content,
-            )
+    def call(address: IPAddress) -> httpx.Response:
+        # To this very address; the certificate is still checked against the name.
+        return client.request(
+            method,
+            target.copy_with(host=str(address)),
+            headers={**headers, "Host": target.netloc.decode("ascii")},
+            extensions={"sni_hostname": target.raw_host.decode("ascii")},
+            **content,
+        )
 
-        for address in addresses[:-1]:
-            try:
-                return call(address)
-            except httpx.ConnectError:
-                continue
-        return call(addresses[-1])
+    for address in addresses[:-1]:
+        try:
+            return call(address)
+        except httpx.ConnectError:
+            continue
+    return call(addresses[-1])
 
 
 def _resolve(host: str, port: int) -> list[IPAddress]:

@@ -20,7 +20,7 @@ import stamina
 
 from elt.contracts import Contract
 from elt.errors import SourceFault, SourceUnavailable
-from elt.outgoing import NotCalledError, get
+from elt.outgoing import NotCalledError, get, new_client
 from elt.sources.configuration import Request
 from elt.sources.tables import Digest, SourceRow, TableSpec, range_of, shape_of
 
@@ -42,10 +42,11 @@ class Api:
         self._headers = {"X-API-Key": key} if key else {}
         self._parameters = parameters
         self._allow = allow
-        self._timeout = httpx.Timeout(min(60, timeout_seconds), connect=10)
+        self._client = new_client(httpx.Timeout(min(60, timeout_seconds), connect=10))
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Close what is kept open between two questions."""
+        self._client.close()
 
     def table(self, request: Request, contract: Contract) -> ApiTable:
         """The records of one request.
@@ -129,11 +130,7 @@ class Api:
         path = request.path
         try:
             answer = get(
-                self._address + path,
-                query=query,
-                headers=self._headers,
-                allow=self._allow,
-                timeout=self._timeout,
+                self._client, self._address + path, query=query, headers=self._headers, allow=self._allow
             )
         except NotCalledError as error:
             raise SourceFault(f"{path} was not called. {error}") from None

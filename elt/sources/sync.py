@@ -198,7 +198,9 @@ def _raise_failures(report: SourceReport) -> None:
         raise type(first)(f"Source {report.source}: {first.detail}")
     faults = " ".join(f"{table}: {error.detail}" for table, error in report.failures.items())
     count = f"{len(report.failures)} of {len(report.tables)} tables could not be read"
-    raise SourceFault(f"Source {report.source}: {count}. {faults}")
+    may_pass = all(isinstance(error, SourceUnavailable) for error in report.failures.values())
+    kind = SourceUnavailable if may_pass else SourceFault
+    raise kind(f"Source {report.source}: {count}. {faults}")
 
 
 @contextmanager

@@ -92,6 +92,7 @@ def test_a_board_that_is_away_fails_by_name_and_takes_nothing_out(
     source_world: SourceWorld, board: ExamBoard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     board.publish_waec(*YEAR_2019)
+    board.publish_sat((2020, "S1", 980))
     source_world.sync("exams")
     monkeypatch.setattr("elt.sources.http._ATTEMPTS", 2)
     board.fail("unavailable", times=1000)
@@ -99,7 +100,7 @@ def test_a_board_that_is_away_fails_by_name_and_takes_nothing_out(
         source_world.read("exams")
     board.faults.clear()
     assert source_world.sync("exams").uploads == []
-    assert len(live(source_world)) == 7
+    assert len(live(source_world)) == 8
 
 
 def test_a_key_is_sent_and_a_wrong_one_is_said_without_being_shown(
