@@ -46,6 +46,10 @@ def _check() -> None:
             "With a session, send `Origin` or `Sec-Fetch-Site`, as browsers do; or use an API key."
         )
     if not hmac.compare_digest(_sent_token().encode(errors="replace"), csrf_token(session_token).encode()):
+        if request.mimetype == _FORM_TYPE:
+            raise Forbidden(
+                "Somebody has signed in or out since this page was opened. Open it again and repeat."
+            )
         raise Forbidden(f"With a session, send its `{FIELD}` as `{HEADER}`. GET /api/v1/session tells it.")
 
 

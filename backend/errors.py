@@ -1,4 +1,7 @@
-"""Every error as `application/problem+json` (RFC 9457): one mapping from Laurel's errors to HTTP."""
+"""Every error as `application/problem+json` (RFC 9457): one mapping from Laurel's errors to HTTP.
+
+Beside the API, who asks for a page gets the same as a page.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import re
 import traceback
 from typing import Any
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, g, render_template, request
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
@@ -92,7 +95,7 @@ def problem(
     headers: dict[str, str] | None = None,
     **extra: Any,
 ) -> Response:
-    """A problem document as a response. `instance` names this one occurrence, as in the log."""
+    """A problem document as a response, or a page. `instance` names this one occurrence, as in the log."""
     body: dict[str, Any] = {
         "type": kind,
         "title": title,
@@ -102,10 +105,21 @@ def problem(
         "issues": [issue.to_dict() for issue in (issues or [])[:_MAX_ISSUES]],
         **extra,
     }
-    text = json.dumps(body, ensure_ascii=False).encode(errors="replace")  # it may repeat half a character
-    response = Response(text, status=status, content_type=PROBLEM_TYPE)
+    if _is_for_a_person():
+        text, kind_of_text = render_template("problem.html", **body), "text/html; charset=utf-8"
+    else:
+        text, kind_of_text = json.dumps(body, ensure_ascii=False), PROBLEM_TYPE
+    # It may repeat half a character.
+    response = Response(text.encode(errors="replace"), status=status, content_type=kind_of_text)
     response.headers.update(headers or {})
     return response
+
+
+def _is_for_a_person() -> bool:
+    """Whether a browser is to show the answer: it asks for pages, and of the API not even then."""
+    if request.path.startswith("/api/"):
+        return False
+    return request.accept_mimetypes.best_match((PROBLEM_TYPE, "application/json", "text/html")) == "text/html"
 
 
 def problem_kind(error_class: type[LaurelError]) -> str:

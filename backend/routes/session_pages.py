@@ -56,14 +56,7 @@ def submit_sign_in() -> Response:
 @allow("session:forms")
 def show_password() -> Response:
     """The form for choosing another password; needs the present one, whether signed in or not."""
-    token = read_session_token()
-    found = None
-    if token:
-        with services().connection() as connection:
-            found = describe_session(connection, token)
-    return _show(
-        "password.html", next=safe_next(request.args.get("next")), email=found.email if found else ""
-    )
+    return _show("password.html", next=safe_next(request.args.get("next")), email=_own_email())
 
 
 @session_pages.post("/password")
@@ -77,7 +70,7 @@ def submit_password() -> Response:
 @allow("session:forms")
 def show_sign_out() -> Response:
     """A button; a link alone must not end a session."""
-    return _show("sign_out.html")
+    return _show("sign_out.html", email=_own_email())
 
 
 @session_pages.post("/sign-out")
@@ -109,6 +102,15 @@ def _sign_in(template: str, new_password: str | None) -> Response:
     response = _see(following)
     set_session_cookie(response, token)
     return response
+
+
+def _own_email() -> str:
+    """The e-mail of who has signed in; empty: nobody."""
+    if token := read_session_token():
+        with services().connection() as connection:
+            if found := describe_session(connection, token):
+                return found.email
+    return ""
 
 
 def _show(template: str, error: LaurelError | None = None, **values: str) -> Response:

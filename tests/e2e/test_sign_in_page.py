@@ -110,3 +110,12 @@ def test_a_form_of_another_site_cannot_act(page: Page, api_server: ApiServer) ->
         page.get_by_role("button", name="Win").click()
     assert answered.value.status == 403
     assert page.goto(f"{api_server.url}/api/v1/session").status == 200  # type: ignore[union-attr]
+
+
+def test_what_is_wrong_is_told_in_words_on_a_narrow_screen(page: Page, api_server: ApiServer) -> None:
+    page.set_viewport_size({"width": 360, "height": 640})
+    page.goto(f"{api_server.url}/{'nothing-of-this-name' * 10}")
+    expect(page.get_by_role("heading", name="Not Found")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    page.get_by_role("link", name="To the start").click()
+    page.wait_for_url(f"{api_server.url}/apidocs/")

@@ -411,7 +411,34 @@ def test_the_page_signs_out_by_a_button_only(ada: UUID, browser: FlaskClient) ->
 
 
 def test_signing_out_without_a_session_harms_nothing(browser: FlaskClient) -> None:
+    page = browser.get("/sign-out").text
+    assert "You are not signed in." in page
+    assert "<form" not in page
     assert browser.post("/sign-out", headers=ORIGIN).status_code == 303
+
+
+def test_a_page_of_a_session_before_says_so_in_words(ada: UUID, browser: FlaskClient) -> None:
+    """Somebody had the page open in another tab while they signed in again."""
+    enter(browser)
+    found = re.search(r'name="csrf_token" value="([^"]+)"', browser.get("/sign-out").text)
+    assert found is not None
+    enter(browser)
+    asked = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", **ORIGIN}
+    answer = browser.post("/sign-out", data={"csrf_token": found[1]}, headers=asked)
+    assert (answer.status_code, answer.content_type) == (403, "text/html; charset=utf-8")
+    assert "signed in or out since this page was opened" in answer.text
+    assert "X-CSRF-Token" not in answer.text
+
+
+def test_what_is_wrong_is_a_page_for_browsers_and_a_document_for_programs(browser: FlaskClient) -> None:
+    page = browser.get("/<script>x</script>", headers={"Accept": "text/html,*/*;q=0.8"})
+    assert (page.status_code, page.content_type) == (404, "text/html; charset=utf-8")
+    assert "&lt;script&gt;" in page.text
+    assert "<script>" not in page.text
+    assert "default-src 'self'" in page.headers["Content-Security-Policy"]
+    for path, accepted in (("/nothing", "*/*"), ("/nothing", ""), ("/api/v1/uploads", "text/html")):
+        document = browser.get(path, headers={"Accept": accepted})
+        assert document.content_type == "application/problem+json", path
 
 
 def test_nothing_of_a_sign_in_is_logged(
