@@ -68,8 +68,8 @@ class _Source:
     """What the seed says of one dataset. A row belongs if all pairs of one of the `matches` agree.
 
     A pair is a column of the mart and a column of `relation`: the dataset's staging table, unless the seed
-    names another table or view that has the rows with what staging lacks. One that has rows of several datasets
-    says in its column `dataset` of which each is.
+    names another table or view that has the rows with what staging lacks. One that has rows of several
+    datasets says in its column `dataset` of which each is.
     """
 
     dataset: str

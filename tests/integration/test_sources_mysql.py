@@ -199,7 +199,7 @@ def test_a_locked_table_does_not_stop_the_other(
     with mariadb_server.connect(database) as locker, locker.cursor() as cursor:
         cursor.execute("lock tables students write")
         with pytest.raises(
-            SourceFault, match=r"1 of 2 tables could not be read\. students: MySQL error 1205"
+            SourceUnavailable, match=r"1 of 2 tables could not be read\. students: MySQL error 1205"
         ):
             school.read("school")
     school.load()
