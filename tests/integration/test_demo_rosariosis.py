@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pymysql
 import pytest
+from click.testing import CliRunner
 
+from cli.demo import demo_school
 from demo.exams import draw_candidates
 from demo.figures import rows_in_force
 from demo.large_rosariosis import fill_large_school
@@ -313,6 +318,35 @@ def test_a_refusing_server_is_named_without_the_password(
         write_rosariosis(f"mysql://laurel:for-tests@127.0.0.1:{port}/x", drawn, SCHOOL)
     assert f"laurel@127.0.0.1:{port}/x: MySQL error 1045" in caught.value.detail
     assert "for-tests" not in caught.value.detail
+
+
+def test_the_command_writes_the_school_that_is_named(
+    connect: pymysql.Connection, mariadb_url: str, tmp_path: Path
+) -> None:
+    options = ["--students", "60", "--into", mariadb_url]
+    run = CliRunner().invoke
+    refused = run(demo_school, [*options, "--school", "lagos"])
+    assert refused.exit_code == 2
+    assert "no school 'lagos'; there are ikeja, epe, badagry" in refused.output
+
+    done = run(demo_school, [str(tmp_path), *options, "--school", "badagry", "--json"])
+    assert done.exit_code == 0
+    written = json.loads(done.output)
+    assert written["tables"]["students"] == len(ask(connect, "select * from students")) == 20
+    assert ask(connect, "select title from schools") == [{"title": "Badagry High School"}]
+    assert (tmp_path / "students.csv").exists()
+
+    again = run(demo_school, options)
+    assert isinstance(again.exception, Conflict)
+    replaced = run(demo_school, [*options, "--force"])
+    assert re.search(r"students +20 rows of ikeja", replaced.output)
+    assert urlsplit(mariadb_url).password not in refused.output + done.output + replaced.output
+
+
+def test_neither_folder_nor_database_is_refused() -> None:
+    refused = CliRunner().invoke(demo_school, [])
+    assert refused.exit_code == 2
+    assert "Name a DIRECTORY for files, or a database with --into." in refused.output
 
 
 def test_any_number_of_rows_is_made_inside_the_server(connect: pymysql.Connection) -> None:
