@@ -89,5 +89,3 @@ def source_world(
 ) -> SourceWorld:
     """Sources of one test."""
     return SourceWorld(settings, connection, store, monkeypatch)
-
-

@@ -140,6 +140,31 @@ class School:
             f"reading score,writing score\nfemale,group A,high school,standard,none,{score},50,60\n"
         )
 
+    def attendance(self) -> str:
+        lines = ["Student ID,Date,Status,Minutes Present,Minutes Expected"]
+        for number in self.random.sample(range(8), self.random.randint(1, 4)):
+            for day in self.random.sample(range(10, 30), self.random.randint(1, 6)):
+                status = self.random.choice(["Present", "Late", "Absent,0", "Excused,0"])
+                minutes = "" if "," in status else f",{self.random.choice(['', '200'])}"
+                lines.append(f"S{number},2024-12-{day},{status}{minutes},300")
+        return "\n".join(lines) + "\n"
+
+    def results(self) -> str:
+        """Numbers that come and go, of students who are named, named twice, or not at all."""
+        lines = ["Exam,Exam Year,Exam Number,Subject,Score,Student ID,Is Deleted"]
+        for number in self.random.sample(range(6), self.random.randint(1, 4)):
+            named = self.random.choice(["", "S1", f"S{number}"])
+            score, gone = self.random.choice([("", "true"), ("200", ""), ("201", "false")])
+            lines.append(f"JAMB,2024,{number},Overall,{score},{named},{gone}")
+        return "\n".join(lines) + "\n"
+
+    def pisa(self) -> str:
+        lines = ["CNT,ID,ESCS,Is Deleted"]
+        for number in self.random.sample(range(9), self.random.randint(1, 6)):
+            index, gone = self.random.choice([("", "true"), ("NA", ""), (f"0.{number}", "")])
+            lines.append(f"{self.random.choice(['NA', 'ALB'])},{number},{index},{gone}")
+        return "\n".join(lines) + "\n"
+
     def act(self) -> None:
         """Hand in a file, or replace or withdraw an upload that is live."""
         dice = self.random.random()
@@ -151,7 +176,8 @@ class School:
             version = self.sender.replace(upload_id, self._file(dataset), self.sender.admin)
             self.sender.load(upload_id, version)
         else:
-            dataset = self.random.choice(["academic_history"] * 4 + ["students", "teachers", "guardians"])
+            small = ["students", "teachers", "guardians", "attendance", "exam_results", "pisa_responses"]
+            dataset = self.random.choice(["academic_history"] * 4 + small)
             upload_id = self.sender.hand_in(self._file(dataset), dataset)
             if self.sender.upload(upload_id).status == "loaded":
                 self.live.append((upload_id, dataset))
@@ -160,6 +186,7 @@ class School:
         makers = {
             "academic_history": self.history, "students": self.students, "teachers": self.teachers,
             "guardians": self.guardians, "student_performance": self.performance,
+            "attendance": self.attendance, "exam_results": self.results, "pisa_responses": self.pisa,
         }  # fmt: skip
         return makers[dataset]()
 
@@ -168,7 +195,7 @@ class School:
 def test_after_any_sequence_the_marts_equal_a_build_from_scratch(sender, build, seed):
     school = School(sender, seed)
     for _ in range(3):
-        for _ in range(8):
+        for _ in range(12):
             school.act()
         assert not build().skipped
     incremental = contents(sender.connection)
