@@ -47,6 +47,30 @@ _SIMPLE: dict[str, tuple[Breakage, ...]] = {
         Breakage("not a number", "reading_score", "type", {"reading score": "sixty"}),
         Breakage("unknown group", "race_ethnicity", "enum", {"race/ethnicity": "group F"}),
     ),
+    "attendance": (
+        Breakage("longer there than expected", None, "present_within_expected", {"Minutes Present": "400"}),
+        Breakage("unknown word", "attendance_status", "enum", {"Attendance Status": "Sick"}),
+        Breakage("absent with minutes", None, "absent_has_no_minutes",
+                 {"Attendance Status": "Absent", "Minutes Present": "40"}, "warning"),
+    ),
+    "discipline": (
+        Breakage("missing offence", "offence", "required", {"Offence": ""}),
+    ),
+    "activities": (
+        Breakage("unknown word", "activity_status", "enum", {"Activity Status": "Maybe"}),
+        Breakage("runs two years", None, "academic_year_ends_a_year_later", {"Academic Year": "2024/2026"}),
+    ),
+    "school_resources": (
+        Breakage("less than none", "quantity", "minimum", {"Quantity": "-1"}),
+    ),
+    "timetables": (
+        Breakage("no such day", "weekday", "enum", {"Weekday": "Funday"}),
+        Breakage("lesson of no length", "minutes", "minimum", {"Minutes": "0"}),
+    ),
+    "exam_results": (
+        Breakage("year in words", "exam_year", "type", {"Exam Year": "last year"}),
+        Breakage("missing number", "exam_number", "required", {"Exam Number": ""}),
+    ),
 }  # fmt: skip
 
 _HISTORY: tuple[Breakage, ...] = (

@@ -1,22 +1,21 @@
 """What the marts must show, worked out from the rows in force with pandas, without any SQL of ours.
 
-Rounding is half away from zero on exact numbers, as PostgreSQL's `numeric` does it: whole hundredths of whole
-sums. A figure is text as it would stand in a CSV file: `62.50`, `true`, `JSS1`; empty where there is none.
+A figure is text as it would stand in a CSV file: `62.50`, `true`, `JSS1`; empty where there is none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 
 import pandas as pd
 
 from demo.files import Table
+from demo.register_figures import attendance_figures, resource_figures, timetable_loads
+from demo.rounding import CHRONIC_ABSENCE_BELOW, round_half_up, show, show_flag
 from demo.signal import PASS_MARK
 from demo.vocabulary import TERMS
 
-CHRONIC_ABSENCE_BELOW = 90
 CATEGORIES = (("Excellent", 90), ("Very Good", 75), ("Good", 65), ("Pass", 50), ("Fail", 0))
 
 _STUDENT = ["school_id", "student_id"]
@@ -44,12 +43,18 @@ def compute_figures(tables: Sequence[Table]) -> list[Figure]:
     history = _read_history(rows["academic_history"])
     terms = _student_terms(history)
     known = set(_name(rows["students"], "student_id"))
+    loads = _teacher_load(history, rows["teachers"], rows["timetables"])
     figures = {
         "mart_student_terms": (_STUDENT + _TERM, _show_student_terms(terms)),
         "mart_student_overview": (_STUDENT, _student_overview(terms, known, rows["guardians"])),
         "mart_class_summary": (_CLASS, _class_summary(terms)),
         "mart_subject_performance": ([*_CLASS, "subject"], _subject_performance(history)),
-        "mart_teacher_load": (["school_id", "teacher_id", *_TERM], _teacher_load(history, rows["teachers"])),
+        "mart_teacher_load": (["school_id", "teacher_id", *_TERM], loads),
+        "mart_student_attendance": (_STUDENT + _TERM, attendance_figures(rows["attendance"])),
+        "mart_school_resources": (
+            ["school_id", "school_year"],
+            resource_figures(rows["school_resources"], history, loads),
+        ),
         "mart_student_scores": (["line"], _student_scores(rows["student_performance"])),
         "mart_data_quality": (["dataset", "rule", "severity"], _data_quality(tables, rows, history)),
     }
@@ -87,8 +92,8 @@ def _student_terms(history: pd.DataFrame) -> pd.DataFrame:
         highest_score=("total_score", "max"),
         failure_count=("failed", "sum"),
     )
-    terms["average"] = _round(terms["points"], terms["subject_count"], 2)
-    terms["attended"] = _round(terms["presence"], terms["subject_count"], 2)
+    terms["average"] = round_half_up(terms["points"], terms["subject_count"], 2)
+    terms["attended"] = round_half_up(terms["presence"], terms["subject_count"], 2)
     absent = terms["presence"] < CHRONIC_ABSENCE_BELOW * terms["subject_count"]
     terms["is_chronically_absent"] = absent
     ordered = terms.groupby(_STUDENT)
@@ -102,10 +107,10 @@ def _show_student_terms(terms: pd.DataFrame) -> pd.DataFrame:
     same = ["grade_level", "term_number", "subject_count", "lowest_score", "highest_score", "class_rank"]
     return terms[[*_STUDENT, *_TERM, *same, "failure_count"]].assign(
         passed_count=terms["subject_count"] - terms["failure_count"],
-        average_score=_show(terms["average"], 2),
-        attendance_pct=_show(terms["attended"], 2),
-        is_chronically_absent=_show_flag(terms["is_chronically_absent"]),
-        score_change=_show(terms["change"], 2),
+        average_score=show(terms["average"], 2),
+        attendance_pct=show(terms["attended"], 2),
+        is_chronically_absent=show_flag(terms["is_chronically_absent"]),
+        score_change=show(terms["change"], 2),
     )
 
 
@@ -127,10 +132,10 @@ def _student_overview(terms: pd.DataFrame, known: set[str], guardians: pd.DataFr
     adults = guardians.assign(name=_name(guardians, "student_id")).groupby("name")
     names = _name(overview, "student_id")
     return overview[[*_STUDENT, *same, *latest]].assign(
-        is_known_student=_show_flag(names.isin(known)),
-        average_score=_show(_round(overview["points"], overview["subject_count"], 2), 2),
-        attendance_pct=_show(_round(overview["presence"], overview["subject_count"], 2), 2),
-        latest_average_score=_show(overview["latest_average"], 2),
+        is_known_student=show_flag(names.isin(known)),
+        average_score=show(round_half_up(overview["points"], overview["subject_count"], 2), 2),
+        attendance_pct=show(round_half_up(overview["presence"], overview["subject_count"], 2), 2),
+        latest_average_score=show(overview["latest_average"], 2),
         guardian_count=names.map(adults.size()).fillna(0).astype(int),
         guardian_engagement=names.map(adults["engagement_in_school_activities"].first()).fillna(""),
     )
@@ -152,11 +157,11 @@ def _class_summary(terms: pd.DataFrame) -> pd.DataFrame:
     same = ["student_count", "failing_student_count", "chronically_absent_count"]
     passes = classes["assessment_count"] - classes["failure_count"]
     return classes[[*_CLASS, *same, "assessment_count", "failure_count"]].assign(
-        average_score=_show(_round(classes["average_sum"], classes["student_count"], 0), 2),
-        attendance_pct=_show(_round(classes["attended_sum"], classes["student_count"], 0), 2),
-        lowest_average=_show(classes["lowest"], 2),
-        highest_average=_show(classes["highest"], 2),
-        pass_rate=_show(_round(passes, classes["assessment_count"], 4), 4),
+        average_score=show(round_half_up(classes["average_sum"], classes["student_count"], 0), 2),
+        attendance_pct=show(round_half_up(classes["attended_sum"], classes["student_count"], 0), 2),
+        lowest_average=show(classes["lowest"], 2),
+        highest_average=show(classes["highest"], 2),
+        pass_rate=show(round_half_up(passes, classes["assessment_count"], 4), 4),
     )
 
 
@@ -172,15 +177,16 @@ def _subject_performance(history: pd.DataFrame) -> pd.DataFrame:
     same = ["student_count", "teacher_count", "failure_count"]
     return subjects[[*_CLASS, "subject", *same]].assign(
         passed_count=passes,
-        pass_rate=_show(_round(passes, students, 4), 4),
-        average_score=_show(_round(subjects["total_score"], students, 2), 2),
-        average_test_score=_show(_round(subjects["test_score"], students, 2), 2),
-        average_exam_score=_show(_round(subjects["exam_score"], students, 2), 2),
-        attendance_pct=_show(_round(subjects["attendance"], students, 2), 2),
+        pass_rate=show(round_half_up(passes, students, 4), 4),
+        average_score=show(round_half_up(subjects["total_score"], students, 2), 2),
+        average_test_score=show(round_half_up(subjects["test_score"], students, 2), 2),
+        average_exam_score=show(round_half_up(subjects["exam_score"], students, 2), 2),
+        attendance_pct=show(round_half_up(subjects["attendance"], students, 2), 2),
     )
 
 
-def _teacher_load(history: pd.DataFrame, teachers: pd.DataFrame) -> pd.DataFrame:
+def _teacher_load(history: pd.DataFrame, teachers: pd.DataFrame, timetables: pd.DataFrame) -> pd.DataFrame:
+    """By results, and beside it by the timetable; some stand in one of them only."""
     known = set(_name(teachers, "teacher_id"))
     taught = history.assign(taught_class=history["grade_level"] + "\x1f" + history["subject"])
     load = taught.groupby(["school_id", "teacher_id", *_TERM], as_index=False).agg(
@@ -192,13 +198,14 @@ def _teacher_load(history: pd.DataFrame, teachers: pd.DataFrame) -> pd.DataFrame
         points=("total_score", "sum"),
         failures=("failed", "sum"),
     )
-    names = _name(load, "teacher_id")
     rows = load["assessment_count"]
-    return load.drop(columns=["points", "failures"]).assign(
-        is_known_teacher=_show_flag(names.isin(known)),
-        average_score=_show(_round(load["points"], rows, 2), 2),
-        pass_rate=_show(_round(rows - load["failures"], rows, 4), 4),
-    )
+    load["average_score"] = show(round_half_up(load["points"], rows, 2), 2)
+    load["pass_rate"] = show(round_half_up(rows - load["failures"], rows, 4), 4)
+    load = load.drop(columns=["points", "failures"])
+    both = load.merge(timetable_loads(timetables), how="outer", on=["school_id", "teacher_id", *_TERM])
+    for column in ("class_count", "subject_count", "grade_count", "student_count", "assessment_count"):
+        both[column] = both[column].fillna(0).astype(int)
+    return both.assign(is_known_teacher=show_flag(_name(both, "teacher_id").isin(known))).fillna("")
 
 
 def _student_scores(performance: pd.DataFrame) -> pd.DataFrame:
@@ -207,7 +214,7 @@ def _student_scores(performance: pd.DataFrame) -> pd.DataFrame:
         {
             "line": performance["line"],
             "total_score": total,
-            "average_score": _show(_round(total, pd.Series(3, index=total.index), 2), 2),
+            "average_score": show(round_half_up(total, pd.Series(3, index=total.index), 2), 2),
             "performance_category": total.map(_category),
         }
     )
@@ -231,35 +238,24 @@ def _data_quality(
         ("academic_history", history, "student"),
         ("academic_history", history, "teacher"),
         ("guardians", rows["guardians"], "student"),
+        ("discipline", rows["discipline"], "student"),
+        ("activities", rows["activities"], "student"),
     ):
         known = set(_name(rows[f"{target}s"], f"{target}_id"))
         unknown = ~_name(frame, f"{target}_id").isin(known)
         if unknown.any():
             found[dataset, f"unknown_{target}", "warning"] = int(unknown.sum())
+    results = rows["exam_results"]
+    claims = results.groupby(["school_id", "exam", "exam_year", "exam_number"])["student_id"].transform(
+        "nunique"
+    )
+    if several := int((claims > 1).sum()):
+        found["exam_results", "several_students", "warning"] = several
     columns = ["dataset", "rule", "severity", "row_count"]
     return pd.DataFrame([(*rule, count) for rule, count in found.items()], columns=columns)
-
-
-def _round(numerator: pd.Series, denominator: pd.Series, places: int) -> pd.Series:
-    """`numerator / denominator` as whole units of the last place, half up. Neither is negative."""
-    quotient: pd.Series = (2 * 10**places * numerator + denominator) // (2 * denominator)
-    return quotient
-
-
-def _show(units: pd.Series, places: int) -> pd.Series:
-    """Whole units of the last place as a decimal number; empty where there is none."""
-
-    def write(unit: float) -> str:
-        return "" if pd.isna(unit) else str(Decimal(int(unit)).scaleb(-places))
-
-    return units.map(write)
 
 
 def _name(rows: pd.DataFrame, column: str) -> pd.Series:
     """School and number as one text: what names a person."""
     names: pd.Series = rows["school_id"] + "\x1f" + rows[column]
     return names
-
-
-def _show_flag(flags: pd.Series) -> pd.Series:
-    return flags.map({True: "true", False: "false"})

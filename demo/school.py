@@ -1,4 +1,4 @@
-"""The demo school: six CSV files with a planted signal, and the key with the true answers.
+"""The demo school: CSV files with a planted signal, and the key with the true answers.
 
 Synthetic through and through: nobody in it exists. `docs/demo-school.md` describes files, formulas and key.
 """
@@ -14,10 +14,11 @@ import numpy as np
 from demo.answers import AnswerKey, build_answer_key
 from demo.background import build_performance, build_survey
 from demo.defects import correct_scores, repeat_rows, spoil_table
-from demo.exams import draw_candidates, write_exam_records
+from demo.exams import Candidate, draw_candidates, write_exam_records
 from demo.files import Table
 from demo.marks import Marks, NextTerm, build_history, draw_marks
 from demo.people import build_guardians, build_students, build_teachers
+from demo.registers import Background, build_registers
 from demo.roster import Roster, Staff, draw_roster, draw_staff
 from demo.signal import Signal
 
@@ -43,6 +44,7 @@ class DemoSchool:
     staff: Staff
     marks: Marks
     next_term: NextTerm
+    candidates: list[Candidate]
     tables: list[Table]
     handed_in: list[Table]
 
@@ -53,7 +55,7 @@ class DemoSchool:
 
     def table(self, dataset: str) -> Table:
         """The true rows of a dataset."""
-        return next(table for table in self.tables if table.dataset == dataset)
+        return _find_table(self.tables, dataset)
 
 
 def draw_demo_school(
@@ -81,7 +83,17 @@ def draw_demo_school(
     tables = _build_tables(rng, roster, staff, marks, school_years, today)
     handed_in = [table.copy() for table in tables]
     _spoil(rng, handed_in)
-    return DemoSchool(seed, today, school_years, roster, staff, marks, next_term, tables, handed_in)
+    candidates = draw_candidates(seed, roster, marks, int(school_years[-1][-4:]))
+    history = _find_table(tables, "academic_history")
+    # Apart from what draws the files above, whose bytes stay as they are.
+    rng = np.random.default_rng([seed, 3])
+    registers = build_registers(rng, Background(roster, staff, marks, history, candidates, school_years))
+    spoilt = [table.copy() for table in registers]
+    _spoil(rng, spoilt)
+    return DemoSchool(
+        seed, today, school_years, roster, staff, marks, next_term, candidates,
+        [*tables, *registers], [*handed_in, *spoilt],
+    )  # fmt: skip
 
 
 def write_demo_school(
@@ -112,8 +124,7 @@ def write_files(school: DemoSchool, directory: Path) -> AnswerKey:
         students=len(school.roster.school), school_years=school.school_years, today=school.today,
     )  # fmt: skip
     key.write(directory)
-    candidates = draw_candidates(school.seed, school.roster, school.marks, school.last_year)
-    write_exam_records(directory / "exam_board", school.roster, candidates)
+    write_exam_records(directory / "exam_board", school.roster, school.candidates)
     return key
 
 
@@ -136,6 +147,10 @@ def _build_tables(
         build_survey(rng, roster, means, attendance, bio),
         build_performance(rng, roster),
     ]
+
+
+def _find_table(tables: list[Table], dataset: str) -> Table:
+    return next(table for table in tables if table.dataset == dataset)
 
 
 def _spoil(rng: np.random.Generator, tables: list[Table]) -> None:

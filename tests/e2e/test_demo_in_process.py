@@ -87,7 +87,8 @@ def test_counts_are_the_keys(outcome: Outcome) -> None:
     "mart",
     [
         "mart_student_terms", "mart_student_overview", "mart_class_summary", "mart_subject_performance",
-        "mart_teacher_load", "mart_student_scores", "mart_data_quality",
+        "mart_teacher_load", "mart_student_attendance", "mart_school_resources", "mart_student_scores",
+        "mart_data_quality",
     ],
 )  # fmt: skip
 def test_a_mart_shows_the_keys_figures(outcome: Outcome, mart: str) -> None:

@@ -57,7 +57,8 @@ INSIGHT_FACTORS = {
 }
 MARTS = (
     "mart_student_terms", "mart_student_overview", "mart_class_summary", "mart_subject_performance",
-    "mart_teacher_load", "mart_student_scores", "mart_data_quality",
+    "mart_teacher_load", "mart_student_attendance", "mart_school_resources", "mart_student_scores",
+    "mart_data_quality",
 )  # fmt: skip
 
 

@@ -119,6 +119,28 @@ def test_a_number_of_several_students_is_nobodys_and_is_counted(
     assert sender.upload(first).status == "loaded"
 
 
+def test_a_board_that_names_nobody_does_not_take_the_student_from_the_result(
+    sender: Sender, build: Callable[..., TransformResult]
+) -> None:
+    """The school says whose number it is, the board only what became of the number."""
+    header = "Exam,Exam Year,Exam Number,Subject,Score,Student ID\n"
+    school = sender.hand_in(
+        header + "SAT,2024,1,Overall,1000,S1\nSAT,2024,2,Overall,900,S3\n", "exam_results"
+    )
+    sender.hand_in(header + "SAT,2024,1,Overall,1100,\nSAT,2024,3,Overall,1200,\n", "exam_results")
+    build()
+    assert results(sender.connection) == [
+        (2024, "1", "Overall", "S1", "1100"),
+        (2024, "2", "Overall", "S3", "900"),
+    ]
+    sender.hand_in(header + "SAT,2024,1,Overall,1100,S2\n", "exam_results")
+    build()
+    assert results(sender.connection)[0] == (2024, "1", "Overall", "S2", "1100")
+    withdraw_upload(sender.connection, sender.store, school, sender.admin)
+    build()
+    assert results(sender.connection) == [(2024, "1", "Overall", "S2", "1100")]
+
+
 def test_a_result_that_is_gone_at_its_source_goes_and_may_come_back(
     sender: Sender, build: Callable[..., TransformResult]
 ) -> None:
@@ -133,7 +155,7 @@ def test_a_result_that_is_gone_at_its_source_goes_and_may_come_back(
     assert results(sender.connection) == [(2024, "2", "Overall", "S2", "900")]
     assert rows(sender.connection, "select 1 from marts.mart_data_quality where rule = 'no_student'") == []
 
-    sender.hand_in(header + "SAT,2024,1,Overall,,1210,S1,\n", "exam_results")
+    sender.hand_in(header + "SAT,2024,1,Overall,,1210,,\n", "exam_results")
     build()
     assert results(sender.connection)[0] == (2024, "1", "Overall", "S1", "1210")
     withdraw_upload(sender.connection, sender.store, gone, sender.admin)

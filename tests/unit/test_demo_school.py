@@ -122,7 +122,7 @@ def broken_rule(field: Field, cell: str) -> str | None:
     if field.type == "string":
         return None
     try:
-        value = {"integer": int, "number": float, "date": date.fromisoformat}[field.type](cell)
+        value = {"integer": int, "number": float, "year": int, "date": date.fromisoformat}[field.type](cell)
     except ValueError:
         return "type"
     if limits.minimum is not None and value < limits.minimum:

@@ -13,6 +13,7 @@ recorded as (
     select attendance_date as date_day from {{ ref('fct_attendance_days') }}
     union
     select incident_date from {{ ref('fct_discipline') }}
+    where incident_date is not null
 ),
 
 days as (
