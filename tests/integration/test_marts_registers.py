@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 import pandas as pd
 import pytest
+from flask.testing import FlaskClient
 
 from elt.serving.provenance import provenance
 from elt.settings import Settings
@@ -243,7 +244,7 @@ def test_the_calendar_has_every_day_that_a_fact_has(
 
 
 def test_what_a_school_has_is_told_per_student_and_teacher(
-    sender: Sender, build: Callable[..., TransformResult]
+    sender: Sender, build: Callable[..., TransformResult], client_of: Callable[..., FlaskClient]
 ) -> None:
     history = [
         "Student ID,Academic Year,Grade Level,Subject,Term,Teacher ID,Test Score,Exam Score,Total Score"
@@ -284,6 +285,10 @@ def test_what_a_school_has_is_told_per_student_and_teacher(
         None,
         None,
     )
+    shown = client_of("analyst").get("/api/v1/marts/mart_school_resources?school_year=2023/2024").json[0]
+    assert (shown["student_count"], shown["toilet_count"], shown["poor_resource_count"]) == (12, 4, 2)
+    # Three teachers are too few to be told, and follow from the ratio.
+    assert (shown["teacher_count"], shown["students_per_teacher"]) == (None, None)
     loads = rows(
         sender.connection,
         "select teacher_id, term, student_count, periods_per_week, minutes_per_week, timetable_load_ratio"
