@@ -5,7 +5,6 @@ Answers that need no database (health, documentation) are not counted, so that t
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import BoundedSemaphore
@@ -14,7 +13,7 @@ from flask import request
 
 from backend.services import services
 from elt.errors import TooManyRequests
-from elt.people.rates import count
+from elt.people.rates import count, network_of
 from elt.warehouse import Connection
 
 UNLIMITED = frozenset({"docs:read", "health:read", "metrics:read"})
@@ -31,7 +30,11 @@ def limit_address(connection: Connection) -> None:
     Raises:
         TooManyRequests: there were more than `LAUREL_ADDRESS_REQUESTS_PER_MINUTE`.
     """
-    _count(connection, f"address:{_network()}", services().settings.address_requests_per_minute)
+    _count(
+        connection,
+        f"address:{network_of(request.remote_addr or '')}",
+        services().settings.address_requests_per_minute,
+    )
 
 
 def limit_caller(connection: Connection, caller: str) -> None:
@@ -62,12 +65,3 @@ def _count(connection: Connection, key: str, most: int) -> None:
     counted, seconds_left = count(connection, key, _WINDOW_SECONDS)
     if counted > most:
         raise TooManyRequests(f"At most {most} requests a minute. Wait {seconds_left} s.", seconds_left)
-
-
-def _network() -> str:
-    """The address; of IPv6 its first half, which is one customer's."""
-    try:
-        address = ipaddress.ip_address(request.remote_addr or "")
-    except ValueError:  # a socket without addresses
-        return "none"
-    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else str(address)

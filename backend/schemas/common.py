@@ -12,6 +12,8 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 _NO_NUL = r"^[^\x00]*$"
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_NO_NUL)]
 Text = Annotated[str, StringConstraints(max_length=500, pattern=_NO_NUL)]
+ENCODED = r"(?:[A-Za-z0-9_.~-]|%0[1-9A-F]|%[1-9A-F][0-9A-F])*"
+"""Such text percent-encoded, as a part of a cursor."""
 Uuid = Annotated[
     str,
     StringConstraints(

@@ -8,11 +8,10 @@ from uuid import UUID
 
 from pydantic import ConfigDict, Field, StringConstraints
 
-from backend.schemas.common import Answered, Name, Sent
+from backend.schemas.common import ENCODED, Answered, Name, Sent
 
-# Whether at risk, score, school and student; these two percent-encoded, and without NUL as in PostgreSQL.
-_ENCODED = r"(?:[A-Za-z0-9_.~-]|%0[1-9A-F]|%[1-9A-F][0-9A-F])*"
-_PLACE = rf"^[01],-?[0-9]{{1,20}}(?:\.[0-9]{{1,20}})?(?:e[+-]?[0-9]{{1,3}})?,{_ENCODED},{_ENCODED}$"
+# Whether at risk, score, school and student.
+_PLACE = rf"^[01],-?[0-9]{{1,20}}(?:\.[0-9]{{1,20}})?(?:e[+-]?[0-9]{{1,3}})?,{ENCODED},{ENCODED}$"
 
 
 class RiskQuery(Sent):

@@ -8,10 +8,8 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
-from backend.schemas.common import Answered, Day, Name, Sent, Text, Uuid
+from backend.schemas.common import ENCODED, Answered, Day, Name, Sent, Text, Uuid
 
-# School and student, percent-encoded, without NUL as in PostgreSQL.
-_ENCODED = r"(?:[A-Za-z0-9_.~-]|%0[1-9A-F]|%[1-9A-F][0-9A-F])*"
 _SCHOOL = Field(default=None, description="Needed where several schools have a student of this number.")
 _REASON = Field(default=None, description="Why you look; kept in the audit trail (or send `X-Purpose`).")
 
@@ -23,7 +21,7 @@ class StudentsQuery(Sent):
     grade_level: Name | None = Field(default=None, description="Only of this grade level.")
     q: Name | None = Field(default=None, description="The beginning of a number, or a part of a name.")
     limit: int = Field(default=50, ge=1, le=200, description="How many at most.")
-    after: Annotated[str, StringConstraints(pattern=rf"^{_ENCODED},{_ENCODED}$", max_length=1200)] | None = (
+    after: Annotated[str, StringConstraints(pattern=rf"^{ENCODED},{ENCODED}$", max_length=1200)] | None = (
         Field(default=None, description="Continue behind this student: the `next` of the page before.")
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 from elt.warehouse import Connection
 
 
@@ -36,3 +38,15 @@ def uncount(connection: Connection, key: str) -> None:
 def forget(connection: Connection, key: str) -> None:
     """Begin at nothing again."""
     connection.execute("delete from ops.rates where key = %s", (key,))
+
+
+def network_of(address: str) -> str:
+    """What one caller's tries are counted under: the address; of IPv6 its first half, one customer's."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:  # a socket without addresses
+        return "unknown"
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    # A server that listens for both kinds writes the older one's like this; all of these share a first half.
+    return str(parsed.ipv4_mapped or ipaddress.ip_network((parsed, 64), strict=False))

@@ -7,7 +7,6 @@ password. Tries are counted before the password is looked at, so that many at on
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -15,7 +14,7 @@ from uuid import UUID
 from elt.audit.trail import record
 from elt.errors import PasswordChangeNeeded, SignInRefused, TooManyTries
 from elt.people.passwords import hash_password, is_password, needs_rehash
-from elt.people.rates import count, forget, uncount
+from elt.people.rates import count, forget, network_of, uncount
 from elt.people.sessions import end_session, start_session
 from elt.people.user_passwords import set_password
 from elt.warehouse import Connection
@@ -123,21 +122,12 @@ def _uncount_try(connection: Connection, keys: dict[str, str]) -> None:
 def _keys(name: str, address: str) -> dict[str, str]:
     """What tries are counted under. Of e-mails only hashes: people type passwords into the wrong field."""
     account = hashlib.sha256(name.encode(errors="replace")).hexdigest()
-    network = _network(address)
+    network = network_of(address)
     return {
         "account-and-address": f"sign-in:{account}:{network}",
         "account": f"sign-in:{account}",
         "address": f"sign-in:{network}",
     }
-
-
-def _network(address: str) -> str:
-    """The address; of IPv6 its first half, which is one customer's."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return "unknown"
-    return str(ipaddress.ip_network((parsed, 64), strict=False) if parsed.version == 6 else parsed)
 
 
 def _find(connection: Connection, email: str) -> tuple[str, _Account | None]:
