@@ -29,6 +29,8 @@ CONTRACTS_DIR = Path(__file__).with_name("contracts")
 
 FieldType = Literal["string", "integer", "number", "date", "datetime", "year", "boolean"]
 Personal = Literal["none", "identifier", "direct", "sensitive"]
+Identity = Literal["student", "guardian", "teacher", "student_course", "candidate"]
+"""Whom or what a key names: people, what a student takes or took, the number under which one sits an exam."""
 
 DEFAULT_MAX_LENGTH = 1000
 """No text of a school record is longer; a cell that is has swallowed its neighbours."""
@@ -65,7 +67,8 @@ class Field(_Part):
 
     A file may lack an `optional` column; lacking another one that is not required is a warning. A
     `from_upload` field is no column of files at all: the upload says its value. Only school_id can be one,
-    where files of the dataset use that header for something else.
+    where files of the dataset use that header for something else. Rows of the dataset say who or what those
+    are whom a field `identifies`; fields marked alike name them together. Who is erased is found by that.
     """
 
     name: str
@@ -76,6 +79,7 @@ class Field(_Part):
     unit: str | None = None
     example: str | None = None
     personal: Personal
+    identifies: Identity | None = None
     optional: bool = False
     from_upload: bool = False
     constraints: Constraints = Constraints()
@@ -174,6 +178,15 @@ class Contract(_Part):
         """SHA-256 over the whole contract."""
         text = json.dumps(self.model_dump(mode="json", by_alias=True), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    @cached_property
+    def identities(self) -> dict[Identity, tuple[str, ...]]:
+        """Whom or what rows of this dataset describe, and the columns that name them together."""
+        found: dict[Identity, tuple[str, ...]] = {}
+        for field in self.fields:
+            if field.identifies:
+                found[field.identifies] = (*found.get(field.identifies, ()), field.name)
+        return found
 
     def field(self, name: str) -> Field:
         """The field of this name.

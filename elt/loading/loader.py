@@ -31,6 +31,7 @@ from elt.loading.rows import DamagedObjectError, IssueSpool, Source, Tally, copy
 from elt.log import get_logger
 from elt.privacy.erased_counts import ErasedCounts
 from elt.privacy.tombstones import Tombstones
+from elt.privacy.traces import note_traces
 from elt.reading.dialect import ReadOptions
 from elt.settings import Settings
 from elt.store.base import Store
@@ -197,6 +198,7 @@ class _Load:
             )
         else:
             record_refusal(self.connection, source, tally, self.root_id, decision)
+        note_traces(self.settings, self.connection, self.store, tally.traces)
         if decision.status == "held" and not self._was_held():
             hold_upload(self.connection, self.store, self.upload_id, self.version, decision.reason or "")
         return decision

@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 
 from elt.contracts import Contract, get_contract
 from elt.loading.rows import Source, Tally
+from elt.privacy.traces import reopen
 from elt.uploads.apply import lock_with_fixes
 from elt.uploads.ledger import count_brought_lines, lines_lost_to_erasure
 from elt.uploads.removal import remove_rows, take_out_outdated_fixes, write_ledger_line
@@ -127,14 +128,7 @@ def _set_outcome(connection: Connection, source: Source, tally: Tally, decision:
             "version": source.version,
         },
     )
-    # The bytes hold somebody who was erased: the next erasure takes them out of these as well.
-    connection.execute(
-        """
-        update ops.erasures set finished_at = null, reopened_at = clock_timestamp()
-        where erasure_id = any(%s)
-        """,
-        (list(tally.hits),),
-    )
+    reopen(connection, tally.hits)  # the bytes hold somebody who was erased
 
 
 def _retire_older_versions(connection: Connection, source: Source) -> None:

@@ -24,7 +24,7 @@ from elt.loading.raw_tables import raw_table, remove_repeats
 from elt.privacy.erased_counts import NOTHING_ERASED, ErasedCounts
 from elt.privacy.erased_rows import RULE as ERASED
 from elt.privacy.erased_rows import ErasedFilter
-from elt.privacy.tombstones import Tombstones
+from elt.privacy.tombstones import Person, Tombstones
 from elt.reading.reader import Block, Detected, ReadOptions, read_blocks
 from elt.reading.repeats import RepeatFinder
 from elt.reading.spreadsheets import GUARDED
@@ -72,8 +72,8 @@ class Tally:
     """What was found. `is_counted` is False for a file that could not be read to its end.
 
     `brought` are the parent's lines that the accepted rows of a fix stand for. `erased` counts those of the
-    rejected rows whose person was erased, `hits` are these erasures. `gone` rows are part of the counts, but
-    no longer of the bytes.
+    rejected rows whose person was erased, `hits` are these erasures, `traces` what else leads to the person.
+    `gone` rows are part of the counts, but no longer of the bytes.
     """
 
     read: int = 0
@@ -87,6 +87,7 @@ class Tally:
     brought: list[int] | None = None
     erased: int = 0
     hits: set[UUID] = field(default_factory=set)
+    traces: dict[UUID, set[Person]] = field(default_factory=dict)
     gone: ErasedCounts = NOTHING_ERASED
 
     @property
@@ -218,7 +219,9 @@ def _pieces(
         tally.brought = []
         blocks = only_open_lines(blocks, position, source.open_lines)
     if source.tombstones:
-        erased = ErasedFilter(source.contract, match, source.school_id, source.tombstones, tally.hits)
+        erased = ErasedFilter(
+            source.contract, match, source.school_id, source.tombstones, tally.hits, tally.traces
+        )
         blocks = erased.apply(blocks)
     checked_blocks = validate(
         blocks,

@@ -18,7 +18,7 @@ from uuid import UUID
 
 from elt.errors import UploadRejected
 from elt.privacy.erased_rows import empty_cell
-from elt.privacy.tombstones import PersonColumn, Tombstones, person_columns
+from elt.privacy.tombstones import TRACES, Person, PersonColumn, Tombstones, identifier_of, person_columns
 from elt.reading.file_rows import FileForm, FileRow, FileRows
 from elt.reading.records import MAX_RECORD_BYTES
 
@@ -39,12 +39,16 @@ class ErasedRow:
 
 @dataclass(slots=True)
 class Scrubbed:
-    """What was found in one file, and what its bytes were and are. `is_table` False: read line by line."""
+    """What was found in one file, and what its bytes were and are. `is_table` False: read line by line.
+
+    `traces`: what rows that go tell to lead to their student, as far as that was not known.
+    """
 
     is_table: bool
     rows: list[ErasedRow] = field(default_factory=list)
     references: int = 0
     hits: set[UUID] = field(default_factory=set)
+    traces: dict[UUID, set[Person]] = field(default_factory=dict)
     sha256_before: str = ""
     sha256: str = ""
     size: int = 0
@@ -107,6 +111,7 @@ class Scrubber:
         found.hits |= hits
         drops = bool(doubtful) or any(column.drops_row for column, erasure_id in named if erasure_id)
         if drops or row.line in self.lines:
+            self._learn(rows, row, named, found)
             found.rows.append(_erased_row(rows, row))
             return "".join(_LINE_ENDS.findall(row.text))
         if not hits:
@@ -115,10 +120,26 @@ class Scrubber:
         return self._without_references(rows, row, [column for column, erasure_id in named if erasure_id])
 
     def _find(self, rows: FileRows, row: FileRow, column: PersonColumn) -> UUID | None:
-        school_id, identifier = rows.value(row, "school_id"), rows.value(row, column.name)
+        school_id = rows.value(row, "school_id")
+        identifier = identifier_of([rows.value(row, name) for name in column.names])
         if school_id is None or identifier is None:
             return None
+        if column.owner and rows.value(row, column.owner) is not None:
+            return None
         return self.tombstones.find(column.kind, school_id, identifier)
+
+    def _learn(
+        self, rows: FileRows, row: FileRow, named: list[tuple[PersonColumn, UUID | None]], found: Scrubbed
+    ) -> None:
+        owners = {erasure_id for column, erasure_id in named if erasure_id and column.kind == "student"}
+        school_id = rows.value(row, "school_id") if owners else None
+        for kind, names in self.form.contract.identities.items():
+            if kind not in TRACES or school_id is None:
+                continue
+            trace = identifier_of([rows.value(row, name) for name in names])
+            if trace is not None and self.tombstones.find(kind, school_id, trace) is None:
+                for erasure_id in owners:
+                    found.traces.setdefault(erasure_id, set()).add((kind, school_id, trace))
 
     def _named_anywhere(self, cells: Iterable[str]) -> set[UUID]:
         """Erasures of people of the file's school, or of one that a cell names, in any cell."""
@@ -130,9 +151,9 @@ class Scrubber:
     def _without_references(self, rows: FileRows, row: FileRow, columns: list[PersonColumn]) -> str:
         cells = list(row.cells)
         for column in columns:
-            position = rows.position(column.name)
+            position = rows.position(column.names[0])
             assert position is not None  # noqa: S101 - the column was found in the row
-            cells[position] = empty_cell(self.form.contract, column.name)
+            cells[position] = empty_cell(self.form.contract, column.names[0])
         line_ends = _LINE_ENDS.findall(row.text)
         end = line_ends[-1] if line_ends and row.text.endswith(line_ends[-1]) else ""
         buffer = io.StringIO(newline="")

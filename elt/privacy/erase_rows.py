@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import Any
 from uuid import UUID
 
 from psycopg import sql
 
-from elt.contracts import Contract, load_contracts
+from elt.contracts import Contract, Identity, load_contracts
 from elt.loading.raw_tables import changed_table, raw_table, row_key_sql
-from elt.privacy.tombstones import Kind, PersonColumn, Tombstones, person_columns, plain
+from elt.privacy.tombstones import Person, PersonColumn, Tombstones, person_columns, plain
+from elt.privacy.traces import identifier_sql, without_owner
 from elt.uploads.apply import lock_with_fixes
 from elt.uploads.removal import write_ledger_line
 from elt.warehouse import Connection
-
-Person = tuple[Kind, str, str]
-"""Kind, school and identifier, in one of its spellings."""
 
 # What other tables of ours call a student. Those that dbt makes follow raw with the next build.
 _STUDENT = "student_id"
 _OWN_SCHEMAS = ("ml", "ops", "live")
 
+_AT_ONCE = 10_000
+
 
 def find_people(connection: Connection, tombstones: Tombstones) -> dict[UUID, set[Person]]:
-    """Who of the erased is still named in raw or beside it, in all spellings: erasures keep hashes only."""
+    """Who of the erased is still named in raw or beside it, in all spellings: erasures keep hashes only.
+
+    With what leads to them. Reads every identifier that raw has of the kinds.
+    """
     found: dict[UUID, set[Person]] = {}
     schools = sorted(tombstones.schools)
     for people in (_in_raw(connection, schools, tombstones.kinds), _beside_raw(connection, schools)):
@@ -41,14 +45,20 @@ def find_spellings(connection: Connection, person: Person) -> list[Person]:
     return sorted(who for who in found if who[0] == kind and plain(who[2]) == plain(identifier))
 
 
-def erase_from_raw(connection: Connection, person: Person) -> dict[str, int]:
-    """Remove a person from raw in one transaction; returns how many rows of which table went or changed."""
-    kind, school_id, identifier = person
+def erase_from_raw(connection: Connection, people: Iterable[Person]) -> dict[str, int]:
+    """Remove people, and rows that lead to them, from raw in one transaction.
+
+    Returns:
+        How many rows of which table went or changed.
+    """
     counts: dict[str, int] = {}
     with connection.transaction():
-        for contract, column in _columns_of(kind):
-            if rows := _erase_from_table(connection, contract, column, school_id, identifier):
-                counts[f"raw.{contract.name}"] = rows
+        for (kind, school_id), group in groupby(sorted(people), key=lambda person: person[:2]):
+            identifiers = [identifier for _, _, identifier in group]
+            for contract, column in _columns_of(kind):
+                place = f"raw.{contract.name}"
+                if rows := _erase_from_table(connection, contract, column, school_id, identifiers):
+                    counts[place] = counts.get(place, 0) + rows
     return counts
 
 
@@ -71,7 +81,7 @@ def erase_lines(
     return _change(connection, contract, condition, upload_id, version, {"lines": list(lines)})
 
 
-def _columns_of(kind: Kind) -> Iterator[tuple[Contract, PersonColumn]]:
+def _columns_of(kind: Identity) -> Iterator[tuple[Contract, PersonColumn]]:
     for contract in load_contracts().values():
         for column in person_columns(contract):
             if column.kind == kind:
@@ -79,26 +89,26 @@ def _columns_of(kind: Kind) -> Iterator[tuple[Contract, PersonColumn]]:
 
 
 def _erase_from_table(
-    connection: Connection, contract: Contract, column: PersonColumn, school_id: str, identifier: str
+    connection: Connection, contract: Contract, column: PersonColumn, school_id: str, identifiers: list[str]
 ) -> int:
-    person = {"school_id": school_id, "identifier": identifier}
-    condition = sql.SQL("old.school_id = %(school_id)s and old.{} = %(identifier)s").format(
-        sql.Identifier(column.name)
+    people = {"school_id": school_id, "identifiers": identifiers}
+    condition = sql.SQL("old.school_id = %(school_id)s and {} = any(%(identifiers)s){}").format(
+        identifier_sql("old", column.names), without_owner("old", column)
     )
     uploads = connection.execute(
         sql.SQL(
             "select distinct u.upload_id, u.live_version, coalesce(u.parent_id, u.upload_id) as root_id "
             "from {} old join ops.uploads u on u.upload_id = old._upload_id where {}"
         ).format(raw_table(contract), condition),
-        person,
+        people,
     ).fetchall()
     for root_id in sorted({upload["root_id"] for upload in uploads}):
         lock_with_fixes(connection, root_id)
     of_upload = sql.SQL("old._upload_id = %(upload_id)s and {}").format(condition)
-    emptied = None if column.drops_row else column.name
+    emptied = None if column.drops_row else column.names[0]
     return sum(
         _change(
-            connection, contract, of_upload, upload["upload_id"], upload["live_version"], person, emptied
+            connection, contract, of_upload, upload["upload_id"], upload["live_version"], people, emptied
         )
         for upload in uploads
     )  # fmt: skip
@@ -176,15 +186,18 @@ def _student_tables(connection: Connection) -> list[tuple[str, str]]:
     return [(row["table_schema"], row["table_name"]) for row in rows]
 
 
-def _in_raw(connection: Connection, schools: list[str], kinds: Collection[Kind]) -> Iterator[Person]:
-    """All who are named in raw, of some schools and kinds."""
+def _in_raw(connection: Connection, schools: list[str], kinds: Collection[Identity]) -> Iterator[Person]:
+    """All who are named in raw, of some schools and kinds. Read piece by piece: traces are many."""
     for kind in sorted(kinds):
         for contract, column in _columns_of(kind):
             people = sql.SQL(
-                "select distinct school_id, {0} as id from {1} where school_id = any(%s) and {0} is not null"
-            ).format(sql.Identifier(column.name), raw_table(contract))
-            for row in connection.execute(people, (schools,)):
-                yield kind, row["school_id"], row["id"]
+                "select distinct r.school_id, {0} as id from {1} as r "
+                "where r.school_id = any(%s) and {0} is not null{2}"
+            ).format(identifier_sql("r", column.names), raw_table(contract), without_owner("r", column))
+            with connection.transaction(), connection.cursor(name="people_in_raw") as cursor:
+                cursor.itersize = _AT_ONCE
+                for row in cursor.execute(people, (schools,)):
+                    yield kind, row["school_id"], row["id"]
 
 
 def _beside_raw(connection: Connection, schools: list[str]) -> Iterator[Person]:

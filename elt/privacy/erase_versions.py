@@ -21,7 +21,7 @@ from elt.privacy.erase_objects import ErasedRow, Scrubbed, Scrubber
 from elt.privacy.erase_rows import erase_lines
 from elt.privacy.erased_counts import ErasedCounts
 from elt.privacy.text_search import Opened, holds_any
-from elt.privacy.tombstones import Tombstones
+from elt.privacy.tombstones import Person, Tombstones, has_traces
 from elt.reading.dialect import ReadOptions
 from elt.reading.file_rows import FileForm
 from elt.settings import Settings
@@ -39,6 +39,7 @@ class ObjectEraser:
     """Erases the people of some tombstones from the store.
 
     `needles` are their identifiers where all are known: a file without any need not be read row by row.
+    `traces`: what rows that went told to lead to a student, as far as that was not known.
     """
 
     settings: Settings
@@ -47,6 +48,7 @@ class ObjectEraser:
     tombstones: Tombstones
     needles: Collection[str] | None
     counts: dict[UUID, dict[str, int]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(int)))
+    traces: dict[UUID, set[Person]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
     def run(self) -> None:
@@ -84,15 +86,13 @@ class ObjectEraser:
         lines = self._confirmed_lines(version)
         key = version["object_key"]
         try:
-            if not lines and not self._may_name_somebody(partial(self.store.open, key)):
+            contract = get_contract(version["dataset"])
+            opened = partial(self.store.open, key)
+            if not (lines or has_traces(contract) or self._may_name_somebody(opened)):
                 return
-            form = FileForm(
-                get_contract(version["dataset"]),
-                ReadOptions.from_dict(version["options"]),
-                version["school_id"],
-            )
+            form = FileForm(contract, ReadOptions.from_dict(version["options"]), version["school_id"])
             scrubber = Scrubber(form, self.tombstones, lines)
-            found = scrubber.inspect(partial(self.store.open, key))
+            found = scrubber.inspect(opened)
             if found.is_clean:
                 self._compare(version, found)
             else:
@@ -120,6 +120,8 @@ class ObjectEraser:
                 expected_sha256=found.sha256, replace=True,
             )  # fmt: skip
         self.store.forget(key)
+        for erasure_id, people in found.traces.items():
+            self.traces.setdefault(erasure_id, set()).update(people)
         for erasure_id in found.hits:
             self.counts[erasure_id]["objects"] += 1
         log.info("rows_erased_from_object", upload_id=str(version["upload_id"]), rows=len(found.rows))
@@ -313,9 +315,11 @@ class ObjectEraser:
 
     def names_somebody(self, opened: Opened, key: str) -> bool:
         """Whether some bytes of which little is known name a person."""
-        if not self._may_name_somebody(opened):
+        may_name = self._may_name_somebody(opened)
+        form = self.form_of(key)
+        if not (may_name or has_traces(form.contract)):
             return False
-        return not Scrubber(self.form_of(key), self.tombstones).inspect(opened).is_clean
+        return not Scrubber(form, self.tombstones).inspect(opened).is_clean
 
     def form_of(self, key: str) -> FileForm:
         """How an object is read, as far as the ledger knows it."""

@@ -18,12 +18,13 @@ from uuid import UUID
 
 from elt.audit.trail import record
 from elt.log import get_logger
-from elt.privacy.erase_rows import Person, erase_beside_raw, erase_from_raw, find_people
+from elt.privacy.erase_rows import erase_beside_raw, erase_from_raw, find_people
 from elt.privacy.erase_versions import ObjectEraser
 from elt.privacy.erase_words import WordEraser, replace_notes
 from elt.privacy.erasure_proof import Finding, search, texts_of
 from elt.privacy.erasure_requests import add_counts
-from elt.privacy.tombstones import Tombstones, plain
+from elt.privacy.tombstones import KINDS, Person, Tombstones, plain
+from elt.privacy.traces import find_traces, note_traces
 from elt.settings import Settings
 from elt.store.base import Store
 from elt.uploads.claims import claimed_families, keep_replay_out, wait_for_family
@@ -128,11 +129,11 @@ class _Run:
         """Take the people out of database and store."""
         self._wait_for_loads()
         self._say("erasing from the database")
-        for erasure_id, people in find_people(self._connection, self._tombstones).items():
-            self._people.setdefault(erasure_id, set()).update(people)
+        self._add(find_people(self._connection, self._tombstones))
+        self._learn({erasure_id: self._traces_of(people) for erasure_id, people in self._people.items()})
         for erasure_id, people in sorted(self._people.items()):
+            self._count(erasure_id, erase_from_raw(self._connection, people))
             for person in sorted(people):
-                self._count(erasure_id, erase_from_raw(self._connection, person))
                 self._count(erasure_id, erase_beside_raw(self._connection, person))
         self._say("erasing from what was written beside the files")
         for erasure_id in self._report.erasures:
@@ -141,10 +142,39 @@ class _Run:
         WordEraser(self._store, self._connection, texts_of(self._everybody(), self._sought.names)).run()
         self._say("erasing from the store")
         self._store.sweep()
-        self._objects = self._object_eraser()
-        self._objects.run()
-        for erasure_id, counts in self._objects.counts.items():
-            self._count(erasure_id, counts)
+        has_learnt = True
+        while has_learnt:  # a row that was in a file only may lead to rows in others, and in raw
+            self._objects = self._object_eraser()
+            self._objects.run()
+            for erasure_id, counts in self._objects.counts.items():
+                self._count(erasure_id, counts)
+            has_learnt = self._learn(self._objects.traces)
+            for erasure_id, traces in self._objects.traces.items():
+                self._count(erasure_id, erase_from_raw(self._connection, traces))
+
+    def _add(self, found: Mapping[UUID, set[Person]]) -> None:
+        for erasure_id, people in found.items():
+            self._people.setdefault(erasure_id, set()).update(people)
+
+    def _traces_of(self, people: set[Person]) -> set[Person]:
+        spellings: dict[str, set[str]] = {}
+        for kind, school_id, identifier in people:
+            if kind == "student":
+                spellings.setdefault(school_id, set()).add(identifier)
+        found = (find_traces(self._connection, *student) for student in spellings.items())
+        return set().union(*found)
+
+    def _learn(self, traces: Mapping[UUID, set[Person]]) -> bool:
+        """Write down what leads to the people, and look for it too; False if all was known."""
+        self._add(traces)
+        with self._connection.transaction():
+            has_learnt = bool(note_traces(self._settings, self._connection, self._store, traces))
+        if has_learnt:
+            erasures = self._connection.execute(
+                "select * from ops.erasures where erasure_id = any(%s)", (self._report.erasures,)
+            )
+            self._tombstones = Tombstones(self._settings, erasures)
+        return has_learnt
 
     def prove(self) -> ErasureReport:
         """Search everything; what is not found any more is finished."""
@@ -186,7 +216,8 @@ class _Run:
 
     def _object_eraser(self) -> ObjectEraser:
         is_known = set(self._people) >= self._tombstones.erasure_ids
-        needles = {plain(identifier) for _, _, identifier in self._everybody()} if is_known else None
+        people = [plain(identifier) for kind, _, identifier in self._everybody() if kind in KINDS]
+        needles = set(people) if is_known else None
         return ObjectEraser(self._settings, self._store, self._connection, self._tombstones, needles)
 
     def _everybody(self) -> list[Person]:

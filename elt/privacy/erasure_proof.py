@@ -10,26 +10,34 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 from psycopg import sql
 
+from elt.contracts import Identity, load_contracts
 from elt.errors import NotFound, UploadRejected
-from elt.privacy.erase_rows import Person, find_people
+from elt.privacy.erase_rows import find_people
 from elt.privacy.erase_versions import ObjectEraser
 from elt.privacy.text_search import Opened, Text, holds, open_log
-from elt.privacy.tombstones import Kind, is_distinctive, plain
+from elt.privacy.tombstones import KINDS, TRACES, Person, canonical, is_distinctive, person_columns, plain
+from elt.privacy.traces import identifier_sql
 from elt.reading.file_rows import FileRows
 from elt.warehouse import Connection
 
 _CHUNK = 1 << 20
-_COLUMNS: dict[Kind, set[str]] = {
-    "student": {"student_id"},
-    "guardian": {"parent_id", "guardian_id"},
-    "teacher": {"teacher_id"},
+
+# What tables of ours and of dbt's call people, and what leads to them. Those of raw are called by contracts.
+_COLUMNS: dict[Identity, list[tuple[str, ...]]] = {
+    "student": [("student_id",)],
+    "guardian": [("parent_id",), ("guardian_id",)],
+    "teacher": [("teacher_id",)],
+    "student_course": [("student_course_id",)],
+    "candidate": [("exam", "exam_year", "exam_number")],
 }
+_OWNER = "student_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +87,8 @@ def texts_of(people: Iterable[Person], names: Sequence[str]) -> list[Text]:
     """What can be looked for in any place: names, and identifiers that nothing else looks like."""
     identifiers = {
         (" ".join(identifier.lower().split()), school_id)
-        for _, school_id, identifier in people
-        if is_distinctive(plain(identifier))
+        for kind, school_id, identifier in people
+        if kind in KINDS and is_distinctive(plain(identifier))
     }
     found = [Text("identifier", identifier, school_id) for identifier, school_id in sorted(identifiers)]
     return found + [Text("name", name.strip()) for name in names if name.strip()]
@@ -193,13 +201,23 @@ def _search_database(
             holds_text = sql.SQL("t::text ~* %s")
             if _exists(connection, where, columns, holds_text, text.regex, text.school_id):
                 proof.found(place, text.what)
-        for kind, school_id, identifier in sorted({(who[0], who[1], plain(who[2])) for who in people}):
-            for column in _COLUMNS[kind] & columns:
-                named = sql.SQL("lower(regexp_replace(t.{}::text, '\\s', '', 'g')) = %s").format(
-                    sql.Identifier(column)
+        for (kind, school_id), group in groupby(sorted(people), key=lambda person: person[:2]):
+            identifiers = sorted({canonical(kind, identifier) for _, _, identifier in group})
+            for names in _columns_of(kind, table["schema"], table["name"], columns):
+                named = sql.SQL("lower(regexp_replace({}, '\\s', '', 'g')) = any(%s)").format(
+                    identifier_sql("t", names)
                 )
-                if _exists(connection, where, columns, named, identifier, school_id):
+                if kind in TRACES and _OWNER in columns:  # who is named there is told from the student
+                    named = sql.SQL("{} and t.{} is null").format(named, sql.Identifier(_OWNER))
+                if _exists(connection, where, columns, named, identifiers, school_id):
                     proof.found(place, "identifier")
+
+
+def _columns_of(kind: Identity, schema: str, table: str, columns: set[str]) -> list[tuple[str, ...]]:
+    """Which columns of a table name a kind of people."""
+    if schema == "raw" and (contract := load_contracts().get(table)):
+        return [column.names for column in person_columns(contract) if column.kind == kind]
+    return [names for names in _COLUMNS[kind] if set(names) <= columns]
 
 
 def _exists(
@@ -207,7 +225,7 @@ def _exists(
     table: sql.Identifier,
     columns: set[str],
     condition: sql.Composable,
-    value: str,
+    value: str | list[str],
     school_id: str | None,
 ) -> bool:
     """Whether a row meets the condition; of one school only, where it is of one and the table says which."""

@@ -14,13 +14,14 @@ from psycopg.types.json import Jsonb
 from uuid6 import uuid7
 
 from elt.audit.trail import person_subject, record
-from elt.contracts import get_contract
+from elt.contracts import load_contracts
 from elt.errors import Issue, NotFound, UploadRejected
 from elt.loading.raw_tables import raw_table
 from elt.log import get_logger
 from elt.people.principals import Principal
 from elt.privacy.erase_rows import erase_from_raw, find_spellings
-from elt.privacy.tombstones import HOMES, Kind, person_tombstones_of, tombstones_of
+from elt.privacy.tombstones import Kind, Person, person_tombstones_of, tombstones_of
+from elt.privacy.traces import find_traces, note_traces
 from elt.settings import Settings
 from elt.store.base import Store
 from elt.uploads.apply import adopt_event, new_event
@@ -54,9 +55,11 @@ def request_erasure(
     _check(identifier, reason)
     marks = tombstones_of(settings, kind, school_id, identifier)
     people = find_spellings(connection, (kind, school_id, identifier))
+    spellings = [who[2] for who in people]
+    traces = find_traces(connection, school_id, spellings) if kind == "student" else set[Person]()
     with connection.transaction():
         connection.execute("select pg_advisory_xact_lock(%s)", (_REQUEST_LOCK,))
-        names = _person_tombstones(settings, connection, kind, school_id, [who[2] for who in people])
+        names = _person_tombstones(settings, connection, kind, school_id, spellings)
         known = connection.execute(
             """
             update ops.erasures
@@ -70,17 +73,18 @@ def request_erasure(
         if known is None:
             body = {
                 "kind": kind, "school_id": school_id, "tombstone": marks[0], "person_tombstones": names,
-                "reason": reason,
+                "reason": reason, "traces": sorted(tombstones_of(settings, *trace)[0] for trace in traces),
             }  # fmt: skip
             event = new_event(connection, "erasing", erasure_id, principal.id, body)
             write_event(store, event)
             adopt_event(connection, event)
+        else:
+            note_traces(settings, connection, store, {erasure_id: traces})
         subject = person_subject(settings, kind, school_id, identifier)
         record(
             connection, principal.id, "people:erase", subject, {"erasure": str(erasure_id), "reason": reason}
         )
-    for person in people:
-        add_counts(connection, erasure_id, erase_from_raw(connection, person))
+    add_counts(connection, erasure_id, erase_from_raw(connection, {*people, *traces}))
     log.info("erasure_requested", erasure_id=str(erasure_id), kind=kind)
     return erasure_id
 
@@ -137,17 +141,20 @@ def _person_tombstones(
     settings: Settings, connection: Connection, kind: Kind, school_id: str, identifiers: list[str]
 ) -> list[str]:
     """Of all names and birth dates that loaded files give the person."""
-    dataset, column = HOMES[kind]
-    contract = get_contract(dataset)
-    if not {"first_name", "last_name", "date_of_birth"} <= set(contract.columns):
-        return []
-    rows = connection.execute(
-        sql.SQL(
-            "select distinct first_name, last_name, date_of_birth::text as born from {} "
-            "where school_id = %s and {} = any(%s) and date_of_birth is not null"
-        ).format(raw_table(contract), sql.Identifier(column)),
-        (school_id, identifiers),
-    )
-    return sorted(
-        {person_tombstones_of(settings, row["first_name"], row["last_name"], row["born"])[0] for row in rows}
-    )
+    found: set[str] = set()
+    for contract in load_contracts().values():
+        names = contract.identities.get(kind)
+        if names is None or not {"first_name", "last_name", "date_of_birth"} <= set(contract.columns):
+            continue
+        rows = connection.execute(
+            sql.SQL(
+                "select distinct first_name, last_name, date_of_birth::text as born from {} "
+                "where school_id = %s and {} = any(%s) and date_of_birth is not null"
+            ).format(raw_table(contract), sql.Identifier(names[0])),
+            (school_id, identifiers),
+        )
+        found |= {
+            person_tombstones_of(settings, row["first_name"], row["last_name"], row["born"])[0]
+            for row in rows
+        }
+    return sorted(found)

@@ -18,9 +18,8 @@ from psycopg import sql
 from elt.contracts import get_contract
 from elt.loading.raw_tables import raw_table
 from elt.people.principals import Principal
-from elt.privacy.erase_rows import Person
 from elt.privacy.erasure_requests import request_erasure
-from elt.privacy.tombstones import HOMES, plain
+from elt.privacy.tombstones import Person, plain
 from elt.settings import Settings
 from elt.store.base import Store
 from elt.warehouse import Connection
@@ -63,7 +62,7 @@ def find_left(connection: Connection, before: date, school_id: str | None = None
     A student counts as there still where the newest row, in any spelling of the number, has no graduation
     date or a later one. Where one lies before the admission, either may be wrong: the student is left out.
     """
-    newest = _NEWEST.format(raw_table(get_contract(HOMES["student"][0])))
+    newest = _NEWEST.format(raw_table(get_contract("students")))
     rows = [row for row in connection.execute(newest) if school_id in (None, row["school_id"])]
     due, contradictory = [], 0
     for _, spelled in groupby(sorted(rows, key=_person), _person):

@@ -2,7 +2,7 @@
 
 Rows of raw come with their upload and line; rows that are in a file but not in raw (rejected, replaced,
 withdrawn) are read from the file. What is worked out from them is read as the administrator sees it. The
-student is found in every spelling of the number in which an erasure would find them.
+student is found in every spelling of the number, and by what leads to them, as an erasure would find them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import csv
 import io
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
@@ -19,13 +19,22 @@ from typing import Any, BinaryIO
 from psycopg import sql
 
 from elt.audit.reading import AuditFilter, list_lines, student_subjects
-from elt.contracts import Contract, load_contracts
+from elt.contracts import Contract, Identity, load_contracts
 from elt.errors import NotFound, UploadRejected
 from elt.loading.raw_tables import raw_table
 from elt.privacy.erase_rows import find_spellings
-from elt.privacy.tombstones import person_columns, plain
+from elt.privacy.tombstones import (
+    TRACES,
+    Person,
+    PersonColumn,
+    canonical,
+    identifier_of,
+    person_columns,
+    plain,
+)
+from elt.privacy.traces import find_traces, identifier_sql, without_owner
 from elt.reading.dialect import ReadOptions
-from elt.reading.file_rows import FileForm, FileRows
+from elt.reading.file_rows import FileForm, FileRow, FileRows
 from elt.reading.spreadsheets import guard
 from elt.settings import Settings
 from elt.store.base import Store
@@ -40,6 +49,9 @@ Numbers that differ in small and capital letters and in spaces only are one stud
 
 record.json          all of it, exactly
 csv/*.csv            the same, a file per table, for spreadsheet programs
+
+Rows that name no student are here if they name a course that this one took, or the number under which they
+sat an exam in a year.
 
 raw.<dataset>        rows of files that are in use; _filename, _upload_id and _line say where each came from,
                      _uploaded_at and _uploader when and from whom
@@ -65,19 +77,33 @@ select * from ops.interventions where school_id = %s and student_id = any(%s) or
 class StudentExport:
     """Rows by the name of their table, and the files that could not be read.
 
-    `student_id` is the number as it was asked for, `spellings` are those that were found.
+    `student_id` is the number as it was asked for, `spellings` are those that were found, `traces` what else
+    leads to the student.
     """
 
     school_id: str
     student_id: str
     exported_at: datetime
     spellings: set[str] = field(default_factory=set)
+    traces: set[Person] = field(default_factory=set)
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)
 
-    def is_of(self, identifier: str) -> bool:
+    def is_of(self, kind: Identity, identifier: str) -> bool:
         """Whether a number, in whatever spelling, is the student's."""
+        if kind in TRACES:
+            return (kind, self.school_id, canonical(kind, identifier)) in self.traces
         return plain(identifier) == plain(self.student_id)
+
+    def identifiers(self, kind: Identity) -> list[str]:
+        """The student's numbers of a kind."""
+        if kind in TRACES:
+            return sorted(identifier for each, _, identifier in self.traces if each == kind)
+        return sorted(self.spellings)
+
+    def add_traces(self, traces: Iterable[Person]) -> None:
+        """Note what leads to the student, in whatever spelling."""
+        self.traces |= {(kind, school, canonical(kind, identifier)) for kind, school, identifier in traces}
 
     def write(self, output: BinaryIO) -> None:
         """The zip."""
@@ -134,8 +160,9 @@ def export_student(
     spelled = find_spellings(connection, ("student", school_id, student_id))
     export.spellings = {spelling for _, _, spelling in spelled}
     person = (school_id, sorted(export.spellings))
+    export.add_traces(find_traces(connection, school_id, export.spellings))
     for contract, column in _datasets():
-        _keep(export, f"raw.{contract.name}", _raw_rows(connection, contract, column, person))
+        _keep(export, f"raw.{contract.name}", _raw_rows(connection, contract, column, export))
         _keep(export, f"files.{contract.name}", _file_rows(connection, store, contract, column, export))
     for mart in _marts(session):
         query = sql.SQL("select * from served.{} where school_id = %s and student_id = any(%s)")
@@ -152,19 +179,22 @@ def export_student(
 
 def _keep(export: StudentExport, name: str, rows: list[dict[str, Any]]) -> None:
     if rows:
-        export.tables[name] = rows
+        export.tables[name] = export.tables.get(name, []) + rows
 
 
-def _datasets() -> Iterator[tuple[Contract, str]]:
-    """The datasets that name students, and the column that does."""
-    for contract in load_contracts().values():
-        for column in person_columns(contract):
-            if column.kind == "student":
-                yield contract, column.name
+def _datasets() -> list[tuple[Contract, PersonColumn]]:
+    """The datasets that name students, and the columns that do; then those that name what leads to one."""
+    columns = [
+        (contract, column) for contract in load_contracts().values() for column in person_columns(contract)
+    ]
+    return [
+        *((contract, column) for contract, column in columns if column.kind == "student"),
+        *((contract, column) for contract, column in columns if column.kind in TRACES),
+    ]
 
 
 def _raw_rows(
-    connection: Connection, contract: Contract, column: str, person: tuple[str, list[str]]
+    connection: Connection, contract: Contract, column: PersonColumn, export: StudentExport
 ) -> list[dict[str, Any]]:
     query = sql.SQL(
         """
@@ -174,15 +204,15 @@ def _raw_rows(
         join ops.uploads as uploads on uploads.upload_id = found._upload_id
         join ops.upload_versions as versions
             on versions.upload_id = uploads.upload_id and versions.version = uploads.live_version
-        where found.school_id = %s and found.{} = any(%s)
+        where found.school_id = %s and {} = any(%s){}
         order by found._upload_id, found._line
         """
-    )
-    return connection.execute(query.format(raw_table(contract), sql.Identifier(column)), person).fetchall()
+    ).format(raw_table(contract), identifier_sql("found", column.names), without_owner("found", column))
+    return connection.execute(query, (export.school_id, export.identifiers(column.kind))).fetchall()
 
 
 def _file_rows(
-    connection: Connection, store: Store, contract: Contract, column: str, export: StudentExport
+    connection: Connection, store: Store, contract: Contract, column: PersonColumn, export: StudentExport
 ) -> list[dict[str, Any]]:
     """Rows in files of which raw does not hold all."""
     versions = connection.execute(
@@ -209,7 +239,7 @@ def _rows_of_version(
     connection: Connection,
     store: Store,
     contract: Contract,
-    column: str,
+    column: PersonColumn,
     export: StudentExport,
     version: dict[str, Any],
 ) -> list[dict[str, Any]]:
@@ -218,12 +248,14 @@ def _rows_of_version(
     with store.open(version["object_key"]) as stream:
         rows = FileRows(stream, form)
         for row in rows.rows():
-            spelling = rows.value(row, column) if row.is_sound else None
-            if spelling is None or not export.is_of(spelling):
+            found_as = _found_as(rows, row, column) if row.is_sound else None
+            if found_as is None or not export.is_of(column.kind, found_as):
                 continue
             if rows.value(row, "school_id") != export.school_id:
                 continue
-            export.spellings.add(spelling)
+            if column.kind == "student":
+                export.spellings.add(found_as)
+                export.add_traces(_traces_in(rows, row, contract, export.school_id))
             if version["is_live"] and _is_in_raw(connection, contract, version["upload_id"], row.line):
                 continue
             found.append(
@@ -238,6 +270,19 @@ def _rows_of_version(
                 }
             )
     return found
+
+
+def _found_as(rows: FileRows, row: FileRow, column: PersonColumn) -> str | None:
+    if column.owner and rows.value(row, column.owner) is not None:
+        return None
+    return identifier_of([rows.value(row, name) for name in column.names])
+
+
+def _traces_in(rows: FileRows, row: FileRow, contract: Contract, school_id: str) -> Iterator[Person]:
+    for kind, names in contract.identities.items():
+        trace = identifier_of([rows.value(row, name) for name in names])
+        if kind in TRACES and trace is not None:
+            yield kind, school_id, trace
 
 
 def _is_in_raw(connection: Connection, contract: Contract, upload_id: Any, line: int) -> bool:

@@ -3,7 +3,7 @@
 The user of `LAUREL_DATABASE_URL` owns the tables and may create roles; it need not be a superuser. Roles
 belong to the whole server, so several databases of it share them; the rights are each database's own.
 
-- `laurel_app` (API), `laurel_loader`: the ledger and raw; the loader also reads staging;
+- `laurel_app` (API), `laurel_loader`: the ledger and raw; the loader reads staging too, the API intermediate;
 - `laurel_transformer` (dbt): reads raw and the ledger, owns all that dbt builds;
 - `laurel_reader`: signs in by itself, and reads the views of schema `served`, nothing else;
 - `laurel_query`: the same for statements that people type, see `served.run`.
@@ -40,12 +40,13 @@ grant execute on function served.scope(), served.age_band(date) to laurel_reader
 grant execute on function served.run(text, integer, bigint) to laurel_reader;
 """
 
-# The loader compares new rows with those in staging; so it may read there what dbt has made and will make.
-_LET_LOADER_COMPARE = """
-grant usage on schema staging to laurel_loader;
-grant select on all tables in schema staging to laurel_loader;
-alter default privileges for role laurel_transformer in schema staging
-    grant select on tables to laurel_loader;
+# Who also reads what dbt has made and will make. The loader compares new rows with those in staging; the API
+# finds out in intermediate whose an exam number is, when somebody is erased or asks for their record.
+_READS_WHAT_IS_BUILT = {"staging": "laurel_loader", "intermediate": "laurel_app"}
+_LET_READ = """
+grant usage on schema {schema} to {role};
+grant select on all tables in schema {schema} to {role};
+alter default privileges for role laurel_transformer in schema {schema} grant select on tables to {role};
 """
 
 # A function is given by a member of the role that takes it, to a role that may create in the schema.
@@ -89,9 +90,11 @@ def let_dbt_build(connection: Connection) -> None:
     ).fetchall()
     for row in of_others:
         connection.execute(row["statement"])
-    granted = "select from pg_default_acl where defaclnamespace = 'staging'::regnamespace"
-    if connection.execute(granted).fetchone() is None:
-        connection.execute(_LET_LOADER_COMPARE)
+    granted = "select from pg_default_acl where defaclnamespace = %s::regnamespace"
+    for schema, role in _READS_WHAT_IS_BUILT.items():
+        if connection.execute(granted, (schema,)).fetchone() is None:
+            statements = sql.SQL(_LET_READ).format(schema=sql.Identifier(schema), role=sql.Identifier(role))
+            connection.execute(statements)
 
 
 def _create_role(connection: Connection, name: str) -> None:

@@ -7,7 +7,8 @@ Bodies, by kind:
   `idempotency` (principal, key, fingerprint) and `inbox` (key, etag).
 - `replaced`: version, object, inbox. `amended`: title, note. `held`: version, reason. `approved`: version.
 - `withdrawn`: reason.
-- `erasing`: kind, school_id, tombstone, person_tombstones, reason (see `ops.erasures`).
+- `erasing`: kind, school_id, tombstone, person_tombstones, reason, traces (see `ops.erasures`); told again
+  with further traces.
 - `erased`: version, erasures (ids), `object` (key, filename, size_bytes, sha256, options) as it is now,
   erased (rows that are no longer in it, see `elt.privacy.erased_counts`), rows_erased; the last two of the
   whole version, not of one erasure. brought: lines that went now and that fixes had brought, by the fix's id.
@@ -282,13 +283,15 @@ def lock_with_fixes(connection: Connection, upload_id: UUID) -> list[UUID]:
 def _note_erasure(connection: Connection, event: Event) -> None:
     connection.execute(
         """
-        insert into ops.erasures (erasure_id, kind, school_id, tombstone, person_tombstones, reason,
-                                  requested_by, requested_at)
-        values (%(erasure_id)s, %(kind)s, %(school_id)s, %(tombstone)s, %(person_tombstones)s, %(reason)s,
-                %(requested_by)s, %(requested_at)s)
-        on conflict do nothing
+        insert into ops.erasures as known (erasure_id, kind, school_id, tombstone, person_tombstones, traces,
+                                           reason, requested_by, requested_at)
+        values (%(erasure_id)s, %(kind)s, %(school_id)s, %(tombstone)s, %(person_tombstones)s, %(traces)s,
+                %(reason)s, %(requested_by)s, %(requested_at)s)
+        on conflict (kind, school_id, tombstone) do update
+        set traces = array(select distinct unnest(known.traces || excluded.traces) order by 1)
         """,
         {
+            "traces": [],  # of events from before there were any
             **event.body,
             "erasure_id": event.upload_id,
             "requested_by": event.principal,

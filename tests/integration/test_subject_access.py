@@ -17,8 +17,8 @@ from flask.testing import FlaskClient
 
 from cli.main import cli
 from elt.audit.trail import person_subject, record
-from elt.privacy.erase_rows import Person, find_people
-from elt.privacy.tombstones import Tombstones, tombstones_of
+from elt.privacy.erase_rows import find_people
+from elt.privacy.tombstones import Person, Tombstones, tombstones_of
 from elt.settings import Settings
 from elt.store.base import Store
 from elt.uploads.lifecycle import withdraw_upload
@@ -157,7 +157,9 @@ def find_all_that_an_erasure_finds(sender: Sender) -> tuple[UUID, set[Person]]:
     """The spellings that an erasure of STU001 would take out of the database."""
     erasure_id = UUID(int=1)
     [mark, *_] = tombstones_of(sender.settings, "student", "main", "STU001")
-    line = {"tombstone": mark, "erasure_id": erasure_id, "kind": "student", "school_id": "main"}
+    line = {
+        "tombstone": mark, "erasure_id": erasure_id, "kind": "student", "school_id": "main", "traces": [],
+    }  # fmt: skip
     [found] = find_people(sender.connection, Tombstones(sender.settings, [line])).items()
     return found
 

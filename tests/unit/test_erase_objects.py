@@ -26,7 +26,9 @@ SAMPLES = sorted((Path(__file__).parents[1] / "samples").glob("*.csv"))
 
 def _scrubber(identifier: str, dataset: str = "students", kind: str = "student", lines=()) -> Scrubber:
     [tombstone] = tombstones_of(SETTINGS, kind, "main", identifier)
-    row = {"tombstone": tombstone, "erasure_id": uuid4(), "kind": kind, "school_id": "main"}
+    row = {
+        "tombstone": tombstone, "erasure_id": uuid4(), "kind": kind, "school_id": "main", "traces": [],
+    }  # fmt: skip
     form = FileForm(get_contract(dataset), ReadOptions(), "main")
     return Scrubber(form, Tombstones(SETTINGS, [row]), lines)
 

@@ -61,21 +61,24 @@ def test_a_students_file_without_a_required_column_is_not_taken_for_a_table_of_r
 
 def test_whoever_is_erased_is_found_in_every_table_that_names_them():
     found = {
-        (contract.name.removeprefix("rosariosis_"), column.name): (column.kind, column.drops_row)
+        (contract.name.removeprefix("rosariosis_"), *column.names): (column.kind, column.drops_row)
         for contract in CONTRACTS
         for column in person_columns(contract)
     }
     assert found == {
+        ("attendance_day", "student_course_id"): ("student_course", True),
         ("courses", "teacher_id"): ("teacher", False),
         ("discipline_referrals", "student_id"): ("student", True),
         ("discipline_referrals", "staff_id"): ("teacher", False),
         ("eligibility", "student_id"): ("student", True),
         ("parent", "parent_id"): ("guardian", True),
         ("portal_polls", "students_teacher_id"): ("teacher", False),
+        ("student_assessment_grades", "student_course_id"): ("student_course", True),
         ("student_sat_reg_numbers", "student_id"): ("student", True),
         ("student_waec_reg_numbers", "student_id"): ("student", True),
         ("students", "student_id"): ("student", True),
         ("students", "parent_id"): ("guardian", False),
         ("students_courses", "student_id"): ("student", True),
+        ("students_courses", "student_course_id"): ("student_course", True),
         ("teachers", "id"): ("teacher", True),
     }
