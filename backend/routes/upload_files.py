@@ -68,7 +68,6 @@ def download_content(upload_id: UUID, query: ContentQuery) -> Response:
         response.call_on_close(stream.close)
         response.content_length = version.size_bytes
     response.set_etag(version.sha256)
-    response.headers["Cache-Control"] = "private, no-cache"
     attach(response, version.filename)
     return response
 

@@ -260,6 +260,7 @@ def test_the_file_comes_back_as_it_was_sent(researcher: FlaskClient) -> None:
     answer = researcher.get(f"{BASE}/{made['id']}/content")
     assert answer.data == CSV
     assert answer.headers["ETag"] == f'"{made["sha256"]}"'
+    assert answer.headers["Cache-Control"] == "no-store"  # computers are shared
     assert answer.headers["Content-Disposition"].startswith("attachment")
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     same = researcher.get(f"{BASE}/{made['id']}/content", headers={"If-None-Match": answer.headers["ETag"]})
