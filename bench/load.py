@@ -19,13 +19,11 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from psycopg import sql
 
-from bench.platform import Bench, child_settings, hand_in, peak_rss_mb, run_child, running_platform
+from bench.child import child_settings, peak_rss_mb
+from bench.platform import Bench, hand_in, run_child, running_platform, time_copy
 from demo.history import write_academic_history
 from elt.contracts import Contract, get_contract
-
-_PLAIN_TYPES = {"string": "text", "integer": "bigint", "number": "numeric", "date": "date"}
 
 
 def main() -> None:
@@ -108,20 +106,7 @@ def _server_side_copy(bench: Bench, contract: Contract, path: Path) -> float:
     with path.open(encoding="utf-8") as file:
         header = file.readline().rstrip("\n").split(",")
     by_title = {field.title: field for field in contract.fields}
-    columns = sql.SQL(", ").join(
-        sql.SQL("{} {}").format(sql.Identifier(title), sql.SQL(_PLAIN_TYPES[by_title[title].type]))
-        for title in header
-    )
-    with psycopg.connect(bench.url, autocommit=True) as connection:
-        connection.execute("drop table if exists public.plain")
-        connection.execute(sql.SQL("create table public.plain ({})").format(columns))
-        started = time.perf_counter()
-        connection.execute(
-            sql.SQL("copy public.plain from {} with (format csv, header)").format(sql.Literal(str(path)))
-        )
-        seconds = time.perf_counter() - started
-        connection.execute("drop table public.plain")
-    return seconds
+    return time_copy(bench, path, {title: by_title[title] for title in header}, has_header=True)
 
 
 def _marts(bench: Bench, copy_seconds: float, load_seconds: float) -> dict[str, Any]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,10 @@ from uuid import UUID
 
 import psycopg
 import uuid6
-from pydantic import SecretStr
+from psycopg import sql
 
+from bench.child import make_settings
+from elt.contracts import Field
 from elt.migrate import migrate
 from elt.people.principals import Principal
 from elt.reading.reader import ReadOptions
@@ -29,6 +31,7 @@ from elt.warehouse import connect
 from local import ports, postgres
 
 _PASSWORD = "bench"
+_PLAIN_TYPES = {"string": "text", "integer": "bigint", "number": "numeric", "date": "date"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ def running_platform() -> Iterator[Bench]:
                 connection.execute("create database elt")
             url = cluster.url(_PASSWORD, "elt")
             migrate(url)
-            yield Bench(_settings(folder, url), folder)
+            yield Bench(make_settings(folder, url), folder)
         finally:
             postgres.stop(server)
 
@@ -83,6 +86,32 @@ def hand_in(bench: Bench, path: Path, dataset: str) -> UUID:
     return upload_id
 
 
+def time_copy(bench: Bench, path: Path, columns: Mapping[str, Field], *, has_header: bool) -> float:
+    """How long PostgreSQL takes to COPY a CSV file into an empty table without a key; the least it can take.
+
+    Args:
+        path: a file that the server may read.
+        columns: the file's columns in their order, each with the contract's field that gives its type.
+        has_header: whether the first line has names.
+    """
+    described = sql.SQL(", ").join(
+        sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(_PLAIN_TYPES[field.type]))
+        for name, field in columns.items()
+    )
+    with psycopg.connect(bench.url, autocommit=True) as connection:
+        connection.execute("drop table if exists public.plain")
+        connection.execute(sql.SQL("create table public.plain ({})").format(described))
+        started = time.perf_counter()
+        connection.execute(
+            sql.SQL("copy public.plain from {} with (format csv, header {})").format(
+                sql.Literal(str(path)), sql.Literal(has_header)
+            )
+        )
+        seconds = time.perf_counter() - started
+        connection.execute("drop table public.plain")
+    return seconds
+
+
 def run_child(module: str, bench: Bench, arguments: dict[str, Any]) -> dict[str, Any]:
     """Run `python -m MODULE --child` and read its JSON, so that its memory is its own."""
     payload = {
@@ -96,28 +125,3 @@ def run_child(module: str, bench: Bench, arguments: dict[str, Any]) -> dict[str,
     )  # fmt: skip
     result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return result
-
-
-def child_settings(payload: dict[str, Any]) -> Settings:
-    """The settings that `run_child` handed over."""
-    return _settings(Path(payload["home"]), payload["database_url"])
-
-
-def peak_rss_mb() -> float:
-    """The largest resident memory of this process so far, in MB.
-
-    Not by getrusage: on Linux its figure starts with that of the process which started this one.
-    """
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
-    return int(lines["VmHWM"].split()[0]) / 1024
-
-
-def _settings(folder: Path, url: str) -> Settings:
-    return Settings(
-        _env_file=None,  # type: ignore[call-arg]
-        home=folder, database_url=SecretStr(url), secret_key=SecretStr("bench"),
-        pseudonym_key=SecretStr("bench"),
-    )  # fmt: skip
