@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, groupby
 from operator import attrgetter
-from typing import TypeAlias
 from uuid import UUID
 
 from uuid6 import uuid7
@@ -21,6 +20,8 @@ from uuid6 import uuid7
 from elt.errors import SourceFault
 from elt.log import get_logger
 from elt.people.principals import Principal
+from elt.privacy.erased_cells import Cells, ErasedCells
+from elt.privacy.tombstones import Tombstones
 from elt.reading.dialect import ReadOptions
 from elt.settings import Settings
 from elt.sources.state import KnownTable, Marks, RangeState, TableState
@@ -38,8 +39,6 @@ BATCH_ROWS = 250_000
 _CURSOR_ROWS = 50_000
 _CHUNK = 1 << 20
 _OPTIONS = ReadOptions(encoding="utf-8", delimiter=",")
-
-Cells: TypeAlias = tuple[str | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,13 +215,20 @@ class Comparison:
         self.report.findings.append(finding)
 
     def _hand_in(self, lines: Iterator[Cells], ranges: dict[int, RangeState]) -> None:
-        """Store the lines and accept them; `ranges` is what is known when they have all been read."""
+        """Store the lines and accept them; `ranges` is what is known when they have all been read.
+
+        Rows of people who were erased count as read and are not stored.
+        """
+        shape = self.table.shape
+        tombstones = Tombstones.load(self.connection, self.settings, shape.contract)
+        erased = ErasedCells(shape.contract, shape.columns, self.school_id, tombstones)
+        lines = erased.apply(lines)
         first = next(lines, None)
         if first is None:
             with self.connection.transaction():
                 self.state.save_ranges(ranges)
+                erased.note_traces(self.settings, self.connection, self.store)
             return
-        shape = self.table.shape
         upload_id = UUID(int=uuid7().int)
         filename = self.state.filename
         key = new_object_key(upload_id, 1, filename)
@@ -235,6 +241,7 @@ class Comparison:
         with self.connection.transaction():
             accepted = accept_upload(self.connection, self.store, upload_id, upload, stored, self.principal)
             self.state.save_ranges(ranges)
+            erased.note_traces(self.settings, self.connection, self.store)
         self.report.uploads.append(accepted.upload_id)
         log.info(
             "source_batch_accepted", source=self.principal.name, table=shape.name, upload_id=str(upload_id)
