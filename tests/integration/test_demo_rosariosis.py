@@ -300,14 +300,14 @@ def test_a_real_school_is_never_replaced(
 @pytest.mark.parametrize(
     "address",
     [
-        "mysql://u:for-tests@host:99999/x", "mysql://u:for-tests@/x", "mysql://u:for-tests@host",
-        "postgresql://u:for-tests@h/x", "mysql://[u:for-tests@h/x",
+        "mysql://u:letmein@host:99999/x", "mysql://u:letmein@/x", "mysql://u:letmein@host",
+        "postgresql://u:letmein@h/x", "mysql://[u:letmein@h/x",
     ],
 )  # fmt: skip
 def test_no_message_repeats_the_password(address: str, drawn: DemoSchool) -> None:
     with pytest.raises(ConfigurationError) as caught:
         write_rosariosis(address, drawn, SCHOOL)
-    assert "for-tests" not in caught.value.detail
+    assert "letmein" not in caught.value.detail
 
 
 def test_a_refusing_server_is_named_without_the_password(
@@ -315,9 +315,9 @@ def test_a_refusing_server_is_named_without_the_password(
 ) -> None:
     port = mariadb_server.server.port
     with pytest.raises(DatabaseUnavailable) as caught:
-        write_rosariosis(f"mysql://laurel:for-tests@127.0.0.1:{port}/x", drawn, SCHOOL)
+        write_rosariosis(f"mysql://laurel:letmein@127.0.0.1:{port}/x", drawn, SCHOOL)
     assert f"laurel@127.0.0.1:{port}/x: MySQL error 1045" in caught.value.detail
-    assert "for-tests" not in caught.value.detail
+    assert "letmein" not in caught.value.detail
 
 
 def test_the_command_writes_the_school_that_is_named(
