@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from cli.account import caller
 from elt.audit.anchors import read_anchors, write_anchor
@@ -70,7 +70,8 @@ def list_command(
     if as_json:
         click.echo(json.dumps(lines, indent=2, default=str))
         return
-    table = Table("line", "when", "who", "what", "to what", "more", box=None)
+    names = ("line", "when", "who", "what", "to what", "more")
+    table = Table(*(Column(name, overflow="fold") for name in names), box=None)
     for line in lines:
         cells = (
             str(line["audit_id"]),

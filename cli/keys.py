@@ -10,7 +10,8 @@ from uuid import UUID
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
+from rich.table import Column, Table
 
 from backend.permissions import actions_of, foreign_actions
 from cli.account import caller
@@ -97,15 +98,18 @@ def list_command(as_json: bool) -> None:
         click.echo(json.dumps([_as_json(key, now) for key in found], indent=2))
         return
     table = Table(
-        "key id", "begins with", "name", "role", "school", "scopes", "state", "expires", "last used", box=None
+        Column("key id", no_wrap=True, min_width=36),  # whole, since `revoke` takes it
+        *(Column(name, overflow="fold") for name in ("name", "role", "school", "scopes")),
+        Column("state", no_wrap=True),
+        *(Column(name, overflow="fold") for name in ("expires", "last used")),
+        box=None,
     )
     for key in found:
         table.add_row(
             str(key.key_id),
-            key.prefix,
-            key.name,
+            escape(key.name),
             key.role,
-            key.school_id or "any",
+            escape(key.school_id or "any"),
             ", ".join(key.scopes or ["all"]),
             key.state(now),
             _day(key.expires_at),

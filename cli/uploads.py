@@ -16,7 +16,8 @@ from uuid import UUID
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
+from rich.table import Column, Table
 
 from cli.upload_ways import Json, Way, open_way
 from elt.errors import LaurelError
@@ -96,13 +97,19 @@ def status(upload: UUID | None, limit: int, url: str | None, key: str | None, as
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
-    table = Table("upload", "dataset", "file", "status", "read", "rejected", "handed in", box=None)
+    table = Table(
+        Column("upload", no_wrap=True, min_width=36),  # whole, since other commands take it
+        *(Column(name, overflow="fold") for name in ("dataset", "file")),
+        Column("status", no_wrap=True),
+        *("read", "rejected", "handed in"),
+        box=None,
+    )
     for item in found:
         counts = item["counts"]
         table.add_row(
             item["id"],
             item["dataset"],
-            item["filename"],
+            escape(item["filename"]),
             item["status"],
             _number(counts["read"]),
             _number(counts["rejected"]),

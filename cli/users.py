@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 from cli.account import caller
@@ -89,7 +90,8 @@ def list_command(as_json: bool) -> None:
     for user in found:
         last = f"{user.last_sign_in_at:%Y-%m-%d}" if user.last_sign_in_at else "never"
         classes = ", ".join(_describe(each) for each in user.assignments)
-        table.add_row(user.email, user.name, user.role, user.school_id or "any", classes, user.state, last)
+        cells = (user.email, user.name, user.role, user.school_id or "any", classes, user.state, last)
+        table.add_row(*map(escape, cells))
     Console().print(table)
 
 

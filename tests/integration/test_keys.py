@@ -134,6 +134,7 @@ def test_the_command_makes_lists_and_revokes(run, connection: Connection) -> Non
     assert "Revoked" in run("revoke", made["key_id"])
     assert verify_key(connection, made["key"]) is None
     assert "revoked" in run("list")
+    assert made["key_id"] in run("list")  # whole, on a narrow screen too
     run("create", "--role", "root", code=2)
     run("create", "--role", "admin", "--expires-days", "9999999", code=2)
 
@@ -249,3 +250,13 @@ def test_a_key_can_be_narrowed_to_some_actions_of_its_role(run, connection: Conn
     [listed] = json.loads(run("list", "--json"))
     assert listed["scopes"] == made["scopes"] == ["uploads:create"]
     run("create", "--role", "teacher", "--scope", "keys:manage", code=2)
+
+
+def test_a_name_is_no_markup_for_the_lists(run, connection: Connection) -> None:
+    """Who may name a key or a person must not be able to break the command that shows it."""
+    create_key(connection, "a [/b] name", "analyst", None, "test")
+    create_user(connection, "c@school.example", "B [/i]", "teacher", "test")
+    assert "[/b]" in run("list")
+    people = CliRunner().invoke(cli, ["users", "list"])
+    assert people.exit_code == 0
+    assert "[/i]" in people.stdout
