@@ -218,6 +218,8 @@ def _finish(
         for problem in report.problems:
             click.echo(problem, err=True)
         click.echo(f"{len(report.finished)} of {len(report.erasures)} erasures are finished.")
+        if report.findings and people:
+            click.echo("Settle what was found, then give the same command again.", err=True)
     if len(report.finished) < len(report.erasures):
         raise click.exceptions.Exit(1)
 

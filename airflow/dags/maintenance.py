@@ -90,7 +90,10 @@ with DAG(
         kept = apply_retention(settings, store, dry_run=False)
         tell_who_decides(settings, kept)
         if open_ones := len(report.erasures) - len(report.finished):
-            raise LoadError(f"{open_ones} erasures are not finished. Run: laurel erase --all-pending")
+            raise LoadError(
+                f"{open_ones} erasures are not finished. Run: laurel erase --all-pending; or, where something "
+                "was still found, the same command as then once it is settled"
+            )
         return {each.rule.rule: each.due for each in kept if each.is_removed}
 
     sweep()

@@ -518,6 +518,24 @@ def test_what_the_search_finds_keeps_the_erasure_open(sender: Sender, tmp_path) 
     assert [row["finished_at"] for row in list_erasures(sender.connection)] == [None]
 
 
+def test_what_was_found_is_not_gone_because_nobody_says_what_to_look_for(sender: Sender, tmp_path) -> None:
+    """Laurel keeps neither number nor name, so the daily maintenance looks for neither."""
+    log = tmp_path / "notes.log"
+    log.write_text("STU00001 came late\n")
+    sender.hand_in(STUDENTS, "students")
+    assert [finding.what for finding in _erase(sender, folders=[tmp_path], names=()).findings] == [
+        "identifier"
+    ]
+    assert _erase(sender, None, names=()).finished == []
+    log.write_text("Zubrowka came late\n")
+    assert [finding.what for finding in _erase(sender, folders=[tmp_path]).findings] == ["name"]
+    assert _erase(sender, None, names=()).finished == []
+    assert _erase(sender, folders=[tmp_path], names=()).finished == []
+    log.unlink()
+    report = _erase(sender, folders=[tmp_path])
+    assert report.finished == report.erasures != []
+
+
 def test_the_reason_must_not_name_the_person(sender: Sender) -> None:
     with pytest.raises(UploadRejected, match="must not name"):
         _request(sender, reason="STU00001 has left")
