@@ -22,6 +22,7 @@ from elt.privacy.erase_rows import erase_lines
 from elt.privacy.erased_counts import ErasedCounts
 from elt.privacy.text_search import Opened, holds_any
 from elt.privacy.tombstones import Person, Tombstones, has_traces
+from elt.privacy.traces import note_traces
 from elt.reading.dialect import ReadOptions
 from elt.reading.file_rows import FileForm
 from elt.settings import Settings
@@ -39,7 +40,8 @@ class ObjectEraser:
     """Erases the people of some tombstones from the store.
 
     `needles` are their identifiers where all are known: a file without any need not be read row by row.
-    `traces`: what rows that went told to lead to a student, as far as that was not known.
+    `traces`: what rows that went told to lead to a student, as far as that was not known. They are written
+    down before the row goes.
     """
 
     settings: Settings
@@ -120,8 +122,6 @@ class ObjectEraser:
                 expected_sha256=found.sha256, replace=True,
             )  # fmt: skip
         self.store.forget(key)
-        for erasure_id, people in found.traces.items():
-            self.traces.setdefault(erasure_id, set()).update(people)
         for erasure_id in found.hits:
             self.counts[erasure_id]["objects"] += 1
         log.info("rows_erased_from_object", upload_id=str(version["upload_id"]), rows=len(found.rows))
@@ -130,6 +130,10 @@ class ObjectEraser:
         """Write down what the object is about to lose: event, counts, findings, rows in raw."""
         upload_id, number = version["upload_id"], version["version"]
         lock_family(self.connection, upload_id)
+        for erasure_id, traces in note_traces(
+            self.settings, self.connection, self.store, found.traces
+        ).items():
+            self.traces.setdefault(erasure_id, set()).update(traces)
         current = self.connection.execute(
             "select * from ops.upload_versions where upload_id = %s and version = %s", (upload_id, number)
         ).fetchone()

@@ -55,7 +55,7 @@ class ErasedCells:
 
         Where that is new, rows that name it may have been loaded before: then the erasure is open again.
         """
-        reopen(connection, note_traces(settings, connection, store, self.traces))
+        reopen(connection, note_traces(settings, connection, store, self.traces).keys())
 
     def _without_erased(self, lines: Iterator[Cells]) -> Iterator[Cells]:
         named = [

@@ -132,11 +132,13 @@ class _Run:
         self._wait_for_loads()
         self._say("erasing from the database")
         self._add(find_people(self._connection, self._tombstones))
-        self._learn({erasure_id: self._traces_of(people) for erasure_id, people in self._people.items()})
+        self._add(self._traces())
+        self._know_traces()
         for erasure_id, people in sorted(self._people.items()):
             self._count(erasure_id, erase_from_raw(self._connection, people))
             for person in sorted(people):
-                self._count(erasure_id, erase_beside_raw(self._connection, person))
+                if person[0] in KINDS:
+                    self._count(erasure_id, erase_beside_raw(self._connection, person))
         self._say("erasing from what was written beside the files")
         for erasure_id in self._report.erasures:
             texts = texts_of(self._people.get(erasure_id, ()), self._sought.names)
@@ -144,39 +146,47 @@ class _Run:
         WordEraser(self._store, self._connection, texts_of(self._everybody(), self._sought.names)).run()
         self._say("erasing from the store")
         self._store.sweep()
-        has_learnt = True
-        while has_learnt:  # a row that was in a file only may lead to rows in others, and in raw
-            self._objects = self._object_eraser()
-            self._objects.run()
-            for erasure_id, counts in self._objects.counts.items():
-                self._count(erasure_id, counts)
-            has_learnt = self._learn(self._objects.traces)
-            for erasure_id, traces in self._objects.traces.items():
+        while learnt := self._erase_from_store():
+            self._add(learnt)
+            self._know_traces()
+            for erasure_id, traces in learnt.items():
                 self._count(erasure_id, erase_from_raw(self._connection, traces))
 
     def _add(self, found: Mapping[UUID, set[Person]]) -> None:
         for erasure_id, people in found.items():
             self._people.setdefault(erasure_id, set()).update(people)
 
-    def _traces_of(self, people: set[Person]) -> set[Person]:
-        spellings: dict[str, set[str]] = {}
-        for kind, school_id, identifier in people:
-            if kind == "student":
-                spellings.setdefault(school_id, set()).add(identifier)
-        found = (find_traces(self._connection, *student) for student in spellings.items())
-        return set().union(*found)
-
-    def _learn(self, traces: Mapping[UUID, set[Person]]) -> bool:
-        """Write down what leads to the people, and look for it too; False if all was known."""
-        self._add(traces)
+    def _traces(self) -> dict[UUID, set[Person]]:
+        """What leads to the students, by raw; written down before the rows that say so go."""
+        found: dict[UUID, set[Person]] = {}
+        for erasure_id, people in self._people.items():
+            spellings: dict[str, set[str]] = {}
+            for kind, school_id, identifier in people:
+                if kind == "student":
+                    spellings.setdefault(school_id, set()).add(identifier)
+            for student in spellings.items():
+                found.setdefault(erasure_id, set()).update(find_traces(self._connection, *student))
         with self._connection.transaction():
-            has_learnt = bool(note_traces(self._settings, self._connection, self._store, traces))
-        if has_learnt:
-            erasures = self._connection.execute(
-                "select * from ops.erasures where erasure_id = any(%s)", (self._report.erasures,)
-            )
-            self._tombstones = Tombstones(self._settings, erasures)
-        return has_learnt
+            note_traces(self._settings, self._connection, self._store, found)
+        return found
+
+    def _know_traces(self) -> None:
+        """Recognise what was written down about the people since they were read."""
+        erasures = self._connection.execute(
+            "select * from ops.erasures where erasure_id = any(%s)", (self._report.erasures,)
+        )
+        self._tombstones = Tombstones(self._settings, erasures)
+
+    def _erase_from_store(self) -> dict[UUID, set[Person]]:
+        """Take the people out of the objects; gives what is newly known to lead to them.
+
+        A row that was in a file only may lead to rows in others, and in raw: then this is to be done again.
+        """
+        self._objects = self._object_eraser()
+        self._objects.run()
+        for erasure_id, counts in self._objects.counts.items():
+            self._count(erasure_id, counts)
+        return self._objects.traces
 
     def prove(self) -> ErasureReport:
         """Search everything; what is not found any more is finished."""

@@ -16,7 +16,16 @@ from elt.contracts import get_contract, load_contracts
 from elt.loading.raw_tables import raw_table
 from elt.log import get_logger
 from elt.people.principals import SYSTEM
-from elt.privacy.tombstones import BETWEEN, TRACES, Person, PersonColumn, person_columns, tombstones_of
+from elt.privacy.tombstones import (
+    BETWEEN,
+    TRACES,
+    Person,
+    PersonColumn,
+    Tombstones,
+    canonical,
+    person_columns,
+    tombstones_of,
+)
 from elt.settings import Settings
 from elt.store.base import Store
 from elt.uploads.apply import adopt_event, new_event
@@ -68,26 +77,31 @@ def find_traces(connection: Connection, school_id: str, spellings: Collection[st
 
 def note_traces(
     settings: Settings, connection: Connection, store: Store, found: Mapping[UUID, Iterable[Person]]
-) -> set[UUID]:
-    """Add traces to erasures, in the caller's transaction; returns those that did not know them all."""
-    changed = set()
-    for erasure_id, people in sorted(found.items()):
+) -> dict[UUID, set[Person]]:
+    """Add traces to erasures, in the caller's transaction; returns those that were added.
+
+    Left out is what raw gives to somebody else, such as a course that was first entered for another student.
+    """
+    added: dict[UUID, set[Person]] = {}
+    for erasure_id, traces in sorted(found.items()):
         erasure = connection.execute(
             "select * from ops.erasures where erasure_id = %s for update", (erasure_id,)
         ).fetchone()
-        marks = [tombstones_of(settings, *person) for person in people]
-        if erasure is None or not (
-            new := sorted({mine[0] for mine in marks if not set(mine) & set(erasure["traces"])})
-        ):
+        if erasure is None:
+            continue
+        known = Tombstones(settings, [erasure])
+        new = {trace for trace in traces if known.find(*trace) is None}
+        if not (new := new - _of_others(connection, known, new)):
             continue
         told = ("kind", "school_id", "tombstone", "person_tombstones", "reason")
-        body = {**{name: erasure[name] for name in told}, "traces": new}
+        marks = sorted({tombstones_of(settings, *trace)[0] for trace in new})
+        body = {**{name: erasure[name] for name in told}, "traces": marks}
         event = new_event(connection, "erasing", erasure_id, SYSTEM.id, body)
         write_event(store, event)
         adopt_event(connection, event)
-        changed.add(erasure_id)
-        log.info("traces_noted", erasure_id=str(erasure_id), count=len(new))
-    return changed
+        added[erasure_id] = new
+        log.info("traces_noted", erasure_id=str(erasure_id), count=len(marks))
+    return added
 
 
 def reopen(connection: Connection, erasures: Collection[UUID]) -> None:
@@ -100,6 +114,31 @@ def reopen(connection: Connection, erasures: Collection[UUID]) -> None:
             """,
             (list(erasures),),
         )
+
+
+def _of_others(connection: Connection, erased: Tombstones, traces: Collection[Person]) -> set[Person]:
+    """Those of some traces that a row in raw gives to a student who is not the erased one."""
+    found = set()
+    for contract in load_contracts().values():
+        for kind, names in contract.identities.items():
+            mine = {canonical(*trace[::2]): trace for trace in traces if trace[0] == kind}
+            students = [column for column in person_columns(contract) if column.kind == "student"]
+            if not mine or not students:
+                continue
+            [student] = students[0].names
+            query = sql.SQL(
+                "select distinct r.school_id, {identifier} as identifier, r.{student} as student "
+                "from {table} as r where {identifier} = any(%s) and r.{student} is not null"
+            ).format(
+                identifier=identifier_sql("r", names),
+                student=sql.Identifier(student),
+                table=raw_table(contract),
+            )
+            for row in connection.execute(query, ([identifier for _, _, identifier in mine.values()],)):
+                trace = mine[canonical(kind, row["identifier"])]
+                if trace[1] == row["school_id"] and not erased.find("student", trace[1], row["student"]):
+                    found.add(trace)
+    return found
 
 
 def _own(
