@@ -77,7 +77,7 @@ def test_a_source_is_listed_read_and_listed_again(
 def test_running_all_goes_on_after_one_that_fails_and_says_so_by_its_status(
     call: Callable[..., tuple[int, str, str]], country: str, source_world: SourceWorld
 ) -> None:
-    source_world.configure("aaa", "postgresql://u:s3cret-word@127.0.0.1:1/none", kind="pisa")
+    source_world.configure("aaa", "postgresql://u:hush@127.0.0.1:1/none", kind="pisa")
     source_world.configure("unset", "NOWHERE_URL", kind="pisa")
     status, output, errors = call("run", "--json")
     assert status == 1
@@ -86,7 +86,7 @@ def test_running_all_goes_on_after_one_that_fails_and_says_so_by_its_status(
     assert results["albania"]["tables"][0]["changed"] == 12
     assert "PostgreSQL:" in results["aaa"]["error"]
     assert "NOWHERE_URL is not set" in results["unset"]["error"]
-    assert "s3cret-word" not in output + errors
+    assert "hush" not in output + errors
     listed = {source["name"]: source["status"] for source in json.loads(call("list", "--json")[1])}
     assert listed == {"aaa": "failed", "albania": "succeeded", "unset": "not_configured"}
 

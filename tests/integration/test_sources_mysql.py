@@ -225,9 +225,9 @@ def test_a_table_that_is_gone_fails_alone_and_its_rows_stay(school: SourceWorld,
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("mysql://laurel:s3cret-word@127.0.0.1:1/none", "MySQL error 2003: no connection"),
+        ("mysql://laurel:hush@127.0.0.1:1/none", "MySQL error 2003: no connection"),
         ("{server}/no_such_database", "MySQL error 1049: there is no such database"),
-        ("mysql://laurel:s3cret-word@{place}/none", "MySQL error 1045: user or password is wrong"),
+        ("mysql://laurel:hush@{place}/none", "MySQL error 1045: user or password is wrong"),
     ],
 )
 def test_what_does_not_answer_says_so_without_its_secrets(
@@ -239,7 +239,7 @@ def test_what_does_not_answer_says_so_without_its_secrets(
     with pytest.raises((SourceUnavailable, SourceFault)) as caught:
         source_world.read("school")
     assert message in caught.value.detail
-    assert "s3cret-word" not in caught.value.detail
+    assert "hush" not in caught.value.detail
 
 
 def test_an_address_that_is_not_set_or_of_another_kind_says_which_variable(
@@ -248,10 +248,10 @@ def test_an_address_that_is_not_set_or_of_another_kind_says_which_variable(
     source_world.configure("school", "SCHOOL_URL", kind=KIND)
     with pytest.raises(ConfigurationError, match="SCHOOL_URL is not set"):
         source_world.read("school")
-    monkeypatch.setenv("SCHOOL_URL", "oracle://user:s3cret-word@host/db")
+    monkeypatch.setenv("SCHOOL_URL", "oracle://user:hush@host/db")
     with pytest.raises(ConfigurationError, match="SCHOOL_URL must begin with mysql://") as caught:
         source_world.read("school")
-    assert "s3cret-word" not in caught.value.detail
+    assert "hush" not in caught.value.detail
     assert find_source(source_world.settings, "school").name == "school"
 
 
