@@ -220,7 +220,7 @@ def _file_rows(
         select u.school_id, v.upload_id, v.version, v.object_key, v.filename, v.options, v.status,
                v.received_at, v.uploader, v.version is not distinct from u.live_version as is_live
         from ops.uploads as u join ops.upload_versions as v using (upload_id)
-        where u.dataset = %s
+        where u.dataset = %s and v.bytes_removed_at is null
           and (v.version is distinct from u.live_version or v.rows_rejected > 0 or v.rows_repeated > 0)
         order by v.upload_id, v.version
         """,
@@ -231,7 +231,10 @@ def _file_rows(
         try:
             found += _rows_of_version(connection, store, contract, column, export, version)
         except (UploadRejected, NotFound):
-            export.unread.append(f"{version['filename']} (upload {version['upload_id']})")
+            named = (
+                version["filename"] if version["school_id"] == export.school_id else "another school's file"
+            )
+            export.unread.append(f"{named} (upload {version['upload_id']})")
     return found
 
 

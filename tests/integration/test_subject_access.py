@@ -91,7 +91,12 @@ def test_rows_of_files_that_are_not_in_use_are_there_too(
     withdraw_upload(sender.connection, sender.store, withdrawn, sender.admin)
     many = "".join(f"STU8{n:02},A,B,Male,2012-01-01,JSS1\n" for n in range(60))
     refused = sender.hand_in(head + many + mine.replace("Female", "Girl"), "students")
-    sender.send("not a table at all \x00", "students")
+    sender.send("not a table at all \x00", "students", filename="mine.csv")
+    sender.send("nor is this \x00", "students", filename="Ngozi of the north.csv", school_id="north")
+    removed = sender.send("nor this \x00", "students", filename="removed.csv").upload_id
+    sender.connection.execute(
+        "update ops.upload_versions set bytes_removed_at = now() where upload_id = %s", (removed,)
+    )
     target = tmp_path / "out.zip"
     result = run("export-student", "main", "STU777", "--to", target)
     assert result.exit_code == 0, result.output
@@ -102,7 +107,9 @@ def test_rows_of_files_that_are_not_in_use_are_there_too(
     ] == [(str(withdrawn), 2, "withdrawn", "Female"), (str(refused), 62, "not loaded", "Girl")]
     assert "raw.students" not in exported["tables"]
     assert "STU778" not in files["record.json"]
-    assert len(exported["unread"]) >= 1
+    assert [name.partition(" (upload")[0] for name in exported["unread"]] == [
+        "mine.csv", "another school's file",
+    ]  # fmt: skip
     assert "Could not be read" in files["README.txt"]
 
 
