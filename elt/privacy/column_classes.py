@@ -36,8 +36,9 @@ class MartClasses:
     declared: Mapping[str, Personal] = field(default_factory=dict)
 
     def of(self, column: str) -> Personal | None:
-        """The column's class; None if it is undeclared."""
-        return _contract_classes().get(column) or self.declared.get(column)
+        """The column's class, of contract and declaration the one that protects more; None if undeclared."""
+        found = [each for each in (_contract_classes().get(column), self.declared.get(column)) if each]
+        return max(found, key=_FROM_LEAST.index, default=None)
 
 
 def read_mart_classes(properties: Path = PROPERTIES) -> dict[str, MartClasses]:
