@@ -29,40 +29,49 @@ all students of RosarioSIS are built again.
 #}
 {% macro list_students_of_small_tables() -%}
     {%- if not builds_changes() -%}{{ return('') }}{%- endif -%}
-    {%- set students = ref('stg_rosariosis_students') -%}
-    {%- set their_courses = this -%}
 
-    -- Results, whose class and year follow from the student's row, the course and the classes' names.
+    -- Results, whose class and year follow from the student's row, the course and the classes' names. Each part reads
+    -- the large table only where its own tables changed.
     insert into {{ ref('stg_academic_history__changed') }} (school_id, student_id)
-    select their_courses.school_id, their_courses.student_id
-    from {{ their_courses }} as their_courses
-    where
-        their_courses.student_id is not null
-        and (
-            (their_courses.school_id, their_courses.student_id) in (
-                select school_id, student_id from {{ ref('stg_students__changed') }}
+    select people.school_id, people.student_id
+    from (
+        select courses.school_id, courses.student_id
+        from {{ this }} as courses
+        inner join {{ ref('stg_students__changed') }} as changed
+            on changed.school_id = courses.school_id and changed.student_id = courses.student_id
+        union
+        select courses.school_id, courses.student_id
+        from {{ this }} as courses
+        where
+            (courses.school_id, courses.course_id) in (
+                select waiting.school_id, waiting.course_id from ({{ waiting_rows('courses') }}) as waiting
             )
-            or (their_courses.school_id, their_courses.course_id) in (
-                select school_id, course_id from ({{ waiting_rows('courses') }}) as courses
-            )
-            or their_courses.school_id in (
+        union
+        select courses.school_id, courses.student_id
+        from {{ this }} as courses
+        where
+            courses.school_id in (
                 {{ schools_of_waiting_rows(['marking_periods', 'school_gradelevels', 'schools']) }}
             )
-            or {{ has_waiting_removals(['courses', 'marking_periods', 'school_gradelevels', 'schools']) }}
-        )
+        union
+        select courses.school_id, courses.student_id
+        from {{ this }} as courses
+        where {{ has_waiting_removals(['courses', 'marking_periods', 'school_gradelevels', 'schools']) }}
+    ) as people
+    where people.student_id is not null
     on conflict do nothing;
     analyze {{ ref('stg_academic_history__changed') }};
 
     -- What is told of the students beside their results.
     insert into {{ ref('stg_students__changed') }} (school_id, student_id)
     select students.school_id, students.student_id
-    from {{ students }} as students
+    from {{ ref('stg_rosariosis_students') }} as students
     where
         (students.school_id, students.student_id) in (
-            select school_id, student_id from ({{ waiting_rows('eligibility') }}) as eligibility
+            select waiting.school_id, waiting.student_id from ({{ waiting_rows('eligibility') }}) as waiting
         )
         or (students.school_id, students.parent_id) in (
-            select school_id, parent_id from ({{ waiting_rows('parent') }}) as parents
+            select waiting.school_id, waiting.parent_id from ({{ waiting_rows('parent') }}) as waiting
         )
         or students.school_id in ({{ schools_of_waiting_rows(['eligibility_activities', 'school_gradelevels']) }})
         or {{ has_waiting_removals(['eligibility', 'eligibility_activities', 'parent', 'school_gradelevels']) }}
