@@ -11,7 +11,7 @@ import csv
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import chain, groupby
+from itertools import chain, groupby, islice
 from operator import attrgetter
 from uuid import UUID
 
@@ -25,7 +25,7 @@ from elt.privacy.tombstones import Tombstones
 from elt.reading.dialect import ReadOptions
 from elt.settings import Settings
 from elt.sources.state import KnownTable, Marks, RangeState, TableState
-from elt.sources.tables import DELETED, Digest, SourceRow, SourceTable
+from elt.sources.tables import DELETED, Digest, SourceRows, SourceTable
 from elt.store.base import Store
 from elt.store.object_keys import new_object_key
 from elt.uploads.accept import NewUpload, accept_upload
@@ -34,10 +34,10 @@ from elt.warehouse import Connection
 log = get_logger(__name__)
 
 BATCH_ROWS = 250_000
-"""About how many rows are looked at for one batch: their hashes are kept in memory, their cells never."""
+"""About how many rows are looked at for one batch: their hashes are kept in memory, cells of a few."""
 
 _CURSOR_ROWS = 50_000
-_CHUNK = 1 << 20
+_WRITTEN_ROWS = 5000
 _OPTIONS = ReadOptions(encoding="utf-8", delimiter=",")
 
 
@@ -118,30 +118,34 @@ class Comparison:
         if known.cursor_mark is None:
             return False
         newest = self.table.newest_mark()
-        rows: list[SourceRow] = []
-        for row in self.table.rows_since(known.cursor_mark):
-            rows.append(row)
-            if len(rows) == _CURSOR_ROWS:
+        parts: list[SourceRows] = []
+        for part in self.table.rows_since(known.cursor_mark):
+            parts.append(part)
+            if sum(map(len, parts)) >= _CURSOR_ROWS:
                 return False  # comparing takes not much longer, and less memory
-        ranges = self.state.ranges({row.range_no for row in rows})
-        self._hand_in(self._changed(rows, ranges), ranges)
+        ranges = self.state.ranges({part.range_no for part in parts})
+        self._hand_in(self._changed(parts, ranges), ranges)
         if self.table.count() != self.state.count():
             return False
         self.state.save_mark(newest)
         return True
 
-    def _changed(self, rows: list[SourceRow], ranges: dict[int, RangeState]) -> Iterator[Cells]:
+    def _changed(self, parts: list[SourceRows], ranges: dict[int, RangeState]) -> Iterator[Cells]:
         """Those of the rows that are not known as they are; brings `ranges` up to date."""
-        for row in rows:
-            known = ranges.setdefault(row.range_no, RangeState({}, Digest(0, 0)))
-            key_hash = self.state.hash_key(row.cells)
-            before = known.marks.get(key_hash)
-            if before == row.row_hash:
-                continue
-            known.marks[key_hash] = row.row_hash
-            digest = known.digest or Digest(0, 0)
-            known.digest = Digest(digest.rows + (before is None), digest.total - (before or 0) + row.row_hash)
-            yield (*row.cells, None)
+        for part in parts:
+            known = ranges.setdefault(part.range_no, RangeState({}, Digest(0, 0)))
+            for key_hash, row_hash, cells in self._hashed(part):
+                before = known.marks.get(key_hash)
+                if before == row_hash:
+                    continue
+                known.marks[key_hash] = row_hash
+                digest = known.digest or Digest(0, 0)
+                known.digest = Digest(digest.rows + (before is None), digest.total - (before or 0) + row_hash)
+                yield (*cells, None)
+
+    def _hashed(self, part: SourceRows) -> Iterator[tuple[int, int, Cells]]:
+        """Of each row the hash of its key, its own, and its cells."""
+        return zip(self.state.hash_keys(part.cells), part.hashes, part.cells, strict=True)
 
     def _compare(self, *, resend: bool) -> None:
         """Read the ranges whose digest differs, and tell the rows that make the difference."""
@@ -176,17 +180,17 @@ class Comparison:
         resend: bool,
     ) -> Iterator[Cells]:
         """Rows of some ranges that are new or changed, then tombstones; fills `after`."""
-        for number, rows in groupby(self.table.rows(group), key=attrgetter("range_no")):
+        for number, parts in groupby(self.table.rows(group), key=attrgetter("range_no")):
             old = before[number].marks if number in before else {}
             marks: Marks = {}
             count = total = 0
-            for row in rows:
-                key_hash = self.state.hash_key(row.cells)
-                count += 1
-                total += row.row_hash
-                marks[key_hash] = row.row_hash
-                if resend or old.get(key_hash) != row.row_hash:
-                    yield (*row.cells, None)
+            for part in parts:
+                count += len(part)
+                total += sum(part.hashes)
+                for key_hash, row_hash, cells in self._hashed(part):
+                    marks[key_hash] = row_hash
+                    if resend or old.get(key_hash) != row_hash:
+                        yield (*cells, None)
             after[number] = RangeState(marks, Digest(count, total))
             if count != len(marks):
                 self._note_doubled(count - len(marks))
@@ -274,10 +278,11 @@ def _csv_chunks(header: tuple[str, ...], lines: Iterator[Cells]) -> Iterator[byt
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(header)
-    for line in lines:
-        writer.writerow(line)
-        if buffer.tell() >= _CHUNK:
-            yield buffer.getvalue().encode()
-            buffer.seek(0)
-            buffer.truncate()
-    yield buffer.getvalue().encode()
+    while True:
+        writer.writerows(islice(lines, _WRITTEN_ROWS))
+        content = buffer.getvalue()
+        if not content:
+            return
+        yield content.encode()
+        buffer.seek(0)
+        buffer.truncate()

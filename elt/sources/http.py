@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,7 +21,7 @@ from elt.contracts import Contract
 from elt.errors import SourceFault, SourceUnavailable
 from elt.outgoing import NotCalledError, get, new_client
 from elt.sources.configuration import Request
-from elt.sources.tables import Digest, SourceRow, TableSpec, range_of, shape_of
+from elt.sources.tables import Digest, SourceRows, TableSpec, range_of, shape_of
 
 _ATTEMPTS = 6
 _LONGEST_PAUSE = 60.0  # seconds that we let an API make us wait
@@ -199,7 +198,7 @@ class ApiTable:
         shape = shape_of(request.path, contract, found, spec, without=list(request.constants))
         columns = (*request.constants, *shape.columns)
         self.shape = replace(shape, columns=columns)
-        self._rows: dict[int, list[SourceRow]] = defaultdict(list)
+        self._rows: dict[int, SourceRows] = {}
         position = columns.index(self.shape.range_column)
         for record in records:
             cells = tuple(
@@ -207,7 +206,9 @@ class ApiTable:
                 for name in columns
             )
             number = range_of(cells[position] or "")
-            self._rows[number].append(SourceRow(number, _hash(cells), cells))
+            rows = self._rows.setdefault(number, SourceRows(number, [], []))
+            rows.hashes.append(_hash(cells))
+            rows.cells.append(cells)
 
     def clock(self) -> float:
         """Ours: an API has none to tell."""
@@ -219,14 +220,11 @@ class ApiTable:
 
     def digests(self) -> dict[int, Digest]:
         """Of what was read."""
-        return {
-            number: Digest(len(rows), sum(row.row_hash for row in rows))
-            for number, rows in self._rows.items()
-        }
+        return {number: Digest(len(rows), sum(rows.hashes)) for number, rows in self._rows.items()}
 
-    def rows(self, ranges: Sequence[int]) -> Iterator[SourceRow]:
+    def rows(self, ranges: Sequence[int]) -> Iterator[SourceRows]:
         """What was read."""
-        return (row for number in sorted(ranges) for row in self._rows.get(number, ()))
+        return (self._rows[number] for number in sorted(ranges) if number in self._rows)
 
     def count(self) -> int:
         """How many records were read."""
@@ -236,7 +234,7 @@ class ApiTable:
         """A request has no cursor."""
         return None
 
-    def rows_since(self, mark: str) -> Iterator[SourceRow]:  # noqa: ARG002
+    def rows_since(self, mark: str) -> Iterator[SourceRows]:  # noqa: ARG002
         """Never asked for."""
         return iter(())
 

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from elt.contracts import Contract
 from elt.errors import ConfigurationError, SourceFault, SourceUnavailable
-from elt.sources.tables import RANGE_KEYS, Digest, SourceRow, TableShape, TableSpec, shape_of
+from elt.sources.tables import RANGE_KEYS, Digest, SourceRows, TableShape, TableSpec, gather_rows, shape_of
 
 _T = TypeVar("_T")
 
@@ -187,7 +187,7 @@ class MySQLTable:
             int(number): Digest(int(rows), int(total)) for number, rows, total in self._database.ask(query)
         }
 
-    def rows(self, ranges: Sequence[int]) -> Iterator[SourceRow]:
+    def rows(self, ranges: Sequence[int]) -> Iterator[SourceRows]:
         """Rows of some ranges, in their order."""
         condition = f"{self._range} in ({', '.join(str(int(number)) for number in ranges)})"
         if self.shape.is_numbered:
@@ -210,12 +210,12 @@ class MySQLTable:
         newest: str | None = self._database.ask(query)[0][0]
         return newest
 
-    def rows_since(self, mark: str) -> Iterator[SourceRow]:
+    def rows_since(self, mark: str) -> Iterator[SourceRows]:
         """Rows by their cursor, with those committed late or without one."""
         cursor = _identifier(self._spec.cursor or "")
         return self._read(f"({cursor} >= {_quoted(mark)} - interval 10 minute or {cursor} is null)")
 
-    def _read(self, condition: str) -> Iterator[SourceRow]:
+    def _read(self, condition: str) -> Iterator[SourceRows]:
         order = "range_no"
         if self.shape.is_numbered:  # the table lies in this order
             order = _identifier(self._spec.source_column(self.shape.range_column))
@@ -223,8 +223,7 @@ class MySQLTable:
             f"select {self._range} as range_no, {self._hash}, {', '.join(self._cells)} "  # noqa: S608
             f"from {self._name} where {condition} order by {order}"
         )
-        for number, row_hash, *cells in self._database.stream(query):
-            yield SourceRow(int(number), int(row_hash), tuple(cells))
+        return gather_rows(self._database.stream(query))
 
     def _range_of(self, column: str) -> str:
         """As `elt.sources.tables.range_of`."""
@@ -247,6 +246,8 @@ class MySQLTable:
             return f"if({source} = truncate({source}, 0), convert(cast({source} as signed), char), {text})"
         if found == "bit":
             return f"convert({source} + 0, char)"
+        if found in (*_WHOLE_NUMBERS, "decimal"):
+            return source  # as text they are the same, and converting them takes the server longer
         return text
 
 

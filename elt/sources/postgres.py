@@ -11,7 +11,7 @@ from psycopg import sql
 
 from elt.contracts import Contract
 from elt.errors import SourceFault, SourceUnavailable
-from elt.sources.tables import RANGE_KEYS, Digest, SourceRow, TableShape, TableSpec, shape_of
+from elt.sources.tables import RANGE_KEYS, Digest, SourceRows, TableShape, TableSpec, gather_rows, shape_of
 
 _LOCK_WAIT_MS = 10_000
 
@@ -117,7 +117,7 @@ class PostgresTable:
         )
         return {int(number): Digest(rows, int(total)) for number, rows, total in self._database.ask(query)}
 
-    def rows(self, ranges: Sequence[int]) -> Iterator[SourceRow]:
+    def rows(self, ranges: Sequence[int]) -> Iterator[SourceRows]:
         """Rows of some ranges, in their order."""
         condition = sql.SQL("{} = any({})").format(self._range, sql.Literal(list(ranges)))
         if self.shape.is_numbered:
@@ -140,7 +140,7 @@ class PostgresTable:
         newest: str | None = self._database.ask(query)[0][0]
         return newest
 
-    def rows_since(self, mark: str) -> Iterator[SourceRow]:
+    def rows_since(self, mark: str) -> Iterator[SourceRows]:
         """Rows by their cursor, with those committed late or without one."""
         return self._read(
             sql.SQL("({0} >= {1}::timestamptz - interval '10 minutes' or {0} is null)").format(
@@ -148,13 +148,11 @@ class PostgresTable:
             )
         )
 
-    def _read(self, condition: sql.Composable) -> Iterator[SourceRow]:
+    def _read(self, condition: sql.Composable) -> Iterator[SourceRows]:
         query = sql.SQL("select {}, {}, {} from {} where {} order by 1").format(
             self._range, self._hash, sql.SQL(", ").join(self._cells), self._name, condition
         )
-        for number, row_hash, *cells in self._database.stream(query):
-            assert number is not None and row_hash is not None  # noqa: S101, PT018
-            yield SourceRow(int(number), int(row_hash), tuple(cells))
+        return gather_rows(self._database.stream(query))
 
     def _range_of(self, column: str) -> sql.Composable:
         """As `elt.sources.tables.range_of`."""

@@ -8,14 +8,18 @@ committed when. So no cursor can step over a transaction that commits late, and 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from itertools import groupby, islice
+from operator import itemgetter
+from typing import Any, Protocol
 
 from elt.contracts import Contract
 
 RANGE_KEYS = 1000
 """Numbers that make a range. Text is cut into 256 ranges by its MD5."""
+
+_PART_ROWS = 5000
 
 DELETED = "is_deleted"
 """The contract's column that is true in a row which says: no longer at the source."""
@@ -29,14 +33,21 @@ class Digest:
     total: int
 
 
-class SourceRow(NamedTuple):
-    """One row: its range, its hash (63 bits), and its cells as the contract writes them, None for no
-    value.
+@dataclass(frozen=True, slots=True)
+class SourceRows:
+    """Some rows of one range: the hash of each (63 bits), and its cells as the contract writes them, None for
+    no value.
+
+    Rows stand together because a call and an object for each of them would cost more than all that is done
+    to it.
     """
 
     range_no: int
-    row_hash: int
-    cells: tuple[str | None, ...]
+    hashes: list[int]
+    cells: list[tuple[str | None, ...]]
+
+    def __len__(self) -> int:
+        return len(self.hashes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +107,7 @@ class SourceTable(Protocol):
     def digests(self) -> dict[int, Digest]:
         """The digest of every range that has rows."""
 
-    def rows(self, ranges: Sequence[int]) -> Iterator[SourceRow]:
+    def rows(self, ranges: Sequence[int]) -> Iterator[SourceRows]:
         """All rows of the given ranges, in the order of their ranges."""
 
     def count(self) -> int:
@@ -105,7 +116,7 @@ class SourceTable(Protocol):
     def newest_mark(self) -> str | None:
         """The largest value of the cursor, as a text that only the source reads; None without a cursor."""
 
-    def rows_since(self, mark: str) -> Iterator[SourceRow]:
+    def rows_since(self, mark: str) -> Iterator[SourceRows]:
         """Rows whose cursor is not more than ten minutes before the mark, in the order of their ranges."""
 
 
@@ -125,6 +136,13 @@ class TableSpec:
     def source_column(self, column: str) -> str:
         """What the source calls one of the contract's columns."""
         return self.columns.get(column, column)
+
+
+def gather_rows(rows: Iterable[tuple[Any, ...]]) -> Iterator[SourceRows]:
+    """Rows of a database, in the order of their ranges: range and hash of each as texts, then its cells."""
+    for range_no, same in groupby(rows, key=itemgetter(0)):
+        while part := list(islice(same, _PART_ROWS)):
+            yield SourceRows(int(range_no), [int(row[1]) for row in part], [row[2:] for row in part])
 
 
 def range_of(text: str) -> int:
