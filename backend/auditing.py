@@ -67,6 +67,7 @@ NOT_WRITTEN = frozenset(
         "metrics:read",
         "models:read",
         "runs:read",
+        "sources:read",
         "session:forms",
         "session:read",
         "uploads:read",  # status and counts; issues never repeat personal values

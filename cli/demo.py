@@ -32,11 +32,14 @@ Json = dict[str, Any]
 @click.option(
     "--students", default=600, show_default=True, type=click.IntRange(60), help="How many students."
 )
-def demo(seed: int, students: int) -> None:
+@click.option("--sources/--no-sources", default=True, help="Also read databases and examination boards.")
+def demo(seed: int, students: int, sources: bool) -> None:
     """Show the whole way: make a school, hand its files in, wait, list the students at risk.
 
-    Starts the platform where it does not run. Safe to repeat: the same files are taken once.
+    Then databases and examination boards are read. Starts the platform where it does not run. Safe to repeat:
+    the same files are taken once.
     """
+    from cli.demo_sources import print_sources, show_sources
     from demo.school import write_demo_school  # needs NumPy, which `laurel --help` should not wait for
 
     started = time.monotonic()
@@ -50,9 +53,14 @@ def demo(seed: int, students: int) -> None:
         click.echo("Handing its files in through the API …")
         uploads = [api.hand_in(folder / name, answer.dataset) for name, answer in answers.files.items()]
         uploads, runs = _Waiting(api, [upload["id"] for upload in uploads], click.echo).wait()
+        shown = show_sources(platform, seed, click.echo) if sources else []
+        if batches := [str(upload_id) for source in shown for upload_id in source.uploads]:
+            runs += _Waiting(api, batches, click.echo).wait()[1]
         worklist = api.get("/api/v1/risk", limit=1000)["items"]
         models = api.get("/api/v1/models")["items"]
     is_as_expected = show_outcome(uploads, answers.files)
+    if shown:
+        print_sources(shown)
     show_runs(runs)
     show_model(models)
     show_worklist(worklist)

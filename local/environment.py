@@ -129,7 +129,7 @@ def ensure_env_file(where: Paths) -> None:
 
 
 def _add_pseudonym_key(where: Paths) -> None:
-    values = {name: value or "" for name, value in dotenv_values(where.env_file).items()}
+    values = read_env_file(where)
     if "LAUREL_PSEUDONYM_KEY" not in values and values.get("LAUREL_POSTGRES_PORT"):
         values["LAUREL_PSEUDONYM_KEY"] = secrets.token_urlsafe(32)
         _write_env_file(where, values, int(values["LAUREL_POSTGRES_PORT"]))
@@ -137,16 +137,24 @@ def _add_pseudonym_key(where: Paths) -> None:
 
 def put_pseudonym_key_in_front(where: Paths, key: str) -> None:
     """Let new pseudonyms be made with this key; the earlier ones stay, behind it."""
-    values = {name: value or "" for name, value in dotenv_values(where.env_file).items()}
-    values["LAUREL_PSEUDONYM_KEY"] = f"{key},{values['LAUREL_PSEUDONYM_KEY']}"
-    _write_env_file(where, values, int(values["LAUREL_POSTGRES_PORT"]))
+    add_to_env_file(where, {"LAUREL_PSEUDONYM_KEY": f"{key},{read_env_file(where)['LAUREL_PSEUDONYM_KEY']}"})
+
+
+def read_env_file(where: Paths) -> dict[str, str]:
+    """The generated settings and secrets, by the names of their variables."""
+    return {name: value or "" for name, value in dotenv_values(where.env_file).items()}
+
+
+def add_to_env_file(where: Paths, values: dict[str, str]) -> None:
+    """Write more settings beside the generated ones; one of the same name is replaced."""
+    known = {**read_env_file(where), **values}
+    _write_env_file(where, known, int(known["LAUREL_POSTGRES_PORT"]))
 
 
 def move_postgres_port(where: Paths) -> int:
     """Give the embedded PostgreSQL another port, because another program has taken its own."""
-    values = {name: value or "" for name, value in dotenv_values(where.env_file).items()}
     port = find_free_port(FIRST_POSTGRES_PORT)
-    _write_env_file(where, values, port)
+    _write_env_file(where, read_env_file(where), port)
     return port
 
 

@@ -162,7 +162,7 @@ def start(
     Raises:
         DatabaseUnavailable: it ended or did not answer in time; names its log.
     """
-    _write_init_file(server, password)
+    write_init_file(server, password)
     with log.open("ab") as output:
         process = subprocess.Popen(
             server.command(settings), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
@@ -187,7 +187,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _write_init_file(server: Server, password: str) -> None:
+def write_init_file(server: Server, password: str) -> None:
     """What the server runs when it starts: so it never listens with an account without a password."""
     file = server.root / "init.sql"
     file.touch(mode=0o600)

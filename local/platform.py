@@ -75,6 +75,18 @@ class Platform:
             raise preparation.explain(error, self.where.home) from error
         return settings
 
+    def add_services(self) -> None:
+        """Start services that there are since the platform was started; waits until they are healthy.
+
+        Raises:
+            LaurelError: one does not get healthy; the message names its log.
+        """
+        with self._lock():
+            known = self._supervisor.states()
+            services = platform_services()
+            self._supervisor.add(services.values())
+            self._start([service for name, service in services.items() if name not in known], self.settings())
+
     def down(self) -> bool:
         """Stop everything, also what a killed supervisor left behind. Returns whether anything ran."""
         if not self.where.run.is_dir():
@@ -147,7 +159,9 @@ class Platform:
         # Tasks talk to Airflow's API, whose first answer takes seconds: it is up, and warm from the health
         # check, before anything can run a task.
         self._start([services.pop(AIRFLOW_API), services.pop(API)], settings)
-        self._start(services.values(), settings)
+        self._start([service for service in services.values() if service.is_needed], settings)
+        for service in services.values():
+            self._supervisor.start_service(service.name)
 
     def _start(self, services: Iterable[Service], settings: Settings) -> None:
         services = list(services)

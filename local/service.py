@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
 
 import psutil
 
-from elt.errors import LaurelError
+from elt.errors import ConfigurationError, LaurelError
 from elt.settings import Settings, load_settings
-from local import leftovers, postgres
+from local import demo_sources, leftovers, mariadb, postgres
+from local.accounts import Account
 from local.environment import (
     PLATFORM_MARK,
     SERVICE_MARK,
@@ -46,6 +48,8 @@ def run(name: str) -> None:
     os.chdir(where.home)
     if name == POSTGRES:
         _become_postgres(where, environment)
+    if name == demo_sources.MYSQL:
+        _become_mariadb(where, environment)
     if name == AIRFLOW_API:
         _write_airflow_password(where, settings)
     command = all_services()[name].command
@@ -55,12 +59,26 @@ def run(name: str) -> None:
 def _become_postgres(where: Paths, environment: dict[str, str]) -> None:
     cluster = postgres.prepare(where.cluster_root, read_embedded(where).port)
     _forget_foreign_pid_file(cluster)
-    command = cluster.command()
-    os.chdir(cluster.root)
-    if cluster.account is not None:
+    _become(cluster.account, cluster.root, cluster.command(), environment)
+
+
+def _become_mariadb(where: Paths, environment: dict[str, str]) -> None:
+    found = demo_sources.read(where)
+    if found is None:
+        raise ConfigurationError("The demo's sources are not set up; ./start.sh demo does that.")
+    server = demo_sources.mysql_server(where, found)
+    mariadb.initialise(server)
+    mariadb.write_init_file(server, demo_sources.mysql_password(where))
+    _become(server.account, server.root, server.command(), environment)
+
+
+def _become(account: Account | None, folder: Path, command: list[str], environment: dict[str, str]) -> None:
+    """A database's server, with rights and environment of its own."""
+    os.chdir(folder)
+    if account is not None:
         os.setgroups([])
-        os.setgid(cluster.account.gid)
-        os.setuid(cluster.account.uid)
+        os.setgid(account.gid)
+        os.setuid(account.uid)
     kept = {name: environment[name] for name in ("PATH", PLATFORM_MARK, SERVICE_MARK) if name in environment}
     os.execve(command[0], command, kept)  # noqa: S606
 

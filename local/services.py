@@ -11,10 +11,11 @@ from functools import cache
 
 import httpx
 
-from elt.errors import DatabaseUnavailable
+from elt.errors import ConfigurationError, DatabaseUnavailable
 from elt.settings import Settings
 from elt.warehouse import connect
-from local.environment import Paths, is_embedded, read_embedded
+from local import demo_sources
+from local.environment import Paths, is_embedded, paths, read_embedded
 
 # In the order in which they start; they stop the other way round.
 POSTGRES = "postgres"
@@ -37,6 +38,8 @@ class Service:
     check: Callable[[Paths, Settings, int], str | None]
     stop_signal: str = "TERM"
     stop_seconds: int = 20
+    is_needed: bool = True
+    """Whether the platform is not up without it."""
 
 
 def all_services() -> dict[str, Service]:
@@ -57,6 +60,7 @@ def all_services() -> dict[str, Service]:
         Service(SCHEDULER, [*airflow, "scheduler", "--skip-serve-logs"], _airflow_job("scheduler")),
         Service(DAG_PROCESSOR, [*airflow, "dag-processor"], _airflow_job("dag_processor")),
         Service(TRIGGERER, [*airflow, "triggerer", "--skip-serve-logs"], _airflow_job("triggerer")),
+        *demo_services(),
     ]
     return {service.name: service for service in services}
 
@@ -68,6 +72,21 @@ def platform_services() -> dict[str, Service]:
     if not is_embedded():
         del services[POSTGRES]
     return services
+
+
+def demo_services() -> list[Service]:
+    """The servers that the demo reads, once there was a demo."""
+    where = paths()
+    found = demo_sources.read(where) if is_embedded() else None
+    if found is None:
+        return []
+    board = Service(
+        demo_sources.EXAM_BOARD, demo_sources.exam_command(where, found), _check_exam_board, is_needed=False
+    )
+    if found.mysql_port is None:
+        return [board]
+    # As PostgreSQL's, its command depends on where it lies.
+    return [board, Service(demo_sources.MYSQL, [], _check_demo_mysql, stop_seconds=60, is_needed=False)]
 
 
 def local_url(settings: Settings, port: int) -> str:
@@ -90,6 +109,24 @@ def _check_api(_where: Paths, settings: Settings, _seconds: int) -> str | None:
 
 def _check_airflow_api(_where: Paths, settings: Settings, _seconds: int) -> str | None:
     return _check_url(f"{local_url(settings, settings.airflow_port)}/execution/health")
+
+
+def _check_exam_board(where: Paths, _settings: Settings, _seconds: int) -> str | None:
+    found = demo_sources.read(where)
+    return _check_url(f"{demo_sources.exam_address(found)}/openapi.json") if found else "not set up"
+
+
+def _check_demo_mysql(where: Paths, _settings: Settings, _seconds: int) -> str | None:
+    import pymysql
+
+    found = demo_sources.read(where)
+    if found is None:
+        return "not set up"
+    try:
+        demo_sources.mysql_server(where, found).connect(demo_sources.mysql_password(where)).close()
+    except (pymysql.err.MySQLError, ConfigurationError, KeyError) as error:
+        return f"MariaDB does not answer ({type(error).__name__})"
+    return None
 
 
 def _airflow_job(job: str) -> Callable[[Paths, Settings, int], str | None]:

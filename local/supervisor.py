@@ -102,6 +102,13 @@ class Supervisor:
         if self.states()[name].state not in ("running", "starting"):
             self._call("startProcess", name, False)
 
+    def add(self, services: Iterable[Service]) -> None:
+        """Let the running supervisor know `services`, which include all that it knows; starts none."""
+        self._config.write_text(self._configuration(services))
+        ((added, _changed, _removed),) = self._call("reloadConfig")
+        for name in added:
+            self._call("addProcessGroup", name)
+
     def shut_down(self, at_once: Iterable[str], timeout_seconds: float = 150) -> None:
         """Stop the services `at_once`, the others after them, last started first; then supervisord itself.
 

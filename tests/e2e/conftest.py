@@ -1,6 +1,7 @@
 """The whole platform, started once by `./start.sh demo` in a folder of its own, for all end-to-end tests.
 
-Whole marts are compared with the answer key, so a test that changes data starts a platform of its own.
+Whole marts are compared with the answer key, which is about the files only: so sources are read by the last
+test, and any other test that changes data starts a platform of its own.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def platform() -> Iterator[Platform]:
     folder.chmod(0o711)  # the database's account must pass when the tests run as root
     environment = _environment(folder)
     try:
-        demo = run(["./start.sh", "demo"], environment, DEMO_SECONDS)
+        demo = run(["./start.sh", "demo", "--no-sources"], environment, DEMO_SECONDS)
         assert demo.returncode == 0, _explain(demo, folder)
         with httpx.Client(**_client_arguments(environment), timeout=60) as client:
             yield Platform(folder / "home", environment, demo.stdout, client)
