@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from elt.log import configure_logging
 from elt.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from elt.sources.listing import ListedSource
 
 
 @click.group()
@@ -46,17 +49,7 @@ def list_(as_json: bool) -> None:
     elif not found:
         click.echo(f"No sources yet. Put a file into {sources_dir(settings)}; docs/sources.md tells how.")
     else:
-        _print_table(
-            ["source", "kind", "school", "status", "last read", "rows", "problem"],
-            [
-                [
-                    source.name, source.kind, source.school_id, source.status.replace("_", " "),
-                    f"{source.succeeded_at:%Y-%m-%d %H:%M:%S}" if source.succeeded_at else "never",
-                    f"{source.rows}", source.error or "; ".join(_findings(source.tables)),
-                ]
-                for source in found
-            ],
-        )  # fmt: skip
+        _print_table(found)
 
 
 @sources.command()
@@ -128,16 +121,22 @@ def _findings(tables: Sequence[Any]) -> list[str]:
     return [f"{table.table}: {finding}" for table in tables for finding in table.findings]
 
 
-def _print_table(header: list[str], rows: list[list[str]]) -> None:
+def _print_table(found: Sequence[ListedSource]) -> None:
+    """A line per source; what is wrong with it, or was found, below all."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in header:
-        table.add_column(name, justify="right" if name == "rows" else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*row)
+    for name in ("source", "kind", "school", "status", "read", "rows"):
+        table.add_column(name, justify="right" if name == "rows" else "left", no_wrap=True)
+    for source in found:
+        read_at = f"{source.succeeded_at:%Y-%m-%d %H:%M:%S}" if source.succeeded_at else "never"
+        status = source.status.replace("_", " ")
+        table.add_row(source.name, source.kind, source.school_id, status, read_at, f"{source.rows}")
     Console().print(table)
+    for source in found:
+        for problem in filter(None, [source.error, *_findings(source.tables)]):
+            click.echo(f"{source.name}: {problem}")
 
 
 def _progress(quiet: bool) -> Callable[[str], None]:

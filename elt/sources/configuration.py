@@ -45,6 +45,7 @@ class Table(_Part):
     dataset: str
     cursor: str | None = None
     columns: dict[str, str] = {}
+    ignore: tuple[str, ...] = ()
 
 
 class Paging(_Part):
@@ -63,7 +64,8 @@ class Request(_Part):
     `query` holds parameters; `{name}` in a value stands for one of the source's `parameters`. The question is
     asked once for every year from `years_from` to the present one, under the parameter `year`. `records` and
     `total` are names in the answer; the status `nothing` says that there are no records. `columns` give the
-    API's name of a contract's column where it is another one, `constants` what all rows have in common.
+    API's name of a contract's column where it is another one, `constants` what all rows have in common,
+    `ignore` what nobody need hear of.
     """
 
     path: str
@@ -77,6 +79,7 @@ class Request(_Part):
     nothing: int = 404
     columns: dict[str, str] = {}
     constants: dict[str, str] = {}
+    ignore: tuple[str, ...] = ()
 
 
 class Kind(_Part):
@@ -104,7 +107,7 @@ class Kind(_Part):
     def table_specs(self) -> list[TableSpec]:
         """The tables, each with the columns that hold for all."""
         return [
-            TableSpec(part.table, part.dataset, part.cursor, {**self.columns, **part.columns})
+            TableSpec(part.table, part.dataset, part.cursor, {**self.columns, **part.columns}, part.ignore)
             for part in self.tables
         ]
 

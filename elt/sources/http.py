@@ -191,7 +191,7 @@ class ApiTable:
     """The records of one request as a table; see `elt.sources.tables.SourceTable`."""
 
     def __init__(self, request: Request, contract: Contract, records: list[dict[str, Any]]) -> None:
-        spec = TableSpec(request.path, contract.name, columns=dict(request.columns))
+        spec = TableSpec(request.path, contract.name, columns=dict(request.columns), ignore=request.ignore)
         found = {name: "json" for record in records for name in record}
         if not records:  # nothing to look at; the columns are those that were asked for
             found = {spec.source_column(name): "json" for name in contract.columns}

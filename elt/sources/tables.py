@@ -125,13 +125,15 @@ class TableSpec:
     """A table of a database, as it is configured.
 
     `cursor`: a column that grows with every change; between two comparisons only rows from its last value on
-    are read. `columns`: the source's name of a contract's column where it is another one.
+    are read. `columns`: the source's name of a contract's column where it is another one. `ignore`: columns
+    that nobody need hear of.
     """
 
     table: str
     dataset: str
     cursor: str | None = None
     columns: dict[str, str] = field(default_factory=dict)
+    ignore: tuple[str, ...] = ()
 
     def source_column(self, column: str) -> str:
         """What the source calls one of the contract's columns."""
@@ -173,7 +175,7 @@ def shape_of(
 
     wanted = [name for name in contract.columns if name not in ("school_id", DELETED, *without)]
     columns = tuple(column for column in wanted if spec.source_column(column) in found)
-    known = {spec.source_column(column) for column in contract.columns}
+    known = {*spec.ignore, *(spec.source_column(column) for column in contract.columns)}
     findings = [
         f"column {column} is new at the source and not loaded" for column in found if column not in known
     ]
