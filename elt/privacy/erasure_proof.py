@@ -23,7 +23,7 @@ from elt.privacy.erase_rows import find_people
 from elt.privacy.erase_versions import ObjectEraser
 from elt.privacy.text_search import Opened, Text, holds, open_log
 from elt.privacy.tombstones import KINDS, TRACES, Person, canonical, is_distinctive, person_columns, plain
-from elt.privacy.traces import identifier_sql
+from elt.privacy.traces import canonical_sql
 from elt.reading.file_rows import FileRows
 from elt.warehouse import Connection
 
@@ -204,9 +204,7 @@ def _search_database(
         for (kind, school_id), group in groupby(sorted(people), key=lambda person: person[:2]):
             identifiers = sorted({canonical(kind, identifier) for _, _, identifier in group})
             for names in _columns_of(kind, table["schema"], table["name"], columns):
-                named = sql.SQL("lower(regexp_replace({}, '\\s', '', 'g')) = any(%s)").format(
-                    identifier_sql("t", names)
-                )
+                named = sql.SQL("{} = any(%s)").format(canonical_sql("t", names))
                 if kind in TRACES and _OWNER in columns:  # who is named there is told from the student
                     named = sql.SQL("{} and t.{} is null").format(named, sql.Identifier(_OWNER))
                 if _exists(connection, where, columns, named, identifiers, school_id):

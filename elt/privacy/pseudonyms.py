@@ -28,6 +28,10 @@ _NEW_PEOPLE = """
 select people.* from (
     select 'student' as kind, school_id, student_id as source_id from marts.mart_student_overview
     union
+    select 'student', school_id, student_id from marts.mart_student_attendance
+    union
+    select 'student', school_id, student_id from core.fct_exam_results
+    union
     select 'student', school_id, student_id from core.dim_guardians
     union
     select 'guardian', school_id, guardian_id from core.dim_guardians
@@ -35,6 +39,8 @@ select people.* from (
     select 'teacher', school_id, teacher_id from core.dim_teachers
     union
     select 'teacher', school_id, teacher_id from intermediate.int_assessment_totals where teacher_id <> ''
+    union
+    select 'teacher', school_id, teacher_id from marts.mart_teacher_load where teacher_id <> ''
 ) as people
 where not exists (
     select from ops.pseudonyms as known

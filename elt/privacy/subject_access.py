@@ -32,7 +32,7 @@ from elt.privacy.tombstones import (
     person_columns,
     plain,
 )
-from elt.privacy.traces import find_traces, identifier_sql, without_owner
+from elt.privacy.traces import canonical_sql, find_traces, identifier_sql, without_owner
 from elt.reading.dialect import ReadOptions
 from elt.reading.file_rows import FileForm, FileRow, FileRows
 from elt.reading.spreadsheets import guard
@@ -196,6 +196,8 @@ def _datasets() -> list[tuple[Contract, PersonColumn]]:
 def _raw_rows(
     connection: Connection, contract: Contract, column: PersonColumn, export: StudentExport
 ) -> list[dict[str, Any]]:
+    is_trace = column.kind in TRACES
+    identifier = (canonical_sql if is_trace else identifier_sql)("found", column.names)
     query = sql.SQL(
         """
         select found.*, versions.filename as _filename, versions.received_at as _uploaded_at,
@@ -207,7 +209,7 @@ def _raw_rows(
         where found.school_id = %s and {} = any(%s){}
         order by found._upload_id, found._line
         """
-    ).format(raw_table(contract), identifier_sql("found", column.names), without_owner("found", column))
+    ).format(raw_table(contract), identifier, without_owner("found", column))
     return connection.execute(query, (export.school_id, export.identifiers(column.kind))).fetchall()
 
 

@@ -44,6 +44,11 @@ def identifier_sql(alias: str, names: Collection[str]) -> sql.Composable:
     return sql.SQL("({})").format(sql.SQL(f" || '{BETWEEN}' || ").join(parts))
 
 
+def canonical_sql(alias: str, names: Collection[str]) -> sql.Composable:
+    """The same as `canonical` of `elt.privacy.tombstones` gives it."""
+    return sql.SQL("lower(regexp_replace({}, '\\s', '', 'g'))").format(identifier_sql(alias, names))
+
+
 def without_owner(alias: str, column: PersonColumn) -> sql.Composable:
     """Of rows that a trace is found in, only those count that name no student themselves."""
     if column.owner is None:

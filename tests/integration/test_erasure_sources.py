@@ -1,4 +1,4 @@
-"""Erasing people whom sources tell of: gone wherever something leads to them, and nothing brings them back."""
+"""Erasing people whom sources tell of: gone wherever something leads to them, nothing brings them back."""
 
 from __future__ import annotations
 
