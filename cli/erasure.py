@@ -268,7 +268,9 @@ def _confirm(settings: Settings, erasure: str, row: str) -> None:
         raise click.UsageError("Give the erasure and the row as --review prints them.") from None
     with connect(settings.database_url.get_secret_value(), application_name="laurel-erase") as connection:
         confirm_candidate(connection, *place, caller())
-    click.echo("Noted. Run: laurel erase --all-pending")
+    click.echo(
+        "Noted. Run: laurel erase --all-pending; then erase the person as before, if they had been found."
+    )
 
 
 def _plain(value: Any) -> Any:

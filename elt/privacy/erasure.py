@@ -4,7 +4,7 @@
    hash of who is to go (a tombstone). From that moment on no load brings the person back.
 2. `erase_pending` removes all that there is, has the marts built and published again, and searches
    everything. Only what the search does not find again is finished. Killed anywhere, the next call goes on.
-   What was found by a number or a name that the caller gave, a caller who gives none cannot call gone.
+   What was found of a person whom the caller named, nobody calls gone who does not say again who it is.
 
 Erasures keep no identifier. Who is meant is found again by hashing whatever identifiers there are.
 """
@@ -118,7 +118,7 @@ class _Run:
         self._say = say
         self._tombstones = Tombstones(settings, pending)
         self._reopened = {row["erasure_id"]: row["reopened_at"] for row in pending}
-        self._found_before = {row["erasure_id"]: set(row["found"]) for row in pending}
+        self._found_before = {row["erasure_id"]: row["found"] for row in pending}
         self._report = ErasureReport([row["erasure_id"] for row in pending])
         self._people: dict[UUID, set[Person]] = {
             erasure_id: {person}
@@ -202,9 +202,7 @@ class _Run:
             self._objects.problems,
         )
         if not proof.findings and not report.problems:
-            report.finished = [
-                each for each in report.erasures if self._found_before[each] <= self._known(each)
-            ]
+            report.finished = [each for each in report.erasures if self._may_finish(each)]
         with self._connection.transaction():
             self._keep_findings(sorted({finding.what for finding in proof.findings}))
             report.finished = [each for each in report.finished if self._finish(each)]
@@ -217,12 +215,9 @@ class _Run:
         log.info("erasures_searched", finished=len(report.finished), findings=len(report.findings))
         return report
 
-    def _known(self, erasure_id: UUID) -> set[str]:
-        """What of a person this search could look for."""
-        return {
-            *(["identifier"] if self._people.get(erasure_id) else []),
-            *(["name"] if self._sought.names else []),
-        }
+    def _may_finish(self, erasure_id: UUID) -> bool:
+        """Whether nothing was found before, or a person says again who it is, and so has settled it."""
+        return not self._found_before[erasure_id] or erasure_id in self._sought.people
 
     def _keep_findings(self, found: list[str]) -> None:
         """Write down what was found of those whom the caller knows: who does not know them would miss it."""
