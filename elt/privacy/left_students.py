@@ -38,6 +38,17 @@ _NEWEST = sql.SQL(
     """
 )
 
+# RosarioSIS knows the year in which a class left: dbt reads it from the name. Its last day is late enough.
+_OF_ROSARIOSIS = """
+select
+    students.school_id, students.student_id, null::date as admission_date,
+    make_date(classes.leaving_year, 12, 31) as graduation_date
+from staging.stg_rosariosis_students as students
+left join staging.stg_rosariosis_classes as classes
+    on classes.school_id = students.school_id and classes.class_id = students.grade_level_id
+where students.is_deleted is not true
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class LeftStudent:
@@ -57,13 +68,16 @@ class LeftStudents:
 
 
 def find_left(connection: Connection, before: date, school_id: str | None = None) -> LeftStudents:
-    """Students of a school, or of all, whose graduation date lies before a day.
+    """Students of a school, or of all, whose graduation date (or the end of that year) lies before a day.
 
     A student counts as there still where the newest row, in any spelling of the number, has no graduation
     date or a later one. Where one lies before the admission, either may be wrong: the student is left out.
     """
     newest = _NEWEST.format(raw_table(get_contract("students")))
-    rows = [row for row in connection.execute(newest) if school_id in (None, row["school_id"])]
+    found = connection.execute(newest).fetchall()
+    if _is_built(connection):
+        found += connection.execute(_OF_ROSARIOSIS).fetchall()
+    rows = [row for row in found if school_id in (None, row["school_id"])]
     due, contradictory = [], 0
     for _, spelled in groupby(sorted(rows, key=_person), _person):
         spellings = list(spelled)
@@ -101,6 +115,11 @@ def request_erasures(
 
 def _person(row: dict[str, Any]) -> tuple[str, str]:
     return row["school_id"], plain(row["student_id"])
+
+
+def _is_built(connection: Connection) -> bool:
+    row = connection.execute("select to_regclass('staging.stg_rosariosis_classes') as name").fetchone()
+    return bool(row and row["name"])
 
 
 def _is_contradictory(row: dict[str, Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import date
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,6 +15,7 @@ from elt.people.principals import Principal
 from elt.privacy.column_classes import PSEUDONYM_KINDS
 from elt.privacy.erasure import ErasureReport, erase_pending
 from elt.privacy.erasure_requests import request_erasure
+from elt.privacy.left_students import LeftStudent, find_left
 from elt.privacy.subject_access import StudentExport, export_student
 from elt.serving.sessions import reader
 from elt.settings import Settings
@@ -144,3 +146,9 @@ def test_results_that_come_later_stay_out_after_a_replay_too(sender: Sender) -> 
     late = EXAM_RESULTS.replace("Biology", "Physics")
     assert sender.upload(sender.hand_in(late, "exam_results")).status == "loaded"
     assert {year for _, year, _ in results(sender)} == {2019, 2021}
+
+
+def test_former_students_left_with_their_class(sender: Sender) -> None:
+    left = [LeftStudent("main", "11", date(2020, 12, 31)), LeftStudent("main", "12", date(2021, 12, 31))]
+    assert find_left(sender.connection, date(2022, 1, 1)).due == left
+    assert find_left(sender.connection, date(2021, 12, 31)).due == left[:1]
