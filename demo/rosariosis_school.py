@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from demo.exams import Candidate, draw_candidates
+from demo.exams import Candidate
 from demo.files import Table
 from demo.school import DemoSchool
 from demo.vocabulary import GRADES, TERMS
@@ -112,9 +112,8 @@ class OneSchool:
     @cached_property
     def candidates(self) -> list[Candidate]:
         """Its former students with their examination numbers."""
-        drawn = self.drawn
-        everybody = draw_candidates(drawn.seed, drawn.roster, drawn.marks, drawn.last_year)
-        return [each for each in everybody if drawn.roster.school[each.student] == self.position]
+        school = self.drawn.roster.school
+        return [each for each in self.drawn.candidates if school[each.student] == self.position]
 
     def scores(self) -> dict[tuple[int, int], tuple[int, int]]:
         """Test (of 40) and total (of 100) by course and term, corrected as the files correct them later."""
