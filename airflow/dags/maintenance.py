@@ -91,8 +91,8 @@ with DAG(
         tell_who_decides(settings, kept)
         if open_ones := len(report.erasures) - len(report.finished):
             raise LoadError(
-                f"{open_ones} erasures are not finished. Run: laurel erase --all-pending; where something was "
-                "still found, settle it and give the same command again"
+                f"{open_ones} erasures are not finished. Run: laurel erase --all-pending; "
+                "where something was still found, settle it and give the same command again"
             )
         return {each.rule.rule: each.due for each in kept if each.is_removed}
 
