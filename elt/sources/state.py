@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
 from operator import itemgetter
@@ -30,7 +30,7 @@ _BATCH = 500  # ranges written at once
 Marks = dict[int, int]
 """The rows of a range: the hash of each one's key, and of itself."""
 
-Key = tuple[str | None, ...]
+Key = tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -225,18 +225,19 @@ class TableState:
             if key_hash in gone[number]:
                 yield number, key_hash, key
 
-    def hash_keys(self, rows: Iterable[Sequence[str | None]]) -> list[int]:
+    def hash_keys(self, rows: Sequence[Sequence[str | None]]) -> list[int]:
         """What the state keeps of the keys in rows' cells."""
-        if self._written_freely:
-            rows = map(self._as_in_raw, rows)
-        return [self._hash([cells[at] for at in self._positions]) for cells in rows]
+        columns = [self._key_column(rows, at) for at in self._positions]
+        return list(map(self._hash, zip(*columns, strict=True)))
 
-    def _as_in_raw(self, cells: Sequence[str | None]) -> Sequence[str | None]:
-        return [_as_whole(cell) if at in self._written_freely else cell for at, cell in enumerate(cells)]
+    def _key_column(self, rows: Sequence[Sequence[str | None]], at: int) -> list[str]:
+        if at in self._written_freely:
+            return [_as_whole(cells[at]) or "" for cells in rows]
+        return [cells[at] or "" for cells in rows]
 
-    def _hash(self, key: Sequence[str | None]) -> int:
+    def _hash(self, key: Key) -> int:
         hasher = self._hasher.copy()  # takes half as long as a new one with the secret
-        hasher.update("\x1f".join([cell or "" for cell in key]).encode())
+        hasher.update("\x1f".join(key).encode())
         return int.from_bytes(hasher.digest())
 
     def _keys_in_raw(self, ranges: Sequence[int] | None) -> Iterator[tuple[int, Key]]:
@@ -275,7 +276,7 @@ class TableState:
         with self._connection.transaction(), self._connection.cursor(name="source_keys") as cursor:
             cursor.itersize = 10_000
             for row in cursor.execute(query):
-                yield row["range_no"], tuple(row[name] for name in names)
+                yield row["range_no"], tuple(row[name] or "" for name in names)
 
     def _names(self) -> dict[str, str]:
         return {"source": self._source, "table": self._shape.name}
