@@ -101,8 +101,11 @@ derived as (
 
 -- RosarioSIS: points of a term's tests and examination, which are results once the examination is marked.
 student_courses as (
-    select * from {{ ref('int_rosariosis_courses') }} as courses
-    where {{ on_list(ref('stg_academic_history__changed'), 'courses') }}
+    {{
+        rosariosis_courses(
+            on_list(ref('stg_academic_history__changed'), 'student_courses') if builds_changes() else none
+        )
+    }}
 ),
 
 term_points as (

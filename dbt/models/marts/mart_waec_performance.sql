@@ -6,6 +6,14 @@ with results as (
     where exam = 'WASSCE'
 ),
 
+student_courses as (
+    {{
+        rosariosis_courses(
+            '(student_courses.school_id, student_courses.student_id) in (select school_id, student_id from results)'
+        )
+    }}
+),
+
 senior_results as (
     select
         assessments.school_id,
@@ -25,7 +33,7 @@ senior_results as (
     from {{ ref('fct_assessments') }} as assessments
     inner join {{ ref('grade_levels') }} as grades
         on grades.grade_level = assessments.grade_level and grades.stage = 'Senior'
-    left join {{ ref('int_rosariosis_courses') }} as courses
+    left join student_courses as courses
         on courses.school_id = assessments.school_id
         and courses.student_id = assessments.student_id
         and courses.row_key = assessments.row_key
