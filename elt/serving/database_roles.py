@@ -65,6 +65,7 @@ def create_roles(connection: Connection) -> None:
         connection.execute(_GRANTS)
         if _owner_of_run(connection) != "laurel_query":
             connection.execute(_HAND_OVER)
+        _let_read(connection)
 
 
 def let_dbt_build(connection: Connection) -> None:
@@ -90,9 +91,20 @@ def let_dbt_build(connection: Connection) -> None:
     ).fetchall()
     for row in of_others:
         connection.execute(row["statement"])
-    granted = "select from pg_default_acl where defaclnamespace = %s::regnamespace"
+    _let_read(connection)
+
+
+def _let_read(connection: Connection) -> None:
+    """Give what is in `_READS_WHAT_IS_BUILT`, in the schemas that there are by now."""
+    given = """
+        select to_regnamespace(%(schema)s) is null
+            or exists (
+                select from pg_default_acl where defaclnamespace = to_regnamespace(%(schema)s)
+            ) as given
+    """
     for schema, role in _READS_WHAT_IS_BUILT.items():
-        if connection.execute(granted, (schema,)).fetchone() is None:
+        row = connection.execute(given, {"schema": schema}).fetchone()
+        if row and not row["given"]:
             statements = sql.SQL(_LET_READ).format(schema=sql.Identifier(schema), role=sql.Identifier(role))
             connection.execute(statements)
 
