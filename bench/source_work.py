@@ -1,7 +1,7 @@
 """The processes that `bench.sources` measures: ours, and what others do with a MySQL table.
 
-Each takes what `bench.platform.run_child` hands over, and says how many seconds its work took and what the
-process held at most, in MB. Peers take `source` (mysql://…), `table` and `rows` (how many there are to read).
+Each takes what `bench.platform.run_child` hands over, and says what `Watch` reads when its work is done.
+Peers take `source` (mysql://…), `table` and `rows` (how many there are to read).
 """
 
 from __future__ import annotations
@@ -18,6 +18,22 @@ from uuid import UUID
 from bench.child import child_settings, peak_rss_mb
 
 _CHUNK = 50_000
+
+
+class Watch:
+    """Runs from when it is made."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self._worked = time.process_time()
+
+    def read(self) -> dict[str, float]:
+        """Seconds that went by, seconds that this process worked, and its largest memory in MB."""
+        return {
+            "seconds": time.perf_counter() - self._started,
+            "cpu_seconds": time.process_time() - self._worked,
+            "peak_rss_mb": peak_rss_mb(),
+        }
 
 
 def main() -> None:
@@ -37,11 +53,10 @@ def read_source(payload: dict[str, Any]) -> dict[str, Any]:
     settings = child_settings(payload)
     store = open_store(settings.resolved_store_url)
     source = find_source(settings, payload["name"])
-    started = time.perf_counter()
+    watch = Watch()
     report = sync_source(settings, store, source)
     return {
-        "seconds": time.perf_counter() - started,
-        "peak_rss_mb": peak_rss_mb(),
+        **watch.read(),
         "changed": report.changed,
         "uploads": [str(upload) for upload in report.uploads],
     }
@@ -54,12 +69,12 @@ def load_uploads(payload: dict[str, Any]) -> dict[str, Any]:
 
     settings = child_settings(payload)
     store = open_store(settings.resolved_store_url)
-    started = time.perf_counter()
+    watch = Watch()
     for upload_id in payload["uploads"]:
         outcome = load_version(settings, store, UUID(upload_id), 1, run_id=None)
         if outcome.status != "loaded":
             raise SystemExit(f"the load ended as {outcome.status}")
-    return {"seconds": time.perf_counter() - started, "peak_rss_mb": peak_rss_mb()}
+    return watch.read()
 
 
 def bring_by_dlt(payload: dict[str, Any]) -> dict[str, Any]:
@@ -73,13 +88,14 @@ def bring_by_dlt(payload: dict[str, Any]) -> dict[str, Any]:
         dataset_name="by_dlt",
         pipelines_dir=f"{payload['home']}/dlt",
     )
-    started = time.perf_counter()
+    watch = Watch()
     table = sql_table(_for_sqlalchemy(payload), payload["table"], backend="pyarrow", chunk_size=_CHUNK)
     pipeline.run(table, loader_file_format="csv")
-    seconds = time.perf_counter() - started
+    found = watch.read()
     with pipeline.sql_client() as client:
         rows = client.execute_sql(f"select count(*) from {payload['table']}")
-    return _measured(seconds, payload, int(rows[0][0]) if rows else 0)
+    _check(payload, int(rows[0][0]) if rows else 0)
+    return found
 
 
 def bring_by_pandas(payload: dict[str, Any]) -> dict[str, Any]:
@@ -90,12 +106,13 @@ def bring_by_pandas(payload: dict[str, Any]) -> dict[str, Any]:
     source = create_engine(_for_sqlalchemy(payload))
     target = create_engine(payload["database_url"].replace("postgresql://", "postgresql+psycopg2://"))
     rows = 0
-    started = time.perf_counter()
+    watch = Watch()
     with source.connect().execution_options(stream_results=True) as connection:
         for part in pd.read_sql(_query(payload), connection, chunksize=_CHUNK):
             part.to_sql("by_pandas", target, schema="public", index=False, if_exists="append")
             rows += len(part)
-    return _measured(time.perf_counter() - started, payload, rows)
+    _check(payload, rows)
+    return watch.read()
 
 
 def read_by_sqlalchemy(payload: dict[str, Any]) -> dict[str, Any]:
@@ -103,17 +120,19 @@ def read_by_sqlalchemy(payload: dict[str, Any]) -> dict[str, Any]:
     from sqlalchemy import create_engine, text
 
     engine = create_engine(_for_sqlalchemy(payload))
-    started = time.perf_counter()
+    watch = Watch()
     with engine.connect().execution_options(stream_results=True) as connection:
         rows = sum(len(part) for part in connection.execute(text(_query(payload))).partitions(_CHUNK))
-    return _measured(time.perf_counter() - started, payload, rows)
+    _check(payload, rows)
+    return watch.read()
 
 
 def read_by_asyncmy(payload: dict[str, Any]) -> dict[str, Any]:
     """Read the rows with asyncmy, and keep none."""
-    started = time.perf_counter()
+    watch = Watch()
     rows = asyncio.run(_count_by_asyncmy(payload))
-    return _measured(time.perf_counter() - started, payload, rows)
+    _check(payload, rows)
+    return watch.read()
 
 
 async def _count_by_asyncmy(payload: dict[str, Any]) -> int:
@@ -133,10 +152,9 @@ async def _count_by_asyncmy(payload: dict[str, Any]) -> int:
     return count
 
 
-def _measured(seconds: float, payload: dict[str, Any], rows: int) -> dict[str, Any]:
+def _check(payload: dict[str, Any], rows: int) -> None:
     if rows != payload["rows"]:
         raise SystemExit(f"{rows} rows were read, not {payload['rows']}")
-    return {"seconds": seconds, "peak_rss_mb": peak_rss_mb()}
 
 
 def _for_sqlalchemy(payload: dict[str, Any]) -> str:

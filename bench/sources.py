@@ -3,11 +3,14 @@
     python -m bench.sources --rows 2000000 --json
 
 The table is RosarioSIS's largest, in a MariaDB of the benchmark's own. Each round runs COPY of the same rows
-from a file, then the first reading and the load of what it handed in; the ratio is the median over the rounds
-of reading and load ÷ COPY of the same round. dlt and pandas bring the rows into tables of their own, the two
-drivers only read them. Then a source of all of RosarioSIS's tables is read again: with nothing new, and with
-100 changed rows. Each reading is a process of its own, and so its memory; `digest_*` is what MariaDB takes
-for the sum of two CRC-32 of each row, and for one of MD5.
+from a file, then the first reading and the load of what it handed in; all their figures are medians over the
+rounds, ratios are ÷ COPY of the same round. dlt and pandas bring the rows into tables of their own (pandas
+one row in 20, and its seconds are multiplied); the two drivers only read them. Then a source of all of
+RosarioSIS's tables is read again: with nothing new, and with 100 changed rows. `digest_*` is what MariaDB
+takes for the sum of two CRC-32 of each row, and for one of MD5.
+
+Each reading is a process of its own, and so its memory. `cpu_seconds` are those that the process and both
+databases worked: where others use the machine too, they are steadier than the seconds that went by.
 """
 
 from __future__ import annotations
@@ -19,11 +22,12 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import yaml
 
@@ -81,6 +85,17 @@ class School:
         path.chmod(0o644)  # PostgreSQL's account reads it
 
 
+def work_of_servers() -> float:
+    """How many seconds PostgreSQL and MariaDB have worked so far."""
+    seconds = 0.0
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if process.name() in ("mariadbd", "postgres"):
+                times = process.cpu_times()
+                seconds += times.user + times.system + times.children_user + times.children_system
+    return seconds
+
+
 def main() -> None:
     """Parse the arguments, measure, print."""
     parser = argparse.ArgumentParser(
@@ -134,37 +149,35 @@ def measure(bench: Bench, school: School, arguments: argparse.Namespace) -> dict
     school.write_csv(path)
     rounds = [_one_round(bench, school, path, number, rows) for number in range(arguments.rounds)]
     quarter = _first_reading(bench, school, "quarter", "quarter", quarter_rows)
-    ours = statistics.median(item["read_seconds"] + item["load_seconds"] for item in rounds)
+    middle = {name: statistics.median(item[name] for item in rounds) for name in rounds[0]}
     result: dict[str, Any] = {
         "rows": rows,
-        **{
-            name: round(statistics.median(item[name] for item in rounds), 2)
-            for name in ("copy_seconds", "read_seconds", "load_seconds")
-        },
-        "rows_a_second": round(rows / ours),
-        "ratio_to_copy": round(
-            statistics.median(
-                (item["read_seconds"] + item["load_seconds"]) / item["copy_seconds"] for item in rounds
-            ),
-            2,
-        ),
-        "read_peak_rss_mb": round(max(item["read_peak_rss_mb"] for item in rounds), 1),
-        "load_peak_rss_mb": round(max(item["load_peak_rss_mb"] for item in rounds), 1),
+        **{name: round(value, 2) for name, value in middle.items()},
+        "rows_a_second": round(rows / middle["seconds"]),
         "quarter_read_peak_rss_mb": round(quarter["read_peak_rss_mb"], 1),
         "quarter_load_peak_rss_mb": round(quarter["load_peak_rss_mb"], 1),
         **_read_again(bench, school, rows),
         **_digests(school, arguments.rounds),
     }
     if not arguments.no_peers:
-        result |= _peers(bench, school, rows, ours)
+        result |= _peers(bench, school, rows, middle)
     return result
 
 
 def _one_round(bench: Bench, school: School, path: Path, number: int, rows: int) -> dict[str, float]:
     fields = get_contract(DATASET).fields
     columns = {field.name: field for field in fields if field.name not in ("school_id", DELETED)}
-    seconds = time_copy(bench, path, columns, has_header=False)
-    return {"copy_seconds": seconds, **_first_reading(bench, school, f"round-{number}", "large", rows)}
+    worked = work_of_servers()
+    copy_seconds = time_copy(bench, path, columns, has_header=False)
+    copy_cpu_seconds = work_of_servers() - worked
+    ours = _first_reading(bench, school, f"round-{number}", "large", rows)
+    return {
+        "copy_seconds": copy_seconds,
+        "copy_cpu_seconds": copy_cpu_seconds,
+        **ours,
+        "ratio_to_copy": ours["seconds"] / copy_seconds,
+        "cpu_ratio_to_copy": ours["cpu_seconds"] / copy_cpu_seconds,
+    }
 
 
 def _first_reading(bench: Bench, school: School, name: str, database: str, rows: int) -> dict[str, float]:
@@ -174,11 +187,15 @@ def _first_reading(bench: Bench, school: School, name: str, database: str, rows:
     kind = {"title": "The largest table", "tables": [{"table": TABLE, "dataset": DATASET}]}
     _configure(bench, school, name, database, kind=kind)
     read = _read(bench, name, changed=rows)
-    loaded = run_child("bench.source_work", bench, {"work": "load", "uploads": read["uploads"]})
+    loaded = _work(bench, {"work": "load", "uploads": read["uploads"]})
     return {
         "read_seconds": read["seconds"],
-        "read_peak_rss_mb": read["peak_rss_mb"],
         "load_seconds": loaded["seconds"],
+        "seconds": read["seconds"] + loaded["seconds"],
+        "read_cpu_seconds": read["cpu_seconds"],
+        "load_cpu_seconds": loaded["cpu_seconds"],
+        "cpu_seconds": read["cpu_seconds"] + loaded["cpu_seconds"],
+        "read_peak_rss_mb": read["peak_rss_mb"],
         "load_peak_rss_mb": loaded["peak_rss_mb"],
     }
 
@@ -232,31 +249,36 @@ def _digests(school: School, rounds: int) -> dict[str, float]:
     }
 
 
-def _peers(bench: Bench, school: School, rows: int, ours: float) -> dict[str, Any]:
-    found = {
-        name: run_child(
-            "bench.source_work",
-            bench,
-            {"work": name, "source": school.url("large"), "table": TABLE, "rows": part},
-        )
-        for name, part in (
-            ("dlt", rows),
-            ("pandas", rows // _PANDAS_SHARE),
-            ("sqlalchemy", rows),
-            ("asyncmy", rows),
-        )
-    }
-    pandas_seconds = found["pandas"]["seconds"] * _PANDAS_SHARE
+def _peers(bench: Bench, school: School, rows: int, ours: dict[str, float]) -> dict[str, Any]:
+    source = {"source": school.url("large"), "table": TABLE}
+    parts = {"dlt": rows, "pandas": rows // _PANDAS_SHARE, "sqlalchemy": rows, "asyncmy": rows}
+    found = {name: _work(bench, {"work": name, "rows": part, **source}) for name, part in parts.items()}
+    for name in ("seconds", "cpu_seconds"):
+        found["pandas"][name] *= _PANDAS_SHARE
     return {
-        "dlt_seconds": round(found["dlt"]["seconds"], 2),
-        "dlt_to_ours": round(found["dlt"]["seconds"] / ours, 1),
-        "pandas_rows": rows // _PANDAS_SHARE,
-        "pandas_seconds_for_all_rows": round(pandas_seconds, 2),
-        "pandas_to_ours": round(pandas_seconds / ours, 1),
-        "only_read_by_sqlalchemy_seconds": round(found["sqlalchemy"]["seconds"], 2),
-        "only_read_by_asyncmy_seconds": round(found["asyncmy"]["seconds"], 2),
-        **{f"{name}_peak_rss_mb": round(each["peak_rss_mb"], 1) for name, each in found.items()},
+        "pandas_rows": parts["pandas"],
+        **{
+            f"{peer}_to_ours": round(found[peer]["seconds"] / ours["seconds"], 1)
+            for peer in ("dlt", "pandas")
+        },
+        **{
+            f"{peer}_cpu_to_ours": round(found[peer]["cpu_seconds"] / ours["cpu_seconds"], 1)
+            for peer in ("dlt", "pandas")
+        },
+        **{
+            f"{peer}_{name}": round(each[name], 2)
+            for peer, each in found.items()
+            for name in ("seconds", "cpu_seconds", "peak_rss_mb")
+        },
     }
+
+
+def _work(bench: Bench, payload: dict[str, Any]) -> dict[str, Any]:
+    """Do one work in a process of its own; `cpu_seconds` is what it and the databases worked."""
+    before = work_of_servers()
+    found = run_child("bench.source_work", bench, payload)
+    found["cpu_seconds"] += work_of_servers() - before
+    return found
 
 
 def _configure(bench: Bench, school: School, name: str, database: str, **described: Any) -> None:
@@ -272,7 +294,7 @@ def _configure(bench: Bench, school: School, name: str, database: str, **describ
 
 def _read(bench: Bench, name: str, *, changed: int | None = None) -> dict[str, Any]:
     """Read a source; `changed`: how many rows it must find."""
-    found = run_child("bench.source_work", bench, {"work": "read", "name": name})
+    found = _work(bench, {"work": "read", "name": name})
     if changed is not None and found["changed"] != changed:
         raise SystemExit(f"Source {name}: {found['changed']} rows were new or changed, not {changed}.")
     return found

@@ -35,7 +35,7 @@ def test_all_of_our_own_readings_are_measured() -> None:
     assert found["rows"] == 9000
     assert found["nothing_new_within_aim"] == (found["nothing_new_seconds"] <= 2)
     figures = [name for name in found if name.endswith(("_seconds", "_mb"))]
-    assert len(figures) == 13
+    assert len(figures) == 17
     assert all(found[name] > 0 for name in figures)
 
 
