@@ -24,11 +24,12 @@ from elt.privacy.erased_cells import Cells, ErasedCells
 from elt.privacy.tombstones import Tombstones
 from elt.reading.dialect import ReadOptions
 from elt.settings import Settings
-from elt.sources.state import KnownTable, Marks, RangeState, TableState
+from elt.sources.state import UNKNOWN, KnownTable, Marks, RangeState, TableState
 from elt.sources.tables import DELETED, Digest, SourceRows, SourceTable
 from elt.store.base import Store
 from elt.store.object_keys import new_object_key
 from elt.uploads.accept import NewUpload, accept_upload
+from elt.uploads.discover import adopt_recent_events
 from elt.warehouse import Connection
 
 log = get_logger(__name__)
@@ -93,6 +94,8 @@ class Comparison:
 
     def _known(self) -> KnownTable:
         known = self.state.read()
+        if known is None or known.is_incomplete:
+            adopt_recent_events(self.connection, self.store)  # batches of a reading that was killed
         if known is None:
             if self.state.is_waiting():
                 raise SourceFault(
@@ -123,8 +126,9 @@ class Comparison:
             parts.append(part)
             if sum(map(len, parts)) >= _CURSOR_ROWS:
                 return False  # comparing takes not much longer, and less memory
-        ranges = self.state.ranges({part.range_no for part in parts})
-        self._hand_in(self._changed(parts, ranges), ranges)
+        before = self.state.ranges({part.range_no for part in parts})
+        after = {number: RangeState(dict(each.marks), each.digest) for number, each in before.items()}
+        self._hand_in(self._changed(parts, after), before, after)
         if self.table.count() != self.state.count():
             return False
         self.state.save_mark(newest)
@@ -156,7 +160,7 @@ class Comparison:
         for group in _grouped(due, present):
             before = self.state.ranges(group)
             after: dict[int, RangeState] = {}
-            self._hand_in(self._differences(group, before, after, resend=resend), after)
+            self._hand_in(self._differences(group, before, after, resend=resend), before, after)
         self.state.save_mark(newest)
         self.report.compared = True
 
@@ -211,17 +215,21 @@ class Comparison:
         # What was quarantined is in raw no more than here. What still waits to be loaded is told later.
         if any(gone.values()) and self.state.is_waiting():
             for number, left in gone.items():
-                after[number].marks.update(dict.fromkeys(left, 0))
+                after[number].marks.update(dict.fromkeys(left, UNKNOWN))
                 after[number].digest = None
 
     def _note_doubled(self, count: int) -> None:
         finding = f"{count} rows have the key of another row; of each key the last one counts"
         self.report.findings.append(finding)
 
-    def _hand_in(self, lines: Iterator[Cells], ranges: dict[int, RangeState]) -> None:
-        """Store the lines and accept them; `ranges` is what is known when they have all been read.
+    def _hand_in(
+        self, lines: Iterator[Cells], before: Mapping[int, RangeState], after: Mapping[int, RangeState]
+    ) -> None:
+        """Store the lines and accept them; `after` is what is known when they have all been read.
 
-        Rows of people who were erased count as read and are not stored.
+        Rows of people who were erased count as read and are not stored. An upload is accepted when its event
+        is in the store, which is before the database knows. So the ranges are in doubt from before that until
+        the end: a reading that was killed in between is found, and its batch adopted, by the next one.
         """
         shape = self.table.shape
         tombstones = Tombstones.load(self.connection, self.settings, shape.contract)
@@ -230,7 +238,7 @@ class Comparison:
         first = next(lines, None)
         if first is None:
             with self.connection.transaction():
-                self.state.save_ranges(ranges)
+                self.state.save_ranges(after)
                 erased.note_traces(self.settings, self.connection, self.store)
             return
         upload_id = UUID(int=uuid7().int)
@@ -243,8 +251,10 @@ class Comparison:
             title=filename.removesuffix(".csv"), options=_OPTIONS, origin="source",
         )  # fmt: skip
         with self.connection.transaction():
+            self.state.save_ranges(_in_doubt(before, after))
+        with self.connection.transaction():
             accepted = accept_upload(self.connection, self.store, upload_id, upload, stored, self.principal)
-            self.state.save_ranges(ranges)
+            self.state.save_ranges(after)
             erased.note_traces(self.settings, self.connection, self.store)
         self.report.uploads.append(accepted.upload_id)
         log.info(
@@ -258,6 +268,17 @@ class Comparison:
             else:
                 self.report.removed += 1
             yield line
+
+
+def _in_doubt(before: Mapping[int, RangeState], after: Mapping[int, RangeState]) -> dict[int, RangeState]:
+    """The rows of either, to be read again; what differs counts as unknown, so that it is told once more."""
+    doubtful = {}
+    for number, state in after.items():
+        old = before[number].marks if number in before else {}
+        marks = {key: row if old.get(key) == row else UNKNOWN for key, row in state.marks.items()}
+        marks.update(dict.fromkeys(old.keys() - state.marks.keys(), UNKNOWN))
+        doubtful[number] = RangeState(marks, None)
+    return doubtful
 
 
 def _grouped(due: list[int], present: Mapping[int, Digest]) -> Iterator[list[int]]:

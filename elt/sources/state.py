@@ -24,7 +24,8 @@ from elt.sources.tables import DELETED, RANGE_KEYS, Digest, TableShape
 from elt.warehouse import Connection
 
 _PURPOSE = b"laurel keys of source rows 1"
-_UNKNOWN = 0
+UNKNOWN = 0
+"""Instead of a row's hash: the row is told again, whatever it is."""
 _BATCH = 500  # ranges written at once
 
 Marks = dict[int, int]
@@ -200,7 +201,7 @@ class TableState:
             )
             batch: dict[int, RangeState] = {}
             for number, keys in groupby(self._keys_in_raw(None), key=itemgetter(0)):
-                batch[number] = RangeState({self._hash(key): _UNKNOWN for _, key in keys}, None)
+                batch[number] = RangeState({self._hash(key): UNKNOWN for _, key in keys}, None)
                 if len(batch) == _BATCH:
                     self.save_ranges(batch)
                     batch = {}

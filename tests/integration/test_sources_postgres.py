@@ -363,3 +363,32 @@ def test_a_writer_beside_the_reading_never_makes_raw_differ_in_the_end(
         writer.join()
     source_world.sync("alb")
     assert live(source_world) == country.rows()
+
+
+def test_a_batch_that_was_never_acknowledged_is_adopted_and_its_rows_can_still_go(
+    source_world: SourceWorld, albania: Country, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed when the batch's event was in the store, and the database did not know yet."""
+
+    def die(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("elt.uploads.acts.adopt_event", die)
+        with pytest.raises(KeyboardInterrupt):
+            source_world.read("alb")
+    albania.execute("delete from responses where id in (2, 3)")
+    source_world.load()  # adopts the batch, which has the two
+    source_world.sync("alb")
+    assert live(source_world) == albania.rows()
+    albania.execute("update responses set tmins = 1 where id = 9")
+    with monkeypatch.context() as patched:
+        patched.setattr("elt.uploads.acts.adopt_event", die)
+        with pytest.raises(KeyboardInterrupt):
+            source_world.read("alb")
+    albania.execute("delete from responses where id = 9")
+    source_world.read("alb")  # adopts it itself
+    source_world.load()
+    source_world.sync("alb")
+    assert live(source_world) == albania.rows()
+    assert source_world.sync("alb").uploads == []
