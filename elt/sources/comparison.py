@@ -100,7 +100,7 @@ class Comparison:
             if self.state.is_waiting():
                 raise SourceFault(
                     f"What was read of {self.table.shape.name} is not known, and rows of it wait to be "
-                    "loaded. It is read when the pipeline has loaded them."
+                    "loaded, or failed (laurel retry). It is read when they are loaded or withdrawn."
                 )
             self.state.begin()
             known = self.state.read()
@@ -122,9 +122,11 @@ class Comparison:
             return False
         newest = self.table.newest_mark()
         parts: list[SourceRows] = []
+        rows = 0
         for part in self.table.rows_since(known.cursor_mark):
             parts.append(part)
-            if sum(map(len, parts)) >= _CURSOR_ROWS:
+            rows += len(part)
+            if rows >= _CURSOR_ROWS:
                 return False  # comparing takes not much longer, and less memory
         before = self.state.ranges({part.range_no for part in parts})
         after = {number: RangeState(dict(each.marks), each.digest) for number, each in before.items()}

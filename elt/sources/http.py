@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -79,8 +80,7 @@ class Api:
                 return records
         raise SourceUnavailable(
             f"The number of records of {request.path} changed each of {_READINGS} times that it was read. "
-            f"It is "
-            "tried again with the next run."
+            "It is tried again with the next run."
         )
 
     def _read_pages(self, request: Request, query: dict[str, str]) -> list[dict[str, Any]] | None:
@@ -171,20 +171,10 @@ def _retry_after(answer: httpx.Response) -> float | None:
     if said.isdecimal():
         return float(said)
     try:
-        return max(0.0, parse_http_date(said) - time.time())
+        wanted: float = parsedate_to_datetime(said).timestamp()
+        return max(0.0, wanted - time.time())
     except ValueError:
         return None
-
-
-def parse_http_date(text: str) -> float:
-    """Seconds since 1970.
-
-    Raises:
-        ValueError: it is no date of HTTP.
-    """
-    from email.utils import parsedate_to_datetime
-
-    return parsedate_to_datetime(text).timestamp()
 
 
 class ApiTable:

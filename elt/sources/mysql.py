@@ -15,7 +15,16 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from elt.contracts import Contract
 from elt.errors import ConfigurationError, SourceFault, SourceUnavailable
-from elt.sources.tables import RANGE_KEYS, Digest, SourceRows, TableShape, TableSpec, gather_rows, shape_of
+from elt.sources.tables import (
+    RANGE_KEYS,
+    Digest,
+    SourceRows,
+    TableShape,
+    TableSpec,
+    gather_rows,
+    no_such_table,
+    shape_of,
+)
 
 _T = TypeVar("_T")
 
@@ -42,8 +51,7 @@ class MySQLDatabase:
     """One connection to a source."""
 
     def __init__(self, address: str, *, timeout_seconds: int, utc_offset: str) -> None:
-        """Connect to mysql://user:password@host:port/database, with ?tls=true where the way there is not
-        safe.
+        """Connect to mysql://user:password@host:port/database; with ?tls=true the way there is safe.
 
         Raises:
             SourceUnavailable: the server does not answer within ten seconds, or refuses.
@@ -78,16 +86,12 @@ class MySQLDatabase:
             name: kind.lower()
             for name, kind in self.ask(
                 "select column_name, data_type from information_schema.columns "  # noqa: S608
-                f"where table_schema = database() and table_name = {_quoted(spec.table)} order by "
-                f"ordinal_position"
+                f"where table_schema = database() and table_name = {_quoted(spec.table)} "
+                "order by ordinal_position"
             )
         }
         if not found:
-            raise SourceFault(
-                f"There is no table {spec.table} in the database, or its user may not see it. Restore it, "
-                f"or grant "
-                "select on it."
-            )
+            raise no_such_table(spec.table)
         return MySQLTable(
             self, spec, shape_of(spec.table, contract, found, spec, whole_numbers=_WHOLE_NUMBERS), found
         )
@@ -277,9 +281,8 @@ def _in_our_words() -> Iterator[None]:
         if number in _FAULTS:
             raise SourceFault(f"MySQL error {number}: {_FAULTS[number]}.") from None
         raise SourceUnavailable(
-            f"MySQL error {number}: {_UNAVAILABLE.get(number, 'the database could not be read')}. It is "
-            f"tried again "
-            "with the next run."
+            f"MySQL error {number}: {_UNAVAILABLE.get(number, 'the database could not be read')}. "
+            "It is tried again with the next run."
         ) from None
     except (TimeoutError, OSError, asyncio.IncompleteReadError) as error:
         raise SourceUnavailable(f"The database does not answer ({type(error).__name__}).") from None

@@ -11,7 +11,16 @@ from psycopg import sql
 
 from elt.contracts import Contract
 from elt.errors import SourceFault, SourceUnavailable
-from elt.sources.tables import RANGE_KEYS, Digest, SourceRows, TableShape, TableSpec, gather_rows, shape_of
+from elt.sources.tables import (
+    RANGE_KEYS,
+    Digest,
+    SourceRows,
+    TableShape,
+    TableSpec,
+    gather_rows,
+    no_such_table,
+    shape_of,
+)
 
 _LOCK_WAIT_MS = 10_000
 
@@ -61,11 +70,7 @@ class PostgresDatabase:
                 self._connection.execute(_COLUMNS, (name.as_string(self._connection),)).fetchall()
             )
         if not found:
-            raise SourceFault(
-                f"There is no table {spec.table} in the database, or its user may not see it. Restore it, "
-                f"or grant "
-                "select on it."
-            )
+            raise no_such_table(spec.table)
         return PostgresTable(
             self, name, spec, shape_of(spec.table, contract, found, spec, whole_numbers=_WHOLE_NUMBERS), found
         )

@@ -16,7 +16,6 @@ from operator import itemgetter
 from typing import Any
 
 from psycopg import sql
-from psycopg.types.json import Jsonb
 
 from elt.loading.raw_tables import raw_table
 from elt.settings import Settings
@@ -158,14 +157,11 @@ class TableState:
             update ops.source_tables set
                 layout = case when %(compared)s then %(layout)s else layout end,
                 compared_at = case when %(compared)s then now() else compared_at end,
-                synced_at = now(), error = null, source_clock = %(clock)s, findings = %(findings)s
+                synced_at = now(), error = null, source_clock = %(clock)s
             where source = %(source)s and table_name = %(table)s
             """,
-            {
-                **self._names(), "layout": self.layout, "clock": clock, "compared": is_compared,
-                "findings": Jsonb(list(self._shape.findings)),
-            },
-        )  # fmt: skip
+            {**self._names(), "layout": self.layout, "clock": clock, "compared": is_compared},
+        )
 
     def save_mark(self, mark: str | None) -> None:
         """Note up to where the cursor was followed."""
@@ -208,14 +204,14 @@ class TableState:
             self.save_ranges(batch)
 
     def is_waiting(self) -> bool:
-        """Whether rows of this table are on their way into raw."""
+        """Whether rows of this table are on their way into raw, or may still be sent there again."""
         row = self._connection.execute(
             """
             select from ops.uploads u join ops.upload_versions v using (upload_id)
-            where u.dataset = %s and u.uploader = %s and v.filename = %s and v.status in ('stored', 'loading')
+            where u.dataset = %s and u.uploader = %s and v.filename = %s and v.status = any(%s)
             limit 1
             """,
-            (self._shape.contract.name, self._principal, self.filename),
+            (self._shape.contract.name, self._principal, self.filename, ["stored", "loading", "failed"]),
         ).fetchone()
         return row is not None
 

@@ -1,6 +1,4 @@
-"""Reading a source: each of its tables is compared with what is known of it, and what differs is handed
-in.
-"""
+"""Reading a source: each table is compared with what is known of it, and what differs is handed in."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 A table is cut into ranges of its key. A range's digest is the number of its rows and the sum of their hashes,
 worked out at the source where that can be done; two digests are equal when the rows are, whatever was
-committed when. So no cursor can step over a transaction that commits late, and deleted rows are missed.
+committed when. So neither a transaction that commits late nor a deleted row can be missed.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from operator import itemgetter
 from typing import Any, Protocol
 
 from elt.contracts import Contract
+from elt.errors import SourceFault
 
 RANGE_KEYS = 1000
 """Numbers that make a range. Text is cut into 256 ranges by its MD5."""
@@ -35,11 +36,10 @@ class Digest:
 
 @dataclass(frozen=True, slots=True)
 class SourceRows:
-    """Some rows of one range: the hash of each (63 bits), and its cells as the contract writes them, None for
-    no value.
+    """Some rows of one range: the hash of each (63 bits), and its cells as the contract writes them.
 
-    Rows stand together because a call and an object for each of them would cost more than all that is done
-    to it.
+    A cell without a value is None. Rows stand together because a call and an object for each of them would
+    cost more than all that is done to it.
     """
 
     range_no: int
@@ -52,8 +52,7 @@ class SourceRows:
 
 @dataclass(frozen=True, slots=True)
 class TableShape:
-    """Which dataset a table becomes, and which of the contract's columns it brings, in the order of its
-    cells.
+    """Which dataset a table becomes, and which of the contract's columns are its rows' cells, in order.
 
     `findings` say what is new at the source or missing there; none of it stops the table.
     """
@@ -152,6 +151,14 @@ def range_of(text: str) -> int:
     return hashlib.md5(text.encode(), usedforsecurity=False).digest()[0]
 
 
+def no_such_table(name: str) -> SourceFault:
+    """The error for a table that the source does not show."""
+    return SourceFault(
+        f"There is no table {name} in the database, or its user may not see it. Restore it, or grant select "
+        "on it."
+    )
+
+
 def shape_of(
     name: str,
     contract: Contract,
@@ -171,8 +178,6 @@ def shape_of(
     Raises:
         SourceFault: a column of the key is missing.
     """
-    from elt.errors import SourceFault
-
     wanted = [name for name in contract.columns if name not in ("school_id", DELETED, *without)]
     columns = tuple(column for column in wanted if spec.source_column(column) in found)
     known = {*spec.ignore, *(spec.source_column(column) for column in contract.columns)}

@@ -14,7 +14,7 @@ from elt.errors import Conflict, NotFound, SourceFault, SourceUnavailable
 from elt.people.principals import SYSTEM
 from elt.sources.listing import list_sources
 from elt.sources.sync import sync_source
-from elt.uploads.lifecycle import withdraw_upload
+from elt.uploads.lifecycle import retry_upload, withdraw_upload
 from tests.conftest import PostgresServer
 from tests.integration.sources_world import Rows, SourceWorld, source_world
 
@@ -392,3 +392,21 @@ def test_a_batch_that_was_never_acknowledged_is_adopted_and_its_rows_can_still_g
     source_world.sync("alb")
     assert live(source_world) == albania.rows()
     assert source_world.sync("alb").uploads == []
+
+
+def test_a_row_that_went_while_its_batch_had_failed_is_gone_after_the_retry(
+    source_world: SourceWorld, albania: Country, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ValueError("a fault of ours")
+
+    (upload_id,) = source_world.read("alb").uploads
+    with monkeypatch.context() as patched:
+        patched.setattr("elt.loading.loader.copy_rows", fail)
+        assert source_world.load() == ["failed"]
+    albania.execute("delete from responses where id = 2")
+    source_world.read("alb")
+    retry_upload(source_world.connection, upload_id, SYSTEM)
+    source_world.load()
+    source_world.sync("alb")
+    assert live(source_world) == albania.rows()
