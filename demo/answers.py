@@ -17,6 +17,7 @@ from demo.marks import NextTerm
 from demo.people import NO_EFFECT_FACTORS, NO_EFFECT_GUARDIAN_FACTORS, student_id
 from demo.roster import Roster
 from demo.signal import PASS_MARK
+from demo.yardstick import Yardstick, measure_yardstick
 
 NOTE = "Synthetic: every person, score and answer in these files is invented. Made by `laurel demo-school`."
 
@@ -51,11 +52,15 @@ class Defect:
 
 @dataclass(frozen=True, slots=True)
 class StudentAnswer:
-    """A student still at school in the hidden next term."""
+    """A student still at school in the hidden next term.
+
+    `chance_below`: the probability of an average below the pass mark, by all that the generator knows.
+    """
 
     school_id: str
     student_id: str
     expected_average: float
+    chance_below: float
     drawn_average: float
 
 
@@ -71,6 +76,7 @@ class AnswerKey:
     files: dict[str, FileAnswer]
     defects: list[Defect]
     next_term: list[StudentAnswer]
+    yardstick: Yardstick
     figures: list[Figure]
     pass_mark: float = PASS_MARK
     note: str = NOTE
@@ -121,6 +127,7 @@ class AnswerKey:
             "files": {name: asdict(answer) for name, answer in self.files.items()},
             "defects": [asdict(defect) for defect in self.defects],
             "next_term": [asdict(student) for student in self.next_term],
+            "yardstick": asdict(self.yardstick),
             "truly_at_risk": [asdict(student) for student in self.truly_at_risk],
             "base_rate": round(self.base_rate, 4),
             "figures": {
@@ -149,6 +156,7 @@ def build_answer_key(
         files={table.filename: _answer_file(table) for table in tables},
         defects=[defect for table in tables for defect in _list_defects(table)],
         next_term=_list_students(roster, next_term),
+        yardstick=measure_yardstick(next_term),
         figures=compute_figures(tables),
     )
 
@@ -182,10 +190,9 @@ def _list_students(roster: Roster, next_term: NextTerm) -> list[StudentAnswer]:
         StudentAnswer(
             roster.schools[roster.school[student]],
             student_id(int(roster.number[student])),
-            round(float(expected), 3),
-            round(float(drawn), 3),
+            round(float(next_term.expected_average[place]), 3),
+            round(float(next_term.chance_below[place]), 6),
+            round(float(next_term.drawn_average[place]), 3),
         )
-        for student, expected, drawn in zip(
-            next_term.student, next_term.expected_average, next_term.drawn_average, strict=True
-        )
+        for place, student in enumerate(next_term.student)
     ]

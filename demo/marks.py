@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from demo.files import Table
+from demo.outlook import expect_average, find_chance_below, look_ahead
 from demo.people import student_id, teacher_id
 from demo.roster import STREAMS, SUBJECTS, Roster, Staff
 from demo.signal import (
@@ -17,7 +18,6 @@ from demo.signal import (
     Signal,
     draw_latent,
     draw_scores,
-    expected_next_average,
     term_level,
 )
 from demo.vocabulary import CORE_FIVE, GRADES, TERMS
@@ -68,6 +68,15 @@ class Marks:
         """Each student's mean attendance over all rows."""
         return self._means(self.attendance, students)
 
+    def last_averages(self, students: int) -> Floats:
+        """Each student's mean total of the last term in the files; 0 for who was not there."""
+        is_last = self.courses.year == self.courses.year.max()
+        owner = self.courses.student[is_last]
+        rows = np.bincount(owner, minlength=students)
+        points = np.bincount(owner, self.total[is_last, -1], minlength=students)
+        averages: Floats = points / np.maximum(rows, 1)
+        return averages
+
     def _means(self, values: Ints, students: int) -> Floats:
         owner = np.repeat(self.courses.student, values.shape[1])
         rows = np.bincount(owner, minlength=students)
@@ -76,21 +85,17 @@ class Marks:
 
 @dataclass(frozen=True, slots=True)
 class NextTerm:
-    """The term after the last one handed in, for students who are still at school then."""
+    """The term after the last one handed in, for students who are still at school then.
+
+    `chance_below`: the probability of an average below the pass mark, by all that the generator knows. The
+    average of their last term is what the plain rule goes by.
+    """
 
     student: Ints
+    last_average: Floats
     expected_average: Floats
+    chance_below: Floats
     drawn_average: Floats
-
-    @property
-    def at_risk(self) -> Ints:
-        """Students whose expected average lies below the pass mark."""
-        return self.student[self.expected_average < PASS_MARK]
-
-    @property
-    def below_pass_mark(self) -> Ints:
-        """Students whose drawn average lies below the pass mark."""
-        return self.student[self.drawn_average < PASS_MARK]
 
 
 def draw_marks(
@@ -104,7 +109,7 @@ def draw_marks(
     marks = _draw_courses(rng, signal, latent, courses, len(TERMS), courses.year * len(TERMS))
     following = _list_courses(signal, roster, staff, liking, [roster.years])
     hidden = _draw_courses(rng, signal, latent, following, 1, np.full(len(following), terms))
-    return marks, _next_term(signal, latent, hidden)
+    return marks, _next_term(signal, latent, marks, hidden)
 
 
 def _list_courses(
@@ -143,13 +148,19 @@ def _draw_courses(
     return Marks(courses, test, exam, attendance)
 
 
-def _next_term(signal: Signal, latent: Latent, hidden: Marks) -> NextTerm:
+def _next_term(signal: Signal, latent: Latent, marks: Marks, hidden: Marks) -> NextTerm:
     students, owner = np.unique(hidden.courses.student, return_inverse=True)
-    rows = np.bincount(owner)
-    offset = np.zeros(len(latent.ability))
-    offset[students] = np.bincount(owner, hidden.courses.offset) / rows
-    expected = expected_next_average(signal, latent, offset)[students]
-    return NextTerm(students, expected, np.bincount(owner, hidden.total[:, 0]) / rows)
+    subjects = np.ones(len(latent.ability), dtype=np.int64)
+    subjects[students] = np.bincount(owner)
+    offset = np.bincount(hidden.courses.student, hidden.courses.offset, minlength=len(subjects)) / subjects
+    outlook = look_ahead(signal, latent, offset, subjects)
+    return NextTerm(
+        student=students,
+        last_average=marks.last_averages(len(subjects))[students],
+        expected_average=expect_average(signal, outlook)[students],
+        chance_below=find_chance_below(signal, outlook, PASS_MARK)[students],
+        drawn_average=np.bincount(owner, hidden.total[:, 0]) / subjects[students],
+    )
 
 
 def build_history(

@@ -32,8 +32,8 @@ class Signal:
     strain_on_next_term: float = 10.5
     strain_on_same_tests: float = 3.5
     attendance_base: float = 93.0
-    strain_on_attendance: float = 13.0
-    attendance_deviation: float = 3.5
+    strain_on_attendance: float = 14.0
+    attendance_deviation: float = 2.0
     subject_deviation: float = 4.0  # a student's lasting liking of a subject
     score_deviation: float = 5.0
     lesson_deviation: float = 3.0  # attendance between the subjects of one term
@@ -125,34 +125,3 @@ def draw_scores(
         np.clip(np.rint(test), 0, 40).astype(np.int64),
         np.clip(np.rint(exam), 0, 60).astype(np.int64),
     )
-
-
-def expected_next_average(signal: Signal, latent: Latent, offset: Floats) -> Floats:
-    """What each student's average of the hidden term is expected to be, given all up to the term before it.
-
-    Args:
-        offset: each student's mean of subject liking and teacher effect over next term's subjects.
-    """
-    last = latent.next_term - 1
-    stays = _chance_of_strain_lasting(signal)
-    weight = sum(signal.strain_weight) / 2
-    begins = signal.strain_chance * weight
-    strain = np.where(latent.strain[:, last] > 0, stays * latent.strain[:, last], 0) + np.where(
-        latent.strain[:, last] > 0, (1 - stays) * begins, begins
-    )
-    expected: Floats = (
-        signal.base
-        + latent.ability
-        + signal.drift_memory * latent.drift[:, last]
-        - signal.strain_on_next_term * latent.strain[:, last]
-        - signal.strain_on_same_tests * strain
-        + offset
-    )
-    return expected
-
-
-def _chance_of_strain_lasting(signal: Signal) -> float:
-    """Share of the terms of a spell that are followed by another of the same spell."""
-    low, high = signal.strain_terms
-    lengths = range(low, high + 1)
-    return sum(length - 1 for length in lengths) / sum(lengths)

@@ -223,6 +223,7 @@ def test_truly_at_risk_are_those_expected_below_the_pass_mark(school: tuple[Path
             "school_id": s.school_id,
             "student_id": s.student_id,
             "expected_average": s.expected_average,
+            "chance_below": s.chance_below,
             "drawn_average": s.drawn_average,
         }
         for s in sorted(key.next_term, key=lambda s: s.expected_average)
