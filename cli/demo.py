@@ -14,6 +14,7 @@ import httpx
 
 from cli.demo_report import list_stages, show_model, show_outcome, show_runs, show_worklist
 from cli.platform import print_addresses
+from demo import defaults
 from elt.errors import ConfigurationError, LaurelError, UploadRejected
 from elt.people.keys import create_key
 from elt.settings import Settings
@@ -28,9 +29,13 @@ Json = dict[str, Any]
 
 
 @click.command(epilog="Example: laurel demo --students 1200")
-@click.option("--seed", default=7, show_default=True, help="Another seed, another school.")
+@click.option("--seed", default=defaults.SEED, show_default=True, help="Another seed, another school.")
 @click.option(
-    "--students", default=600, show_default=True, type=click.IntRange(60), help="How many students."
+    "--students",
+    default=defaults.STUDENTS,
+    show_default=True,
+    type=click.IntRange(60),
+    help="How many students, those who have left included.",
 )
 @click.option("--sources/--no-sources", default=True, help="Also read databases and examination boards.")
 def demo(seed: int, students: int, sources: bool) -> None:
@@ -87,13 +92,23 @@ def demo(seed: int, students: int, sources: bool) -> None:
 )
 @click.option("--school", help="Which school to write with --into; the first unless named.")
 @click.option("--force", is_flag=True, help="With --into: replace an earlier demo school. Other tables stay.")
-@click.option("--seed", default=7, show_default=True, help="Another seed, another school.")
+@click.option("--seed", default=defaults.SEED, show_default=True, help="Another seed, another school.")
 @click.option(
-    "--students", default=600, show_default=True, type=click.IntRange(60), help="How many students."
+    "--students",
+    default=defaults.STUDENTS,
+    show_default=True,
+    type=click.IntRange(60),
+    help="How many students, those who have left included.",
 )
-@click.option("--schools", default=3, show_default=True, type=click.IntRange(1), help="How many schools.")
 @click.option(
-    "--years", default=3, show_default=True, type=click.IntRange(2), help="School years of history."
+    "--schools", default=defaults.SCHOOLS, show_default=True, type=click.IntRange(1), help="How many schools."
+)
+@click.option(
+    "--years",
+    default=defaults.YEARS,
+    show_default=True,
+    type=click.IntRange(2),
+    help="School years of history.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def demo_school(

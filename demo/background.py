@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
+from demo.exams import Candidate
 from demo.files import Table
 from demo.roster import STREAMS, Roster, deal_evenly
 from demo.signal import PASS_MARK, Floats, Ints
@@ -74,14 +76,23 @@ EDUCATION_STEP_POINTS = 1.5
 
 
 def build_survey(
-    rng: np.random.Generator, roster: Roster, means: Floats, attendance: Floats, students: Table
+    rng: np.random.Generator,
+    roster: Roster,
+    means: Floats,
+    attendance: Floats,
+    candidates: Sequence[Candidate],
+    students: Table,
 ) -> Table:
-    """What some of the students answered. Study habits and attendance go with results, the rest does not."""
+    """What some of the students answered. Study habits and attendance go with results, the rest does not.
+
+    Who has sat the exams says what came of them; the others tell of an earlier sitting.
+    """
     chosen = np.sort(rng.permutation(len(means))[: round(len(means) * _SURVEYED_SHARE)])
     mean = means[chosen]
     gender = students.position("Gender")
     is_female = np.array([students.rows[student].cells[gender] == "Female" for student in chosen])
-    credit, jamb = _draw_results(rng, mean, is_female)
+    sat = {each.student: each for each in candidates}
+    credit, jamb = _draw_results(rng, mean, is_female, [sat.get(int(student)) for student in chosen])
     habit = np.searchsorted((52, 60), mean + rng.normal(0, 8, len(chosen)))
     rate = np.clip(np.rint((attendance[chosen] - 50) / 5 + rng.normal(0, 0.7, len(chosen))), 1, 10)
     free = {
@@ -109,11 +120,17 @@ def build_survey(
     return table
 
 
-def _draw_results(rng: np.random.Generator, mean: Floats, is_female: np.ndarray) -> tuple[np.ndarray, Ints]:
+def _draw_results(
+    rng: np.random.Generator, mean: Floats, is_female: np.ndarray, known: Sequence[Candidate | None]
+) -> tuple[np.ndarray, Ints]:
     """Credit pass and past JAMB score; drawn again while chance gives gender an effect on either."""
+    has_sat = np.array([candidate is not None for candidate in known])
+    true_credit = [candidate.has_core_credits for candidate in known if candidate]
+    true_jamb = [candidate.jamb_score for candidate in known if candidate]
     while True:
         credit = mean + rng.normal(0, 5, len(mean)) >= PASS_MARK + 5
         jamb = np.clip(np.rint(3.4 * mean + rng.normal(0, 15, len(mean))), 100, 380).astype(np.int64)
+        credit[has_sat], jamb[has_sat] = true_credit, true_jamb
         if all(_standardised_gap(result, is_female) < _NO_GAP for result in (credit.astype(float), jamb)):
             return credit, jamb
 

@@ -1,7 +1,7 @@
-"""What the exam boards know of the demo school's former students: WASSCE grades, and SAT scores of some.
+"""What the demo school's former students reached: WASSCE grades, JAMB scores, and SAT scores of most.
 
 Numbers are a school's number at the board and the candidate's rank within the year, so they start again every
-year. Grades follow the marks of the last class, with the luck of the day.
+year. Results follow the marks of the last class before the exams, with the luck of the day.
 """
 
 from __future__ import annotations
@@ -29,10 +29,15 @@ _WASSCE_SCALE = (
     ("A1", 75), ("B2", 70), ("B3", 65), ("C4", 60), ("C5", 55), ("C6", 50), ("D7", 45), ("E8", 40),
 )  # fmt: skip
 _WASSCE_DEVIATION = 5.0
-_SAT_SHARE = 0.6
-_SAT_DEVIATION = 60.0
-_SAT_AT_PASS_MARK = 900
+_JAMB_POINTS_PER_MARK = 3.5
+_JAMB_DEVIATION = 15.0
+_SAT_SHARE = 0.9
+_SAT_AT_MARK_55 = 900
 _SAT_POINTS_PER_MARK = 14
+_SAT_DEVIATION = 60.0
+_TERMS_BEFORE_EXAMS = 2  # of the last class; the exams are sat in its third term
+_CREDITS = frozenset({"A1", "B2", "B3", "C4", "C5", "C6"})
+_LEAST_CREDITS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +48,15 @@ class Candidate:
     year: int
     waec_number: str
     grades: dict[str, str]
+    jamb_score: int
     sat_number: str | None
     sat_score: int | None
+
+    @property
+    def has_core_credits(self) -> bool:
+        """Five credits with English and Mathematics among them."""
+        credits = {subject for subject, grade in self.grades.items() if grade in _CREDITS}
+        return len(credits) >= _LEAST_CREDITS and {"English", "Mathematics"} <= credits
 
 
 def school_exam_id(school: int) -> int:
@@ -58,7 +70,7 @@ def draw_candidates(seed: int, roster: Roster, marks: Marks, last_year: int) -> 
     Args:
         last_year: the calendar year in which the last school year of the data ended.
     """
-    rng = np.random.default_rng([seed, 1])  # apart from what draws the files, whose bytes stay as they are
+    rng = np.random.default_rng([seed, 1])
     last_marks = _marks_of_last_class(roster, marks)
     waec_ranks: Counter[tuple[int, int]] = Counter()
     sat_ranks: Counter[tuple[int, int]] = Counter()
@@ -71,12 +83,13 @@ def draw_candidates(seed: int, roster: Roster, marks: Marks, last_year: int) -> 
             subject: _wassce_grade(mark + rng.normal(0, _WASSCE_DEVIATION))
             for subject, mark in subjects.items()
         }
-        sat = _draw_sat(rng, float(np.mean(list(subjects.values()))))
+        mean = float(np.mean(list(subjects.values())))
+        jamb, sat = _draw_jamb(rng, mean), _draw_sat(rng, mean)
         waec_ranks[school, year] += 1
         sat_ranks[school, year] += sat is not None
         found.append(
             Candidate(
-                student, year, _number(school, waec_ranks[school, year]), grades,
+                student, year, _number(school, waec_ranks[school, year]), grades, jamb,
                 None if sat is None else _number(school, sat_ranks[school, year]), sat,
             )
         )  # fmt: skip
@@ -84,10 +97,10 @@ def draw_candidates(seed: int, roster: Roster, marks: Marks, last_year: int) -> 
 
 
 def _marks_of_last_class(roster: Roster, marks: Marks) -> dict[int, dict[str, float]]:
-    """By student and subject the mean total of the year in SS3."""
+    """By student and subject the mean total of the terms in SS3 before the exams."""
     courses = marks.courses
     is_last = roster.grade_in(0)[courses.student] + courses.year == len(GRADES) - 1
-    means = marks.total.mean(axis=1)
+    means = marks.total[:, :_TERMS_BEFORE_EXAMS].mean(axis=1)
     found: dict[int, dict[str, float]] = defaultdict(dict)
     for course in np.flatnonzero(is_last):
         found[int(courses.student[course])][SUBJECTS[courses.subject[course]]] = float(means[course])
@@ -98,10 +111,15 @@ def _wassce_grade(mark: float) -> str:
     return next((grade for grade, least in _WASSCE_SCALE if mark >= least), "F9")
 
 
+def _draw_jamb(rng: np.random.Generator, mean: float) -> int:
+    drawn = _JAMB_POINTS_PER_MARK * mean + rng.normal(0, _JAMB_DEVIATION)
+    return int(np.clip(round(drawn), 100, 380))
+
+
 def _draw_sat(rng: np.random.Generator, mean: float) -> int | None:
-    """A score in steps of ten, for some."""
+    """A score in steps of ten, for most."""
     takes_it = rng.random() < _SAT_SHARE
-    drawn = _SAT_AT_PASS_MARK + _SAT_POINTS_PER_MARK * (mean - 50) + rng.normal(0, _SAT_DEVIATION)
+    drawn = _SAT_AT_MARK_55 + _SAT_POINTS_PER_MARK * (mean - 55) + rng.normal(0, _SAT_DEVIATION)
     return int(np.clip(round(drawn / 10) * 10, 400, 1600)) if takes_it else None
 
 

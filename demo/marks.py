@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -164,15 +165,19 @@ def _next_term(signal: Signal, latent: Latent, marks: Marks, hidden: Marks) -> N
 
 
 def build_history(
-    rng: np.random.Generator, roster: Roster, staff: Staff, marks: Marks, years: list[str]
+    roster: Roster, staff: Staff, marks: Marks, jamb: Mapping[int, int], years: list[str]
 ) -> Table:
-    """One row per student, year, subject and term, with the school's own yearly figures beside it."""
+    """One row per student, year, subject and term, with the school's own yearly figures beside it.
+
+    Args:
+        jamb: the scores of those who have finished SS3, by their position in the roster.
+    """
     courses, total = marks.courses, marks.total
     cumulative = np.round(total.mean(axis=1), 2)
     average_attendance = np.round(marks.attendance.mean(axis=1), 2)
     rate = marks.student_attendance(len(roster.school))
     final = roster.grade_in(0)[courses.student] + courses.year == len(GRADES) - 1
-    jamb, passed = _final_results(rng, roster, marks, cumulative, final)
+    passed = _core_passes(roster, courses, cumulative, final)
     table = Table("academic_history", "academic_history.csv", HISTORY_HEADER)
     for course in range(len(courses)):
         student, teacher = int(courses.student[course]), int(courses.teacher[course])
@@ -180,7 +185,7 @@ def build_history(
         subject = SUBJECTS[courses.subject[course]]
         tail = (
             float(cumulative[course]), float(average_attendance[course]),
-            jamb[student] if final[course] else None, passed[student] if final[course] else None,
+            float(jamb[student]) if final[course] else None, passed[student] if final[course] else None,
             round(float(rate[student]), 4), years[courses.year[course]],
             roster.schools[roster.school[student]],
         )  # fmt: skip
@@ -193,16 +198,11 @@ def build_history(
     return table
 
 
-def _final_results(
-    rng: np.random.Generator, roster: Roster, marks: Marks, cumulative: Floats, final: np.ndarray
-) -> tuple[list[float], list[str]]:
-    """JAMB score and pass in the five core subjects, of use for students who reached SS3."""
-    courses = marks.courses
-    noise = rng.normal(0, 15, len(roster.school))
-    jamb = np.clip(np.rint(3.4 * marks.student_means(len(roster.school)) + noise), 100, 380)
+def _core_passes(roster: Roster, courses: Courses, cumulative: Floats, final: np.ndarray) -> list[str]:
+    """Whether each student passed the five core subjects by the year's marks; of use for who reached SS3."""
     passed = ["Yes"] * len(roster.school)
     for course in np.flatnonzero(final & (cumulative < PASS_MARK)):
         student = int(courses.student[course])
         if SUBJECTS[courses.subject[course]] in CORE_FIVE[STREAMS[roster.stream[student]]]:
             passed[student] = "No"
-    return [float(score) for score in jamb], passed
+    return passed

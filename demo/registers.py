@@ -37,7 +37,6 @@ class Background:
     roster: Roster
     staff: Staff
     marks: Marks
-    history: Table
     candidates: Sequence[Candidate]
     school_years: Sequence[str]
 
@@ -162,7 +161,7 @@ def _build_timetables(known: Background) -> Table:
 
 
 def _build_exam_results(rng: np.random.Generator, known: Background) -> Table:
-    """What those who left brought home: WASSCE by subject, JAMB, and SAT of some.
+    """What those who left brought home: WASSCE by subject, JAMB, and SAT of most.
 
     One line of the file names another student than the others of its number, as a typing error would: then
     the number is nobody's, and its results are in no mart.
@@ -170,7 +169,6 @@ def _build_exam_results(rng: np.random.Generator, known: Background) -> Table:
     header = ("School ID", "Exam", "Exam Year", "Exam Number", "Subject", "Grade", "Score", "Student ID",
               "Is Deleted")  # fmt: skip
     table = Table("exam_results", "exam_results.csv", header)
-    jamb = _jamb_scores(known.history)
     mistaken = int(rng.choice(_followers(known)))
     for rank, each in enumerate(known.candidates):
         school, number = known.names(each.student)
@@ -178,9 +176,8 @@ def _build_exam_results(rng: np.random.Generator, known: Background) -> Table:
             is_typed_wrong = rank == mistaken and place == 0
             named = known.names(known.candidates[rank - 1].student)[1] if is_typed_wrong else number
             table.add((school, "WASSCE", each.year, each.waec_number, subject, grade, None, named, None))
-        if (score := jamb.get((school, number))) is not None:
-            jamb_number = f"{school_exam_id(int(known.roster.school[each.student]))}J{rank:04d}"
-            table.add((school, "JAMB", each.year, jamb_number, "Overall", None, score, number, None))
+        jamb_number = f"{school_exam_id(int(known.roster.school[each.student]))}J{rank:04d}"
+        table.add((school, "JAMB", each.year, jamb_number, "Overall", None, each.jamb_score, number, None))
         if each.sat_number is not None:
             table.add(
                 (school, "SAT", each.year, each.sat_number, "Overall", None, each.sat_score, number, None)
@@ -192,13 +189,3 @@ def _followers(known: Background) -> list[int]:
     """Places of candidates before whom another one of their school stands."""
     schools = [int(known.roster.school[each.student]) for each in known.candidates]
     return [place for place in range(1, len(schools)) if schools[place] == schools[place - 1]]
-
-
-def _jamb_scores(history: Table) -> dict[tuple[str, str], int]:
-    """By school and student, as the academic history has it."""
-    school, student, score = (history.position(name) for name in ("School ID", "Student ID", "JAMB Score"))
-    return {
-        (row.cells[school], row.cells[student]): int(float(row.cells[score]))
-        for row in history.rows
-        if row.cells[score]
-    }

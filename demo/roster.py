@@ -19,8 +19,6 @@ from demo.vocabulary import (
 
 _SECTION_SIZE = 300
 _SIBLINGS = (0.72, 0.22, 0.06)  # share of families with one, two, three children
-# In the last year, JSS1 to SS3; the rest have left before.
-_FINAL_GRADE_SHARES = (0.16, 0.16, 0.16, 0.16, 0.16, 0.12)
 STREAMS = tuple(STREAM_SUBJECTS)
 SENIOR_SUBJECTS = tuple(dict.fromkeys(subject for taken in STREAM_SUBJECTS.values() for subject in taken))
 SUBJECTS = tuple(dict.fromkeys((*JUNIOR_SUBJECTS, *SENIOR_SUBJECTS)))
@@ -84,11 +82,8 @@ def school_name(position: int) -> str:
 
 
 def _draw_places(rng: np.random.Generator, students: int, years: int) -> Ints:
-    left = 1 - sum(_FINAL_GRADE_SHARES)
-    gone = years - 1
-    shares = [*_FINAL_GRADE_SHARES, *([left / gone] * gone)]
-    bounds = np.cumsum(shares) / sum(shares) * students
-    places = np.searchsorted(bounds, np.arange(students) + 0.5).astype(np.int64)
+    """As many in each grade of the last year as left in each of the years before."""
+    places = np.arange(students) * (len(GRADES) + years - 1) // students
     rng.shuffle(places)
     return places
 
@@ -126,7 +121,8 @@ class Staff:
 
 def draw_staff(rng: np.random.Generator, roster: Roster) -> Staff:
     """Fill every post (school, junior or senior, subject, section); every fifth teacher holds two posts."""
-    sections = 1 + np.bincount(roster.school, minlength=len(roster.schools)) // _SECTION_SIZE
+    present = roster.school[roster.place < len(GRADES)]
+    sections = 1 + np.bincount(present, minlength=len(roster.schools)) // _SECTION_SIZE
     posts: dict[tuple[int, bool, str, int], int] = {}
     school: list[int] = []
     number: list[int] = []

@@ -13,6 +13,7 @@ import numpy as np
 
 from demo.answers import AnswerKey, build_answer_key
 from demo.background import build_performance, build_survey
+from demo.defaults import SCHOOLS, SEED, STUDENTS, YEARS
 from demo.defects import correct_scores, repeat_rows, spoil_table
 from demo.exams import Candidate, draw_candidates, write_exam_records
 from demo.files import Table
@@ -59,7 +60,12 @@ class DemoSchool:
 
 
 def draw_demo_school(
-    *, seed: int = 7, students: int = 600, schools: int = 3, years: int = 3, today: date = TODAY
+    *,
+    seed: int = SEED,
+    students: int = STUDENTS,
+    schools: int = SCHOOLS,
+    years: int = YEARS,
+    today: date = TODAY,
 ) -> DemoSchool:
     """Draw a demo school. The same arguments give the same school.
 
@@ -80,14 +86,13 @@ def draw_demo_school(
     roster = draw_roster(rng, students, schools, years)
     staff = draw_staff(rng, roster)
     marks, next_term = draw_marks(rng, Signal(), roster, staff)
-    tables = _build_tables(rng, roster, staff, marks, school_years, today)
+    candidates = draw_candidates(seed, roster, marks, int(school_years[-1][-4:]))
+    tables = _build_tables(rng, roster, staff, marks, candidates, school_years, today)
     handed_in = [table.copy() for table in tables]
     _spoil(rng, handed_in)
-    candidates = draw_candidates(seed, roster, marks, int(school_years[-1][-4:]))
-    history = _find_table(tables, "academic_history")
     # Apart from what draws the files above, whose bytes stay as they are.
     rng = np.random.default_rng([seed, 3])
-    registers = build_registers(rng, Background(roster, staff, marks, history, candidates, school_years))
+    registers = build_registers(rng, Background(roster, staff, marks, candidates, school_years))
     spoilt = [table.copy() for table in registers]
     _spoil(rng, spoilt)
     return DemoSchool(
@@ -99,10 +104,10 @@ def draw_demo_school(
 def write_demo_school(
     directory: Path,
     *,
-    seed: int = 7,
-    students: int = 600,
-    schools: int = 3,
-    years: int = 3,
+    seed: int = SEED,
+    students: int = STUDENTS,
+    schools: int = SCHOOLS,
+    years: int = YEARS,
     today: date = TODAY,
 ) -> AnswerKey:
     """Draw a demo school and write it; see `draw_demo_school` and `write_files`."""
@@ -133,18 +138,20 @@ def _build_tables(
     roster: Roster,
     staff: Staff,
     marks: Marks,
+    candidates: list[Candidate],
     school_years: list[str],
     today: date,
 ) -> list[Table]:
     means = marks.student_means(len(roster.school))
     attendance = marks.student_attendance(len(roster.school))
+    jamb = {each.student: each.jamb_score for each in candidates}
     bio = build_students(rng, roster, means, int(school_years[-1][-4:]), today)
     return [
         bio,
         build_teachers(rng, roster, staff, today),
         build_guardians(rng, roster, means, bio, today),
-        build_history(rng, roster, staff, marks, school_years),
-        build_survey(rng, roster, means, attendance, bio),
+        build_history(roster, staff, marks, jamb, school_years),
+        build_survey(rng, roster, means, attendance, candidates, bio),
         build_performance(rng, roster),
     ]
 

@@ -24,7 +24,7 @@ class Signal:
 
     base: float = 62.0
     ability_deviation: float = 4.5
-    drift_memory: float = 0.5
+    drift_memory: float = 0.6
     drift_deviation: float = 4.3
     strain_chance: float = 0.14  # per term, of a student who is not under strain
     strain_terms: tuple[int, int] = (1, 3)
@@ -33,7 +33,7 @@ class Signal:
     strain_on_same_tests: float = 3.5
     attendance_base: float = 93.0
     strain_on_attendance: float = 14.0
-    attendance_deviation: float = 2.0
+    attendance_deviation: float = 1.5
     subject_deviation: float = 4.0  # a student's lasting liking of a subject
     score_deviation: float = 5.0
     lesson_deviation: float = 3.0  # attendance between the subjects of one term
