@@ -29,10 +29,12 @@ _WASSCE_SCALE = (
     ("A1", 75), ("B2", 70), ("B3", 65), ("C4", 60), ("C5", 55), ("C6", 50), ("D7", 45), ("E8", 40),
 )  # fmt: skip
 _WASSCE_DEVIATION = 5.0
+_EXPECTED_TO_PASS = 55  # the mean mark at which the score needed for university is expected
+_JAMB_PASS = 200
 _JAMB_POINTS_PER_MARK = 3.5
 _JAMB_DEVIATION = 15.0
 _SAT_SHARE = 0.9
-_SAT_AT_MARK_55 = 900
+_SAT_PASS = 900
 _SAT_POINTS_PER_MARK = 14
 _SAT_DEVIATION = 60.0
 _TERMS_BEFORE_EXAMS = 2  # of the last class; the exams are sat in its third term
@@ -112,14 +114,14 @@ def _wassce_grade(mark: float) -> str:
 
 
 def _draw_jamb(rng: np.random.Generator, mean: float) -> int:
-    drawn = _JAMB_POINTS_PER_MARK * mean + rng.normal(0, _JAMB_DEVIATION)
+    drawn = _JAMB_PASS + _JAMB_POINTS_PER_MARK * (mean - _EXPECTED_TO_PASS) + rng.normal(0, _JAMB_DEVIATION)
     return int(np.clip(round(drawn), 100, 380))
 
 
 def _draw_sat(rng: np.random.Generator, mean: float) -> int | None:
     """A score in steps of ten, for most."""
     takes_it = rng.random() < _SAT_SHARE
-    drawn = _SAT_AT_MARK_55 + _SAT_POINTS_PER_MARK * (mean - 55) + rng.normal(0, _SAT_DEVIATION)
+    drawn = _SAT_PASS + _SAT_POINTS_PER_MARK * (mean - _EXPECTED_TO_PASS) + rng.normal(0, _SAT_DEVIATION)
     return int(np.clip(round(drawn / 10) * 10, 400, 1600)) if takes_it else None
 
 
