@@ -196,7 +196,7 @@ def test_former_students_are_in_classes_that_name_the_year(written: pymysql.Conn
         """,
     )
     assert [(row["id"], row["title"]) for row in rows] == [
-        (7, "Alumni 2026"), (8, "Alumni 2025"), (9, "Alumni 2024"),
+        (7, "Alumni 2026"), (8, "Alumni 2025"), (9, "Alumni 2024"), (10, "Alumni 2023"),
     ]  # fmt: skip
 
 
