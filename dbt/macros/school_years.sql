@@ -10,6 +10,12 @@
 {%- endmacro %}
 
 
+{# Calendar year in which a school year ends. #}
+{% macro end_year(school_year) -%}
+    right({{ school_year }}, 4)::int
+{%- endmacro %}
+
+
 {# Start year of the school year that a day lies in. Months from September on belong to the next one. #}
 {% macro start_year_of_day(day) -%}
     (extract(year from {{ day }})::int - (extract(month from {{ day }}) < 9)::int)

@@ -140,6 +140,7 @@ select
     followed.previous_term,
     followed.previous_grade_level,
     followed.previous_average_score,
+    followed.previous_attendance_pct,
     followed.average_score - followed.previous_average_score as score_change,
     followed.attendance_pct - followed.previous_attendance_pct as attendance_change,
     followed.score_slope,

@@ -9,7 +9,7 @@ history as (
     select
         school_id,
         student_id,
-        right(max(school_year), 4)::int as exam_year,
+        {{ end_year('max(school_year)') }} as exam_year,
         '' as exam_number,
         max(jamb_score)::numeric as score,
         'academic_history' as dataset

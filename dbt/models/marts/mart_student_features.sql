@@ -1,138 +1,148 @@
-{{
-    config(
-        materialized='incremental',
-        incremental_strategy='changed_keys',
-        meta={'changed_list': 'int_changed_students'},
-        indexes=[{'columns': ['school_id', 'student_id', 'school_year', 'term'], 'unique': true}],
-    )
-}}
-
--- What was known about a student at the end of each term. Windows end at the current row, so that nothing of a
--- later term gets in; only the columns next_… look ahead, and they are labels.
-with terms as (
-    select * from {{ ref('int_student_terms') }} as terms
-    where {{ on_list(ref('int_changed_students'), 'terms') }}
+-- What was known about a student at the end of each term. A view: results stand in a table that each run corrects, and
+-- what comes seldom (registers, survey, exams, resources) in one that only its own files touch. Nothing dated after the
+-- as-of date gets in; only the columns next_… look ahead, and they are labels.
+with features as (
+    select * from {{ ref('int_student_features') }}
 ),
 
-students as (
-    select * from {{ ref('dim_students') }} as students
-    where {{ on_list(ref('int_changed_students'), 'students') }}
+registers as (
+    select * from {{ ref('int_student_registers') }}
 ),
 
-guardians as (
-    {{ student_guardians(on_list(ref('int_changed_students'), 'guardians')) }}
-),
-
-teachers as (
+equipped as (
     select
-        assessments.school_id,
-        assessments.student_id,
-        assessments.school_year,
-        assessments.term,
-        round(avg(teachers.years_of_experience), 2) as teacher_experience_mean
-    from {{ ref('fct_assessments') }} as assessments
-    inner join {{ ref('dim_teachers') }} as teachers
-        on teachers.school_id = assessments.school_id and teachers.teacher_id = assessments.teacher_id
-    where {{ on_list(ref('int_changed_students'), 'assessments') }}
-    group by assessments.school_id, assessments.student_id, assessments.school_year, assessments.term
+        learners.school_id,
+        learners.school_year,
+        learners.term,
+        round(count(*) / nullif(max(computers.quantity), 0)::numeric, 2) as students_per_computer
+    from {{ ref('int_student_features') }} as learners
+    inner join {{ ref('fct_resources') }} as computers
+        on computers.school_id = learners.school_id
+        and computers.school_year = learners.school_year
+        and computers.resource = 'Computers'
+    group by learners.school_id, learners.school_year, learners.term
 ),
 
-grades as (
-    select grade_level, grade_order from {{ ref('grade_levels') }}
-),
-
-term_results as (
-    select lag_days from {{ ref('known_after') }} where fact = 'term_results'
-),
-
-numbered as (
+-- What the exam boards say stands before what a school wrote beside its results.
+known as (
     select
-        terms.*,
-        grades.grade_order,
-        {{ start_year('terms.school_year') }} * 3 + terms.term_order as calendar_position
-    from terms
-    inner join grades on grades.grade_level = terms.grade_level
+        features.*,
+        {{ start_year('features.school_year') }} as start_year,
+        registers.incident_dates,
+        registers.activities_by_year,
+        registers.study_habits,
+        registers.weekly_reading_hours,
+        coalesce(registers.jamb_score, features.recorded_jamb_score) as jamb_score,
+        coalesce(registers.jamb_known_at, features.recorded_jamb_known_at) as jamb_known_at,
+        registers.sat_score,
+        registers.sat_known_at,
+        coalesce(registers.has_core_credits, features.recorded_core_credits) as has_core_credits,
+        coalesce(registers.wassce_year, features.recorded_core_year) as core_year,
+        coalesce(registers.wassce_known_at, features.recorded_core_known_at) as core_known_at
+    from features
+    left join registers on registers.school_id = features.school_id and registers.student_id = features.student_id
 ),
 
-followed as (
+-- Which results are still ahead of a student. The certificate follows the last term of all.
+ahead as (
     select
-        numbered.*,
-        avg(average_score) over before as prior_average,
-        avg(average_score) over so_far as average_to_date,
-        stddev_samp(average_score) over so_far as average_deviation,
-        avg(attendance_pct) over before as prior_attendance,
-        avg(attendance_pct) over so_far as attendance_to_date,
-        stddev_samp(attendance_pct) over so_far as attendance_deviation,
-        sum(failure_count) over so_far as failures_to_date,
-        sum(subject_count) over so_far as subjects_to_date,
-        lead(calendar_position) over by_time - calendar_position = 1 as is_next_term_recorded,
-        lead(as_of_date) over by_time as next_as_of_date,
-        lead(average_score) over by_time as next_term_average,
-        lead(failure_count) over by_time as next_term_failure_count
-    from numbered
-    window
-        by_time as (partition by school_id, student_id order by term_number),
-        so_far as (
-            partition by school_id, student_id order by term_number
-            rows between unbounded preceding and current row
-        ),
-        before as (
-            partition by school_id, student_id order by term_number
-            rows between unbounded preceding and 1 preceding
-        )
+        known.*,
+        known.stage = 'Senior' and known.known_at < known.jamb_known_at as is_before_jamb,
+        known.stage = 'Senior' and known.known_at < known.sat_known_at as is_before_sat,
+        known.stage = 'Senior' and known.known_at < known.core_known_at as is_before_wassce,
+        known.grade_order = (select max(grades.grade_order) from {{ ref('grade_levels') }} as grades)
+        and known.term_order = (select max(terms.term_order) - 1 from {{ ref('terms') }} as terms)
+        and known.known_at < known.core_known_at
+        and known.core_year = known.start_year + 1 as is_before_last_term
+    from known
 )
 
 select
-    followed.school_id,
-    followed.student_id,
-    followed.school_year,
-    followed.term,
-    followed.as_of_date,
-    followed.as_of_date + term_results.lag_days as known_at,
-    followed.term_order,
-    followed.term_number as terms_seen,
-    followed.grade_level,
-    followed.grade_order,
-    followed.subject_count,
-    followed.average_score as term_average,
-    followed.lowest_score,
-    followed.score_deviation,
-    followed.score_change,
-    followed.score_slope,
-    round(followed.prior_average, 2) as prior_average,
-    round(followed.average_to_date, 2) as average_to_date,
-    round(followed.average_deviation, 2) as average_deviation,
-    followed.attendance_pct as term_attendance,
-    followed.attendance_change,
-    round(followed.prior_attendance, 2) as prior_attendance,
-    round(followed.attendance_to_date, 2) as attendance_to_date,
-    round(followed.attendance_deviation, 2) as attendance_deviation,
-    followed.is_chronically_absent,
-    followed.failure_count,
-    round(followed.failure_count::numeric / followed.subject_count, 4) as failure_rate,
-    followed.failures_to_date::int as failures_to_date,
-    round(followed.failures_to_date::numeric / followed.subjects_to_date, 4) as failure_rate_to_date,
-    teachers.teacher_experience_mean,
-    guardians.guardian_engagement,
-    guardians.guardian_education,
-    guardians.guardian_financial_status,
-    students.health_status,
-    students.has_disorder,
-    students.is_boarding,
-    students.activities_count,
-    students.stream,
-    students.gender,
-    case when followed.is_next_term_recorded then followed.next_as_of_date end as next_as_of_date,
-    case when followed.is_next_term_recorded then followed.next_as_of_date + term_results.lag_days end
-        as next_known_at,
-    case when followed.is_next_term_recorded then followed.next_term_average end as next_term_average,
-    case when followed.is_next_term_recorded then followed.next_term_failure_count end as next_term_failure_count
-from followed
-cross join term_results
-left join teachers
-    on teachers.school_id = followed.school_id
-    and teachers.student_id = followed.student_id
-    and teachers.school_year = followed.school_year
-    and teachers.term = followed.term
-left join students on students.school_id = followed.school_id and students.student_id = followed.student_id
-left join guardians on guardians.school_id = followed.school_id and guardians.student_id = followed.student_id
+    ahead.school_id,
+    ahead.student_id,
+    ahead.school_year,
+    ahead.term,
+    ahead.as_of_date,
+    ahead.known_at,
+    ahead.term_order,
+    ahead.terms_seen,
+    ahead.grade_level,
+    ahead.grade_order,
+    ahead.subject_count,
+    ahead.term_average,
+    ahead.previous_average,
+    ahead.lowest_score,
+    ahead.score_deviation,
+    ahead.score_change,
+    ahead.score_slope,
+    ahead.prior_average,
+    ahead.average_to_date,
+    ahead.average_deviation,
+    ahead.term_attendance,
+    ahead.previous_attendance,
+    ahead.attendance_change,
+    ahead.prior_attendance,
+    ahead.attendance_to_date,
+    ahead.attendance_deviation,
+    ahead.is_chronically_absent,
+    ahead.failure_count,
+    ahead.failure_rate,
+    ahead.failures_to_date,
+    ahead.failure_rate_to_date,
+    ahead.test_exam_gap,
+    ahead.core_failure_count,
+    ahead.teacher_experience_mean,
+    ahead.teacher_periods_mean,
+    ahead.guardian_engagement,
+    ahead.guardian_education,
+    ahead.guardian_financial_status,
+    ahead.health_status,
+    ahead.has_disorder,
+    ahead.is_boarding,
+    case when ahead.is_boarding then 'Boarding' when not ahead.is_boarding then 'Day' end as living_arrangement,
+    coalesce(
+        (
+            select years.active::int
+            from jsonb_each_text(ahead.activities_by_year) as years (school_year, active)
+            where years.school_year <= ahead.school_year
+            order by years.school_year desc
+            limit 1
+        ),
+        ahead.activities_count
+    ) as activities_count,
+    ahead.study_habits,
+    ahead.weekly_reading_hours,
+    (
+        select count(*)::int
+        from unnest(ahead.incident_dates) as incidents (incident_date)
+        where
+            incidents.incident_date <= ahead.as_of_date
+            and {{ start_year_of_day('incidents.incident_date') }} = ahead.start_year
+    ) as offence_count,
+    (
+        select count(*)::int
+        from unnest(ahead.incident_dates) as incidents (incident_date)
+        where incidents.incident_date <= ahead.as_of_date
+    ) as offences_to_date,
+    equipped.students_per_computer,
+    ahead.stream,
+    ahead.gender,
+    ahead.state_of_origin,
+    ahead.next_as_of_date,
+    case
+        when ahead.is_before_last_term then greatest(ahead.next_known_at, ahead.core_known_at) else ahead.next_known_at
+    end as next_known_at,
+    ahead.next_term_average,
+    ahead.next_term_failure_count,
+    case when ahead.is_before_last_term then ahead.has_core_credits end as next_has_core_credits,
+    case when ahead.is_before_wassce then ahead.has_core_credits end as next_core_credits,
+    case when ahead.is_before_wassce then ahead.core_known_at end as next_wassce_known_at,
+    case when ahead.is_before_jamb then ahead.jamb_score end as next_jamb_score,
+    case when ahead.is_before_jamb then ahead.jamb_known_at end as next_jamb_known_at,
+    case when ahead.is_before_sat then ahead.sat_score end as next_sat_score,
+    case when ahead.is_before_sat then ahead.sat_known_at end as next_sat_known_at
+from ahead
+left join equipped
+    on equipped.school_id = ahead.school_id
+    and equipped.school_year = ahead.school_year
+    and equipped.term = ahead.term

@@ -34,32 +34,16 @@ school_terms as (
     group by school_id, school_year, term
 ),
 
--- A lesson of several classes together is one lesson of their teacher.
-lessons as (
-    select
-        school_id,
-        teacher_id,
-        academic_year as school_year,
-        term,
-        weekday,
-        period,
-        max(minutes) as minutes
-    from {{ ref('stg_timetables') }}
-    where teacher_id is not null
-    group by school_id, teacher_id, academic_year, term, weekday, period
-),
-
 timetables as (
     select
         school_id,
         teacher_id,
         school_year,
         term,
-        count(*) as periods,
-        sum(minutes) as minutes,
-        avg(sum(minutes)) over (partition by school_id, school_year, term) as minutes_per_teacher
-    from lessons
-    group by school_id, teacher_id, school_year, term
+        period_count,
+        minutes,
+        avg(minutes) over (partition by school_id, school_year, term) as minutes_per_teacher
+    from {{ ref('int_teacher_timetables') }}
 ),
 
 -- Who stands in a timetable has a load before the first results of the term.
@@ -76,7 +60,7 @@ carried as (
         loads.assessments,
         loads.passes,
         loads.total_sum,
-        timetables.periods,
+        timetables.period_count,
         timetables.minutes,
         timetables.minutes_per_teacher
     from loads
@@ -103,8 +87,8 @@ select
     round(carried.students / school_terms.students_per_teacher, 4) as load_ratio,
     round(carried.total_sum / carried.assessments, 2) as average_score,
     round(carried.passes / carried.assessments, 4) as pass_rate,
-    carried.periods::int as periods_per_week,
-    carried.minutes::int as minutes_per_week,
+    carried.period_count as periods_per_week,
+    carried.minutes as minutes_per_week,
     round(carried.minutes / carried.minutes_per_teacher, 4) as timetable_load_ratio
 from carried
 inner join terms on terms.term = carried.term

@@ -7,8 +7,8 @@
             'list': 'stg_students__changed',
             'removed': 'students__changed',
             'watch': [
-                'gender', 'health_status', 'disorder', 'living_arrangement', 'grade_level', 'stream',
-                'extracurricular_activities', 'admission_date', 'graduation_date',
+                'gender', 'health_status', 'disorder', 'state_of_origin', 'living_arrangement', 'grade_level',
+                'stream', 'extracurricular_activities', 'admission_date', 'graduation_date',
             ],
         },
         indexes=[{'columns': ['row_key'], 'unique': true}, {'columns': ['school_id', 'student_id'], 'unique': true}],
