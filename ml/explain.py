@@ -1,7 +1,8 @@
 """How much each feature moved a student's log-odds away from the average student's. Pure numpy.
 
-For the logistic model the contributions are exact: they and the baseline add up to the log-odds. For boosting
-they are what changes when one feature is put back to its average, all others kept; these need not add up.
+For the linear models (logistic, ridge) the contributions are exact: they and the baseline add up to the
+log-odds. For boosting they are what changes when one feature is put back to its average, all others kept;
+these need not add up.
 """
 
 from __future__ import annotations
@@ -48,9 +49,10 @@ def explain(pipeline: Pipeline, rows: pd.DataFrame, features: Sequence[Feature])
 def _split_linear(
     model: Any, prepared: Floats, sources: NDArray[np.str_], names: Sequence[str]
 ) -> tuple[Floats, float]:
-    weights = model.slope_ * model.estimator_.coef_[0]
+    # A classifier's coefficients are a table of one row, a regression's are a list.
+    weights = model.slope_ * np.ravel(model.estimator_.coef_)
     effects = np.column_stack([prepared[:, sources == name] @ weights[sources == name] for name in names])
-    return effects, float(model.shift_ + model.slope_ * model.estimator_.intercept_[0])
+    return effects, float(model.shift_ + model.slope_ * np.ravel(model.estimator_.intercept_)[0])
 
 
 def _occlude(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,18 +11,41 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from ml.metrics import Floats, Ints
-from ml.target import Candidate, Feature
+from ml.scores import ScoreClassifier
+from ml.target import SCORE_ALGORITHMS, Candidate, Feature, Value
 
 MISSING_FLAG = "missingindicator_"
 # A category of fewer students than this share says more about them than about the rest.
 _RARE_CATEGORY = 0.01
+# No forest is surer than this of either class: in 200 trees, one more would have said otherwise.
+_SUREST = 0.005
+
+_ESTIMATORS: dict[str, Any] = {
+    "logistic": LogisticRegression,
+    "boosting": HistGradientBoostingClassifier,
+    "forest": RandomForestClassifier,
+    "ridge": Ridge,
+    "boosted_score": HistGradientBoostingRegressor,
+    "forest_score": RandomForestRegressor,
+}
+# Early stopping would set aside rows at random, of students on both sides.
+_FIXED: dict[str, dict[str, Any]] = {
+    "logistic": {"max_iter": 2000},
+    "boosting": {"early_stopping": False},
+    "boosted_score": {"early_stopping": False},
+}
 
 
 class RecalibratedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -46,7 +70,7 @@ class RecalibratedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         self.classes_ = self.estimator_.classes_
         self.shift_, self.slope_ = 0.0, 1.0
         if held_back:
-            log_odds = self.estimator_.decision_function(X[recent])[:, None]
+            log_odds = _log_odds(self.estimator_, X[recent])[:, None]
             fitted = LogisticRegression(C=100.0).fit(log_odds, y[recent])
             # A slope that is not positive would turn the ranking round: then the cohort says nothing.
             if fitted.coef_[0, 0] > 0:
@@ -55,7 +79,7 @@ class RecalibratedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
 
     def decision_function(self, X: Any) -> Floats:  # noqa: N803
         """Recalibrated log-odds."""
-        log_odds: Floats = self.shift_ + self.slope_ * self.estimator_.decision_function(np.asarray(X))
+        log_odds: Floats = self.shift_ + self.slope_ * _log_odds(self.estimator_, np.asarray(X))
         return log_odds
 
     def predict_proba(self, X: Any) -> Floats:  # noqa: N803
@@ -79,17 +103,46 @@ def build_pipeline(features: Sequence[Feature], candidate: Candidate, seed: int)
         [
             ("prepare", _prepare(features)),
             ("scale", StandardScaler()),
-            ("model", RecalibratedClassifier(_algorithm(candidate, seed), candidate.recalibrate)),
+            ("model", _model(candidate, seed)),
         ]
     )
 
 
-def fit_pipeline(
-    features: Sequence[Feature], candidate: Candidate, seed: int, rows: pd.DataFrame, y: Ints, cohorts: Ints
-) -> Pipeline:
-    """Fit on rows whose cohorts are given; the latest of them serves recalibration where that is on."""
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """Rows to learn from; all arrays are of the same length.
+
+    `rows` are features as `shape_features` gives them, `students` numbers whom each row is about, `values` is
+    the number behind the label (NaN where there is none), `threshold` the bound below which the label is
+    true.
+    """
+
+    rows: pd.DataFrame
+    y: Ints
+    cohorts: Ints
+    students: Ints
+    values: Floats
+    threshold: float | None = None
+
+    def part(self, chosen: NDArray[Any]) -> Lesson:
+        """The rows that a mask or positions name."""
+        return Lesson(
+            self.rows.iloc[np.flatnonzero(chosen) if chosen.dtype == bool else chosen],
+            self.y[chosen],
+            self.cohorts[chosen],
+            self.students[chosen],
+            self.values[chosen],
+            self.threshold,
+        )
+
+
+def fit_pipeline(features: Sequence[Feature], candidate: Candidate, seed: int, lesson: Lesson) -> Pipeline:
+    """Fit on a lesson; its latest cohort serves recalibration where that is on."""
     pipeline = build_pipeline(features, candidate, seed)
-    return pipeline.fit(rows, y, model__recent=cohorts == cohorts.max())
+    more = {"model__recent": lesson.cohorts == lesson.cohorts.max()}
+    if candidate.algorithm in SCORE_ALGORITHMS:
+        more |= {"model__values": lesson.values, "model__students": lesson.students}
+    return pipeline.fit(lesson.rows, lesson.y, **more)
 
 
 def predict_probability(pipeline: Pipeline, rows: pd.DataFrame) -> Floats:
@@ -98,6 +151,20 @@ def predict_probability(pipeline: Pipeline, rows: pd.DataFrame) -> Floats:
         return np.empty(0)
     probability: Floats = pipeline.predict_proba(rows)[:, 1]
     return probability
+
+
+def foretells_value(pipeline: Pipeline) -> bool:
+    """Whether the model foretells the number behind the label, too."""
+    return hasattr(pipeline.named_steps["model"], "predict_value")
+
+
+def predict_value(pipeline: Pipeline, rows: pd.DataFrame, value: Value) -> tuple[Floats, Floats]:
+    """The number behind the label and both ends of its interval (rows × 2), within what is possible."""
+    if not len(rows):
+        return np.empty(0), np.empty((0, 2))
+    prepared, model = pipeline[:-1].transform(rows), pipeline.named_steps["model"]
+    foretold = model.predict_value(prepared), model.predict_interval(prepared, value.interval)
+    return tuple(np.clip(each, value.minimum, value.maximum) for each in foretold)
 
 
 def column_sources(pipeline: Pipeline, features: Sequence[Feature]) -> list[str]:
@@ -147,10 +214,23 @@ def _impute(policy: str) -> SimpleImputer:
     return SimpleImputer(strategy="median", **settings)
 
 
-def _algorithm(candidate: Candidate, seed: int) -> Any:
-    if candidate.algorithm == "logistic":
-        return LogisticRegression(max_iter=2000, **candidate.settings)
-    return HistGradientBoostingClassifier(random_state=seed, early_stopping=False, **candidate.settings)
+def _model(candidate: Candidate, seed: int) -> RecalibratedClassifier | ScoreClassifier:
+    """The last step: what answers with log-odds, and for scores with the number as well."""
+    drawn = {} if candidate.algorithm in ("logistic", "ridge") else {"random_state": seed}
+    estimator = _ESTIMATORS[candidate.algorithm](**_FIXED.get(candidate.algorithm, {}), **drawn)
+    estimator.set_params(**candidate.settings)
+    if candidate.algorithm in SCORE_ALGORITHMS:
+        return ScoreClassifier(estimator, seed, candidate.recalibrate)
+    return RecalibratedClassifier(estimator, candidate.recalibrate)
+
+
+def _log_odds(estimator: Any, X: Any) -> Floats:  # noqa: N803
+    """Log-odds of any classifier; a forest counts leaves, whose share may be 0 or 1, and is held off both."""
+    if hasattr(estimator, "decision_function"):
+        log_odds: Floats = estimator.decision_function(X)
+        return log_odds
+    share = np.clip(estimator.predict_proba(X)[:, 1], _SUREST, 1 - _SUREST)
+    return np.log(share / (1 - share))
 
 
 def _has_both(y: Ints) -> bool:
