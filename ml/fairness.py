@@ -21,6 +21,9 @@ from ml.target import Fairness
 
 Measure = Literal["recall", "calibration"]
 
+JOINED = " (with small groups)"
+"""What the name of a group ends with that the few students of small groups were joined to."""
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -113,14 +116,16 @@ def audit_groups(
     """Measure every group of every column; all arrays have one entry per row.
 
     Args:
-        groups: by column, the group that each row belongs to.
+        groups: by column, the group that each row belongs to. Small groups that together are few are counted
+            and joined to the largest group of their column (`JOINED`).
         student: whom each row is about, numbered from 0.
         draws: how often the students are drawn anew, with replacement, for the intervals.
         level: two-sided confidence of the intervals, such as 0.95.
     """
     if not groups:
         return []
-    cells = _Cells(y, probability, flagged, groups)
+    parts = {column: _set_apart_small(members, y, student, settings) for column, members in groups.items()}
+    cells = _Cells(y, probability, flagged, {column: part.members for column, part in parts.items()})
     figures = _figures(cells.add_up(np.ones(len(y))))
     rng, count = np.random.default_rng(seed), int(student.max()) + 1
     drawn = np.array(
@@ -130,14 +135,12 @@ def audit_groups(
         ]
     )
     results = []
-    for place, (column, group) in enumerate(cells.names):
-        size = count_students(student, y, groups[column] == group)
-        is_small = size.all < settings.minimum_group or size.fewest < settings.minimum_positives
-        if is_small:
-            results.append(GroupResult(column, group, size.all, None, True, level))
-            continue
-        estimates = _estimate(figures[:, place], drawn[:, :, place], size, level)
-        results.append(GroupResult(column, group, size.all, size.positives, False, level, estimates))
+    for column, part in parts.items():
+        for group, size in part.large.items():
+            place = cells.names.index((column, group))
+            estimates = _estimate(figures[:, place], drawn[:, :, place], size, level)
+            results.append(GroupResult(column, group, size.all, size.positives, False, level, estimates))
+        results += [GroupResult(column, group, n, None, True, level) for group, n in part.small.items()]
     return results
 
 
@@ -158,6 +161,36 @@ def find_gaps(results: Sequence[GroupResult], settings: Fairness) -> list[Gap]:
                 candidates = [_compare(one, other, measure, bound, level) for one, other in pairs]
                 gaps.append(max(candidates, key=lambda gap: gap.low))
     return gaps
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The groups of a column: which one each row counts to, those large enough, how many the others are."""
+
+    members: NDArray[np.str_]
+    large: dict[str, Size]
+    small: dict[str, int]
+
+
+def _set_apart_small(members: NDArray[np.str_], y: Ints, student: Ints, settings: Fairness) -> _Parts:
+    """Small groups are left out; where all of them together are few, the largest group holds them too.
+
+    Else what came of these few could be had by taking the other groups from the whole.
+    """
+    sizes = {str(name): count_students(student, y, members == name) for name in np.unique(members)}
+    large = {
+        name: size
+        for name, size in sizes.items()
+        if size.all >= settings.minimum_group and size.fewest >= settings.minimum_positives
+    }
+    small = {name: size.all for name, size in sizes.items() if name not in large}
+    if not small or not large or sum(small.values()) >= settings.minimum_group:
+        return _Parts(members, large, small)
+    largest = max(large, key=lambda name: large[name].all)
+    inside = np.isin(members, [*small, largest])
+    name = f"{largest}{JOINED}"
+    del large[largest]
+    return _Parts(np.where(inside, name, members), {**large, name: count_students(student, y, inside)}, small)
 
 
 _FIGURES = ("selection_rate", "precision", "recall", "false_positive_rate", "calibration")
