@@ -33,6 +33,17 @@ _PAGE_POLICY = "; ".join(
         "object-src 'none'",
     )
 )
+# A card is a page of its own, with its style and pictures inside and nothing else.
+_CARD_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "style-src 'unsafe-inline'",
+        "img-src data:",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
 _COMMON = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -61,6 +72,8 @@ def _policy(response: Response) -> str:
     """What a browser may do with the answer."""
     if request.path == "/apidocs/":
         return _DOCS_POLICY
+    if request.endpoint == "api.models.show_card":
+        return _CARD_POLICY
     return _PAGE_POLICY if response.mimetype == "text/html" else _API_POLICY
 
 

@@ -227,9 +227,9 @@ def _finish(
 def rebuild(settings: Settings) -> None:
     """Bring marts and exports up to date, as a run does."""
     from elt.pipeline import run
-    from ml.scoring import score
+    from ml.scoring import score_all
 
-    run(settings, trigger="cli", score=lambda found, run_id: score(found, run_id).to_dict())
+    run(settings, trigger="cli", score=score_all)
 
 
 def _show(settings: Settings, review: bool, as_json: bool) -> None:

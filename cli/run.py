@@ -94,9 +94,9 @@ def replay(wipe: bool, as_json: bool) -> None:
 
 def score_students(settings: Settings, run_id: UUID) -> dict[str, Any]:
     """The score stage of a run in this process."""
-    from ml.scoring import score
+    from ml.scoring import score_all
 
-    return score(settings, run_id).to_dict()
+    return score_all(settings, run_id)
 
 
 def _progress(quiet: bool) -> Callable[[str], None]:

@@ -34,7 +34,6 @@ log = get_logger(__name__)
 MAX_LOAD_GROUPS = 4
 
 # A view over the predictions, so dbt cannot tell when its content changes.
-_RISK_MART = "mart_student_risk"
 # A view over the ledger, which also changes when a file is only refused.
 _LEDGER_MARTS = ("mart_freshness",)
 
@@ -139,7 +138,7 @@ def publish(settings: Settings, run_id: UUID, scored: Mapping[str, Any]) -> list
     started = time.perf_counter()
     with connect(settings.database_url.get_secret_value()) as connection:
         changed = runs.unpublished_marts(connection)
-        names = {*changed, *_LEDGER_MARTS, *([_RISK_MART] if scored.get("written") else [])}
+        names = {*changed, *_LEDGER_MARTS, *([runs.RISK_MART] if scored.get("written") else [])}
         store = open_store(settings.resolved_store_url)
         published = publish_marts(settings, store, changed_marts=names, run_id=run_id)
         runs.forget_published(connection, changed)

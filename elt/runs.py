@@ -14,6 +14,9 @@ from uuid6 import uuid7
 from elt.errors import NotFound
 from elt.warehouse import Connection
 
+RISK_MART = "mart_student_risk"
+"""The mart that changes with the predictions and not with the data."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:

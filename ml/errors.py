@@ -4,7 +4,8 @@ LaurelError
 ├── NotEnoughHistory    too few past terms or students to learn from; the plain rule speaks instead
 ├── FeatureMismatch     the feature mart and the target's file do not name the same columns
 ├── TargetError         a target's file is wrong; we must act
-└── ModelRefused        a stored model is not the one that was registered; it is not loaded
+├── ModelRefused        a stored model is not the one that was registered; it is not loaded
+└── TableError          a table cannot be learnt from as its sender asked; they must act
 """
 
 from __future__ import annotations
@@ -34,3 +35,9 @@ class ModelRefused(LaurelError):
     """The stored model differs from the registered one, or holds types that no model of ours has."""
 
     title = "The stored model was not loaded"
+
+
+class TableError(LaurelError):
+    """A table cannot be learnt from as asked. Says what is there and what to ask for."""
+
+    title = "The table cannot be learnt from"

@@ -20,7 +20,8 @@ from ml.target import Feature, Target
 if TYPE_CHECKING:
     import pandas as pd
 
-KEY = ("school_id", "student_id", "as_of_date")
+AS_OF = "as_of_date"
+LABEL = "label"
 LABEL_VALUE = "label_value"
 KNOWN_AT = "known_at"
 LABEL_KNOWN_AT = "label_known_at"
@@ -60,15 +61,7 @@ def check_mart(connection: Connection, target: Target) -> None:
     }
     if not found:
         raise NotEnoughHistory(f"{target.relation} is not built yet: no data has reached the marts")
-    wanted = {
-        **dict.fromkeys(KEY[:2], "text"),
-        KEY[2]: "time",
-        target.known_at: "time",
-        target.label.known_at: "time",
-        target.label.column: "number",
-        **dict.fromkeys([*target.audit, *target.leavers], "text"),
-        **{feature.name: _WANTED[feature.type] for feature in target.features},
-    }
+    wanted = _wanted_columns(target)
     faults = [
         f"{name} is absent" if name not in found else f"{name} is {found[name]}, expected {kind}"
         for name, kind in wanted.items()
@@ -116,12 +109,8 @@ def measure_history(connection: Connection, target: Target) -> History:
     """Count what could be learnt from, without reading it."""
     query = sql.SQL(
         "select count(*) as rows, max({as_of})::text as until,"
-        " count(distinct (school_id, student_id)) as students from {relation} where {label} is not null"
-    ).format(
-        as_of=sql.Identifier(KEY[2]),
-        relation=sql.Identifier(target.schema_name, target.table_name),
-        label=sql.Identifier(target.label.column),
-    )
+        " count(distinct (school_id, student_id)) as students from {relation} f where {labelled}"
+    ).format(as_of=sql.Identifier(AS_OF), relation=_relation(target), labelled=_is_labelled(target))
     row = connection.execute(query).fetchone()
     assert row is not None  # noqa: S101 - an aggregate always answers with one row
     return History(row["rows"], row["until"], row["students"])
@@ -130,38 +119,57 @@ def measure_history(connection: Connection, target: Target) -> History:
 def current_rows(target: Target) -> sql.Composable:
     """A query for the current students' latest rows: all columns of the mart plus `row_version`.
 
-    Current are the students whose latest as-of date is the latest of their school, leavers excepted; the
-    others have left. `row_version` changes exactly when the student's declared features do.
+    Current are the students whose latest as-of date is the latest of their school; the others have left.
+    `row_version` changes exactly when the declared features do.
     """
-    features = [sql.Identifier("f", name) for name in (KEY[2], *_feature_names(target))]
+    features = [sql.Identifier("f", name) for name in (AS_OF, *_feature_names(target))]
     return sql.SQL(
         "select f.*, md5(row({features})::text) as row_version from {relation} f"
         " join (select school_id, max(as_of_date) as as_of_date from {relation} group by school_id) latest"
-        " using (school_id, as_of_date) where {staying}"
+        " using (school_id, as_of_date) where {inside}"
     ).format(
         features=sql.SQL(", ").join(features),
-        staying=_staying(target),
-        relation=sql.Identifier(target.schema_name, target.table_name),
+        inside=_is_inside(target),
+        relation=_relation(target),
     )
 
 
-def read_labelled(connection: Connection, target: Target) -> pd.DataFrame:
-    """All rows whose label is known, oldest first: key, times, label, features, audit columns."""
-    query = sql.SQL("select f.* from {relation} f where {label} is not null").format(
-        relation=sql.Identifier(target.schema_name, target.table_name),
-        label=sql.Identifier(target.label.column),
+def labels_query(target: Target, thresholds: Mapping[str, float]) -> sql.Composable:
+    """A query for all rows whose label is known: all columns of the mart plus `label` and `label_value`."""
+    value = target.label.value.column if target.label.value else _number_behind(target)
+    return sql.SQL(
+        "select f.*, ({came})::int as {label}, {value} as {label_value} from {relation} f where {labelled}"
+    ).format(
+        came=_has_come(target, thresholds),
+        label=sql.Identifier(LABEL),
+        value=sql.Identifier("f", value) if value else sql.SQL("null::float8"),
+        label_value=sql.Identifier(LABEL_VALUE),
+        relation=_relation(target),
+        labelled=_is_labelled(target),
     )
+
+
+def read_labelled(connection: Connection, target: Target, thresholds: Mapping[str, float]) -> pd.DataFrame:
+    """All rows whose label is known, oldest first: key, times, label, features, columns to compare by."""
     extra = {
         KNOWN_AT: target.known_at,
         LABEL_KNOWN_AT: target.label.known_at,
-        LABEL_VALUE: target.label.column,
+        LABEL: LABEL,
+        LABEL_VALUE: LABEL_VALUE,
     }
-    return _read(connection, query, target, extra, target.audit)
+    return _read(connection, labels_query(target, thresholds), target, extra, target.fairness.columns)
 
 
-def read_current(connection: Connection, target: Target) -> pd.DataFrame:
-    """The current students' latest rows: key, row_version, features."""
-    return _read(connection, current_rows(target), target, {"row_version": "row_version"}, [])
+def read_current(
+    connection: Connection, target: Target, schools: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """The current students' latest rows: key, row_version, features; of some schools where they are named."""
+    query = current_rows(target)
+    if schools is not None:
+        query = sql.SQL("select * from ({all}) c where school_id = any({schools})").format(
+            all=query, schools=list(schools)
+        )
+    return _read(connection, query, target, {"row_version": "row_version"}, [])
 
 
 def shape_features(rows: pd.DataFrame, features: Sequence[Feature]) -> pd.DataFrame:
@@ -182,14 +190,73 @@ def shape_features(rows: pd.DataFrame, features: Sequence[Feature]) -> pd.DataFr
     return pd.DataFrame(columns, index=rows.index)
 
 
-def _staying(target: Target) -> sql.Composable:
-    """True for rows that a next term can follow."""
-    if not target.leavers:
-        return sql.SQL("true")
-    return sql.SQL("row({columns}) is distinct from row({values})").format(
-        columns=sql.SQL(", ").join(sql.Identifier("f", column) for column in target.leavers),
-        values=sql.SQL(", ").join(sql.Literal(value) for value in target.leavers.values()),
+def _wanted_columns(target: Target) -> dict[str, str]:
+    """Each column that the mart must have, and its kind."""
+    outcomes = {each.column: "number" if each.below else "boolean" for each in target.label.any_of}
+    value = {target.label.value.column: "number"} if target.label.value else {}
+    left_out = [column for rows in target.cohort.leave_out for column in rows]
+    words = [*target.key, *target.fairness.columns, *target.cohort.where, *left_out]
+    return {
+        AS_OF: "time",
+        target.known_at: "time",
+        target.label.known_at: "time",
+        **outcomes,
+        **value,
+        **{feature.name: _WANTED[feature.type] for feature in target.features},
+        **dict.fromkeys(words, "text"),
+    }
+
+
+def _number_behind(target: Target) -> str | None:
+    """The first number that the label is made of."""
+    return next((outcome.column for outcome in target.label.any_of if outcome.below), None)
+
+
+def _relation(target: Target) -> sql.Composable:
+    return sql.Identifier(target.schema_name, target.table_name)
+
+
+def _is_inside(target: Target) -> sql.Composable:
+    """True for rows that the target is about."""
+    conditions: list[sql.Composable] = [
+        sql.SQL("{} = any({})").format(sql.Identifier("f", column), words)
+        for column, words in target.cohort.where.items()
+    ]
+    conditions += [
+        sql.SQL("row({columns}) is distinct from row({words})").format(
+            columns=sql.SQL(", ").join(sql.Identifier("f", column) for column in rows),
+            words=sql.SQL(", ").join(sql.Literal(word) for word in rows.values()),
+        )
+        for rows in target.cohort.leave_out
+    ]
+    return sql.SQL(" and ").join(conditions or [sql.SQL("true")])
+
+
+def _is_labelled(target: Target) -> sql.Composable:
+    """True for rows inside the target whose outcome is known, within the horizon."""
+    known = sql.SQL(" or ").join(
+        sql.SQL("{} is not null").format(sql.Identifier("f", column)) for column in target.label.columns
     )
+    return sql.SQL("({known}) and {label_known} - {as_of} <= {days} and {inside}").format(
+        known=known,
+        label_known=sql.Identifier("f", target.label.known_at),
+        as_of=sql.Identifier("f", AS_OF),
+        days=target.cohort.horizon_days,
+        inside=_is_inside(target),
+    )
+
+
+def _has_come(target: Target, thresholds: Mapping[str, float]) -> sql.Composable:
+    """True where any of the outcomes is; an outcome that is not known is not true."""
+    parts = []
+    for outcome in target.label.any_of:
+        column = sql.Identifier("f", outcome.column)
+        if outcome.below:
+            part = sql.SQL("{} < {}").format(column, thresholds[outcome.below])
+        else:
+            part = sql.SQL("{} is {}").format(column, sql.SQL("true" if outcome.equals else "false"))
+        parts.append(sql.SQL("coalesce({}, false)").format(part))
+    return sql.SQL(" or ").join(parts)
 
 
 def _feature_names(target: Target) -> list[str]:
@@ -207,7 +274,10 @@ def _read(
     import pandas as pd
 
     types = {feature.name: feature.type for feature in target.features}
-    columns: list[sql.Composable] = [sql.SQL("q.{}").format(sql.Identifier(name)) for name in KEY]
+    key = [*target.key, AS_OF]
+    columns: list[sql.Composable] = [
+        sql.SQL("q.{}").format(sql.Identifier(name)) for name in key if name not in types
+    ]
     columns += [
         sql.SQL("q.{} as {}").format(sql.Identifier(name), sql.Identifier(alias))
         for alias, name in extra.items()
@@ -215,25 +285,30 @@ def _read(
     for name, kind in types.items():
         as_number = sql.SQL("::int") if kind == "boolean" else sql.SQL("")
         columns.append(sql.SQL("q.{}{} as {}").format(sql.Identifier(name), as_number, sql.Identifier(name)))
-    columns += [sql.SQL("q.{}").format(sql.Identifier(name)) for name in audit if name not in types]
+    more = [name for name in audit if name not in types and name not in key]
+    columns += [sql.SQL("q.{}").format(sql.Identifier(name)) for name in more]
     copy_query = sql.SQL(
-        "copy (select {columns} from ({query}) q order by as_of_date, school_id, student_id)"
-        " to stdout (format csv, header)"
-    ).format(columns=sql.SQL(", ").join(columns), query=query)
+        "copy (select {columns} from ({query}) q order by {order}) to stdout (format csv, header)"
+    ).format(
+        columns=sql.SQL(", ").join(columns),
+        query=query,
+        order=sql.SQL(", ").join(sql.Identifier(name) for name in (AS_OF, *target.key)),
+    )
     buffer = BytesIO()
     with connection.cursor() as cursor, cursor.copy(copy_query) as copy:
         for block in copy:
             buffer.write(block)
     buffer.seek(0)
     words = {name: "float64" if kind in ("number", "boolean") else "str" for name, kind in types.items()}
-    texts = dict.fromkeys([*KEY, *(set(extra) - {LABEL_VALUE}), *(set(audit) - set(types))], "str")
+    numbers = dict.fromkeys({LABEL, LABEL_VALUE} & set(extra), "float64")
+    texts = dict.fromkeys([*key, *(set(extra) - set(numbers)), *more], "str")
     frame = pd.read_csv(
         buffer,
-        dtype={**texts, **words, **({LABEL_VALUE: "float64"} if LABEL_VALUE in extra else {})},
+        dtype={**texts, **words, **numbers},
         keep_default_na=False,
         na_values=[""],
     )
-    for column in (KEY[2], KNOWN_AT, LABEL_KNOWN_AT):
+    for column in (AS_OF, KNOWN_AT, LABEL_KNOWN_AT):
         if column in frame:
             frame[column] = pd.to_datetime(frame[column], format="ISO8601", utc=True).dt.tz_localize(None)
     return frame

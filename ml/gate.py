@@ -6,6 +6,7 @@ floor stays as one condition, and the others ask for what a shuffled model canno
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,10 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml import metrics
+from ml.fairness import Gap
 from ml.leakage import Leak
 from ml.metrics import Floats, Ints
 from ml.rule import RuleScores
-from ml.target import Gate
+from ml.splits import count_students
+from ml.target import Gate, Label, Target
+
+FAIRNESS = "fairness:"
+"""What the names of conditions about gaps between groups begin with; column and measure follow."""
 
 # One school is judged on few students: here chance is held to the usual one in twenty.
 _SCHOOL_P = 0.05
@@ -69,6 +75,13 @@ class Verdict:
         return all(condition.passed for condition in self.conditions) and None in self.schools.values()
 
     @property
+    def awaits_acceptance(self) -> bool:
+        """Only gaps between groups stand against publishing, which an administrator may accept."""
+        failed = [condition.name for condition in self.conditions if not condition.passed]
+        is_fairness = all(name.startswith(FAIRNESS) for name in failed)
+        return bool(failed) and is_fairness and None in self.schools.values()
+
+    @property
     def refusals(self) -> list[str]:
         """Why not, one sentence per condition that failed."""
         failed = [condition.text for condition in self.conditions if not condition.passed]
@@ -80,6 +93,7 @@ class Verdict:
         """The verdict as plain JSON values."""
         return {
             "published": self.is_published,
+            "awaits_acceptance": self.awaits_acceptance,
             "reasons": self.refusals,
             "conditions": [asdict(condition) for condition in self.conditions],
             "schools": [
@@ -99,24 +113,31 @@ def refuse_leaks(leaks: list[Leak]) -> Verdict:
     return Verdict([Condition("leakage", False, None, str(leak)) for leak in leaks])
 
 
-def refuse_untaught(y: Ints, taught: int, gate: Gate) -> Verdict:
+def refuse_untaught(y: Ints, students: Ints, taught: int, target: Target) -> Verdict:
     """A verdict where all `taught` earlier rows turned out the same; `y` are the held-out ones."""
-    text = f"All {taught} rows of the earlier terms turned out the same: nothing can be learnt"
-    return Verdict([*_size(y, gate), Condition("signal", False, None, text)])
+    text = f"All {taught} earlier rows turned out the same: nothing can be learnt"
+    size = _size(y, students, target.gate, target.label)
+    return Verdict([*size, Condition("signal", False, None, text)])
 
 
-def judge(held_out: HeldOut, gate: Gate, *, capacity: float, seed: int) -> Verdict:
+def judge(held_out: HeldOut, target: Target, gaps: Sequence[Gap] = ()) -> Verdict:
     """Ask the gate about the predictions for the held-out cohort.
 
     Args:
         held_out: all of it; what counts is the part that `leave_out_thin_schools` leaves.
+        gaps: how far apart groups of students are, as `ml.fairness` finds them.
     """
-    thin = _thin_schools(held_out, gate)
-    judged = leave_out_thin_schools(held_out, gate)
-    conditions = _size(judged.y, gate)
+    gate, seed = target.gate, target.validation.seed
+    thin = _thin_schools(held_out, target)
+    judged = leave_out_thin_schools(held_out, target)
+    conditions = _size(judged.y, judged.student, gate, target.label)
     if len(np.unique(judged.y)) == 2:
-        conditions += [*_floors(judged, gate, seed), _beats_rule(judged, capacity)]
+        conditions += [*_floors(judged, target), _beats_rule(judged, target)]
         conditions.append(_calibration(judged, gate, seed))
+        conditions += [
+            Condition(f"{FAIRNESS}{gap.column}:{gap.measure}", not gap.is_over, gap.low, gap.text)
+            for gap in gaps
+        ]
     else:
         text = "Nothing can be measured: all students of the later cohort turned out the same"
         conditions.append(Condition("signal", False, None, text))
@@ -124,41 +145,41 @@ def judge(held_out: HeldOut, gate: Gate, *, capacity: float, seed: int) -> Verdi
     return Verdict(conditions, schools)
 
 
-def leave_out_thin_schools(held_out: HeldOut, gate: Gate) -> HeldOut:
+def leave_out_thin_schools(held_out: HeldOut, target: Target) -> HeldOut:
     """The students of those schools that can be checked; all, where none can.
 
     A school where nobody ever falls below is easy to tell from the others, and would flatter a model that
     knows nothing within a school.
     """
-    checkable = ~np.isin(held_out.school, list(_thin_schools(held_out, gate)))
+    checkable = ~np.isin(held_out.school, list(_thin_schools(held_out, target)))
     return held_out.part(checkable) if checkable.any() else held_out
 
 
-def _size(y: Ints, gate: Gate) -> list[Condition]:
-    rows, positives = len(y), int(y.sum())
-    fewest = min(positives, rows - positives)
+def _size(y: Ints, students: Ints, gate: Gate, label: Label) -> list[Condition]:
+    size = count_students(students, y, np.ones(len(y), dtype=bool))
     return [
         Condition(
             "rows",
-            rows >= gate.rows,
-            rows,
-            f"The later cohort has {rows} students; at least {gate.rows} are needed",
+            size.all >= gate.rows,
+            size.all,
+            f"The later cohort has {size.all} students; at least {gate.rows} are needed",
         ),
         Condition(
             "each_class",
-            fewest >= gate.each_class,
-            fewest,
-            f"Of the later cohort {positives} fell below and {rows - positives} did not; "
+            size.fewest >= gate.each_class,
+            size.fewest,
+            f"Of the later cohort {size.positives} {label.came} and {size.negatives} {label.stayed_away}; "
             f"at least {gate.each_class} of each are needed",
         ),
     ]
 
 
-def _floors(held_out: HeldOut, gate: Gate, seed: int) -> list[Condition]:
-    y, probability = held_out.y, held_out.probability
+def _floors(held_out: HeldOut, target: Target) -> list[Condition]:
+    y, probability, gate, seed = held_out.y, held_out.probability, target.gate, target.validation.seed
     accuracy = float(np.mean((probability >= 0.5) == (y == 1)))
+    k = held_out.k(target.flag.capacity)
     intervals = metrics.bootstrap(
-        y, probability, held_out.student, draws=gate.draws, level=gate.confidence, seed=seed
+        y, probability, held_out.student, k=k, draws=gate.draws, level=gate.confidence, seed=seed
     )
     ranking, skill = intervals["auc"], intervals["brier_skill"]
     p = metrics.permutation_p(y, probability, draws=gate.draws, seed=seed)
@@ -173,7 +194,7 @@ def _floors(held_out: HeldOut, gate: Gate, seed: int) -> list[Condition]:
             "auc",
             ranking.low >= gate.auc_low,
             round(ranking.low, 4),
-            f"Ranks a student who fell below above one who did not in {ranking.value:.1%} of pairs (AUC), "
+            f"Ranks a student at risk above one who is not in {ranking.value:.1%} of pairs (AUC), "
             f"surely in {ranking.low:.1%}; at least {gate.auc_low:.0%} are needed",
         ),
         Condition(
@@ -193,9 +214,9 @@ def _floors(held_out: HeldOut, gate: Gate, seed: int) -> list[Condition]:
     ]
 
 
-def _beats_rule(held_out: HeldOut, capacity: float) -> Condition:
+def _beats_rule(held_out: HeldOut, target: Target) -> Condition:
     """More true cases at the top of the list than the rule's better reading; on a tie, all the way down."""
-    y, k = held_out.y, held_out.k(capacity)
+    y, k = held_out.y, held_out.k(target.flag.capacity)
     readings = (held_out.rule.score, held_out.rule.order)
     mine = metrics.precision_at(y, held_out.probability, k).expected
     best = max(metrics.precision_at(y, score, k).expected for score in readings)
@@ -206,7 +227,7 @@ def _beats_rule(held_out: HeldOut, capacity: float) -> Condition:
         "beats_rule",
         passed,
         round(mine - best, 4),
-        f"Of the {k} students at the top of the list {mine:.1%} fell below, with the plain rule {best:.1%} "
+        f"At the top of the list, {k} long, {mine:.1%} {target.label.came}, with the plain rule {best:.1%} "
         f"(whole list: {depth:.3f} and {rule_depth:.3f}); the model must be better",
     )
 
@@ -226,16 +247,16 @@ def _calibration(held_out: HeldOut, gate: Gate, seed: int) -> Condition:
     )
 
 
-def _thin_schools(held_out: HeldOut, gate: Gate) -> dict[str, str]:
+def _thin_schools(held_out: HeldOut, target: Target) -> dict[str, str]:
     """Schools with too few students, or too few of either class, to check a model on; and why."""
-    answers: dict[str, str] = {}
+    gate, answers = target.gate, {}
     for school in np.unique(held_out.school):
-        y = held_out.y[held_out.school == school]
-        rows, positives = len(y), int(y.sum())
-        if rows < gate.school_rows or min(positives, rows - positives) < gate.school_each_class:
+        size = count_students(held_out.student, held_out.y, held_out.school == school)
+        if size.all < gate.school_rows or size.fewest < gate.school_each_class:
             answers[str(school)] = (
-                f"{rows} students of this school are in the later cohort, {positives} of them fell below; "
-                f"to check a model here {gate.school_rows} and {gate.school_each_class} of each are needed"
+                f"{size.all} students of this school are in the later cohort, {size.positives} of them "
+                f"{target.label.came}; to check a model here {gate.school_rows} and {gate.school_each_class} "
+                "of each are needed"
             )
     return answers
 

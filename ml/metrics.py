@@ -1,6 +1,6 @@
 """How good a score is: ranking, calibration and the top of the list, with intervals. Pure numpy.
 
-Throughout `y` is 1 for the students the target is about (they fell below), `score` is higher for those
+Throughout `y` is 1 for those to whom the risk came (they fell below), `score` is higher for those
 thought more at risk, and `probability` is a score that claims to be a probability.
 """
 
@@ -17,6 +17,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 CALIBRATION_BINS = 10
+LIST_STEPS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +52,17 @@ class TopK:
 
 
 def auc(y: Ints, score: Floats) -> float:
-    """Chance that a student who fell below is scored above one who did not; ties count half.
+    """Chance that a student at risk is scored above one who is not; ties count half.
 
     Returns 0.5 where one class is absent: nothing can be ranked.
     """
-    return _weighted_auc(y, score, np.ones(len(y)), np.argsort(score, kind="stable"))
+    return _auc(*_by_score(y, score))
 
 
 def average_precision(y: Ints, score: Floats) -> float:
     """Mean precision over the list from the top down; tied students enter the list together."""
-    positives = int(y.sum())
-    if positives == 0:
-        return 0.0
-    order = np.argsort(-score, kind="stable")
-    last = np.flatnonzero(np.append(np.diff(score[order]) != 0, True))
-    hits = np.cumsum(y[order])[last]
-    precision = hits / (last + 1)
-    return float(np.sum(np.diff(np.append(0, hits)) * precision) / positives)
+    positive, negative = _by_score(y, score)
+    return _average_precision(positive, positive + negative)
 
 
 def precision_at(y: Ints, score: Floats, k: int) -> TopK:
@@ -97,7 +92,8 @@ def brier(y: Ints, probability: Floats) -> float:
 
 def brier_skill(y: Ints, probability: Floats) -> float:
     """Share of the base rate's Brier score that the model removes; 0 is no better than the base rate."""
-    return _weighted_skill(y, probability, np.ones(len(y)))
+    base = float(np.mean(y))
+    return 1 - brier(y, probability) / (base * (1 - base)) if 0 < base < 1 else 0.0
 
 
 def calibration_curve(y: Ints, probability: Floats) -> list[dict[str, float]]:
@@ -148,26 +144,30 @@ def permutation_p(y: Ints, score: Floats, *, draws: int, seed: int) -> float:
 
 
 def bootstrap(
-    y: Ints, probability: Floats, student: Ints, *, draws: int, level: float, seed: int
+    y: Ints, probability: Floats, student: Ints, *, k: int, draws: int, level: float, seed: int
 ) -> Mapping[str, Interval]:
-    """Intervals of AUC and Brier skill by drawing students, not rows, with replacement.
+    """Intervals of the figures by drawing students, not rows, with replacement.
 
     Args:
         student: the number (from 0) of the student each row belongs to.
+        k: length of the list.
         level: two-sided confidence, such as 0.95.
     """
     rng = np.random.default_rng(seed)
     count = int(student.max()) + 1
     order = np.argsort(probability, kind="stable")
-    drawn: list[tuple[float, float]] = []
-    for _ in range(draws):
-        weight = np.bincount(rng.integers(0, count, count), minlength=count)[student].astype(float)
-        drawn.append((_weighted_auc(y, probability, weight, order), _weighted_skill(y, probability, weight)))
+    figures = _Weighted(y[order], probability[order], k / len(y))
+    drawn = [
+        figures.measure(np.bincount(rng.integers(0, count, count), minlength=count)[student][order])
+        for _ in range(draws)
+    ]
     tail = (1 - level) / 2
     low, high = np.quantile(np.array(drawn), [tail, 1 - tail], axis=0)
-    values = (auc(y, probability), brier_skill(y, probability))
-    names = ("auc", "brier_skill")
-    return {name: Interval(values[i], float(low[i]), float(high[i])) for i, name in enumerate(names)}
+    values = figures.measure(np.ones(len(y)))
+    return {
+        name: Interval(value, float(bottom), float(top))
+        for name, value, bottom, top in zip(_Weighted.NAMES, values, low, high, strict=True)
+    }
 
 
 def summarise(y: Ints, score: Floats, k: int) -> dict[str, Any]:
@@ -180,12 +180,59 @@ def summarise(y: Ints, score: Floats, k: int) -> dict[str, Any]:
     }
 
 
-def _weighted_auc(y: Ints, score: Floats, weight: Floats, order: Ints) -> float:
-    """AUC where each row counts `weight` times; `order` sorts the scores upwards."""
-    labels, weights, scores = y[order], weight[order], score[order]
-    group = np.cumsum(np.append(0, np.diff(scores) != 0))
-    positive = np.bincount(group, weights=weights * labels)
-    negative = np.bincount(group, weights=weights * (1 - labels))
+def follow_list(y: Ints, score: Floats) -> list[dict[str, float]]:
+    """Precision and recall along the list from its top, in twentieths of the students; ties share."""
+    lengths = np.ceil(np.linspace(0, 1, LIST_STEPS + 1)[1:] * len(y)).astype(int)
+    return [
+        {
+            "listed": round(k / len(y), 4),
+            "precision": round(precision_at(y, score, k).expected, 4),
+            "recall": round(recall_at(y, score, k), 4),
+        }
+        for k in lengths.tolist()
+    ]
+
+
+class _Weighted:
+    """The figures of one list where each row counts `weight` times; rows sorted by score, upwards."""
+
+    NAMES = ("auc", "brier_skill", "brier", "average_precision", "precision_at_k", "recall_at_k")
+
+    def __init__(self, y: Ints, probability: Floats, capacity: float) -> None:
+        self._y, self._probability, self._capacity = y, probability, capacity
+        self._group = np.cumsum(np.append(0, np.diff(probability) != 0))
+        self._errors = (probability - y) ** 2
+
+    def measure(self, weight: NDArray[Any]) -> tuple[float, ...]:
+        """The figures in the order of NAMES."""
+        weight = weight.astype(float)
+        hits: Floats = np.bincount(self._group, weights=weight * self._y).astype(float)
+        all_: Floats = np.bincount(self._group, weights=weight).astype(float)
+        total, positives = all_.sum(), hits.sum()
+        brier = float((weight * self._errors).sum() / total)
+        base = positives / total
+        skill = float(1 - brier / (base * (1 - base))) if 0 < base < 1 else 0.0
+        found = self._found(hits, all_, self._capacity * total)
+        return (
+            _auc(hits, all_ - hits),
+            skill,
+            brier,
+            _average_precision(hits, all_),
+            float(found / (self._capacity * total)),
+            float(found / positives) if positives else 0.0,
+        )
+
+    @staticmethod
+    def _found(hits: Floats, all_: Floats, room: float) -> float:
+        """True cases in a list with so much room, filled from the top; ties share what room is left."""
+        downwards, sizes = hits[::-1], all_[::-1]
+        before = np.cumsum(sizes) - sizes
+        share = np.clip((room - before) / np.where(sizes == 0, 1, sizes), 0, 1)
+        return float((downwards * share).sum())
+
+
+def _auc(positive: Floats, negative: Floats) -> float:
+    """AUC from the weights of both classes by distinct score, upwards."""
     pairs = positive.sum() * negative.sum()
     if pairs == 0:
         return 0.5
@@ -193,12 +240,19 @@ def _weighted_auc(y: Ints, score: Floats, weight: Floats, order: Ints) -> float:
     return float(np.sum(positive * (below + negative / 2)) / pairs)
 
 
-def _weighted_skill(y: Ints, probability: Floats, weight: Floats) -> float:
-    base = np.average(y, weights=weight)
-    reference = np.average((base - y) ** 2, weights=weight)
-    if reference == 0:
+def _average_precision(positive: Floats, all_: Floats) -> float:
+    """Mean precision from the weights by distinct score, upwards; ties enter together."""
+    if positive.sum() == 0:
         return 0.0
-    return float(1 - np.average((probability - y) ** 2, weights=weight) / reference)
+    hits, listed = np.cumsum(positive[::-1]), np.cumsum(all_[::-1])
+    precision = hits / np.where(listed == 0, 1, listed)
+    return float(np.sum(positive[::-1] * precision) / positive.sum())
+
+
+def _by_score(y: Ints, score: Floats) -> tuple[Floats, Floats]:
+    """How many of either class, true first, each distinct score has, upwards."""
+    _, group = np.unique(score, return_inverse=True)
+    return np.bincount(group, weights=y).astype(float), np.bincount(group, weights=1 - y).astype(float)
 
 
 def _average_ranks(score: Floats) -> Floats:

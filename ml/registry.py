@@ -21,6 +21,7 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 from psycopg.types.json import Jsonb
 from uuid6 import uuid7
 
+from elt.errors import Conflict, NotFound
 from elt.store.base import Store
 from elt.warehouse import Connection
 from ml.errors import ModelRefused
@@ -34,18 +35,20 @@ if TYPE_CHECKING:
 # What our pipelines hold beside the types that skops trusts by itself. Anything else is refused.
 TRUSTED_TYPES = (
     "ml.pipeline.RecalibratedClassifier",
+    "ml.scores.ScoreClassifier",
     "numpy.dtype",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.tree._tree.Tree",
 )
 _COLUMNS = (
     "model_id, target, version, algorithm, created_at, code_version, data_window, features, metrics, gate,"
-    " is_published, object_key"
+    " object_key, is_published, accepted_by, accepted_at, accepted_reason"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class RegisteredModel:
-    """One line of `ml.models`."""
+    """One line of `ml.model_versions`: an attempt, and who let it pass where the gate did not."""
 
     model_id: UUID
     target: str
@@ -57,8 +60,11 @@ class RegisteredModel:
     features: dict[str, Any]
     metrics: dict[str, Any]
     gate: dict[str, Any]
-    is_published: bool
     object_key: str | None
+    is_published: bool
+    accepted_by: str | None
+    accepted_at: datetime | None
+    accepted_reason: str | None
 
     @property
     def covered_schools(self) -> list[str]:
@@ -68,7 +74,13 @@ class RegisteredModel:
     def to_dict(self) -> dict[str, Any]:
         """The line as plain JSON values."""
         facts = {name: getattr(self, name) for name in _COLUMNS.replace(" ", "").split(",")}
-        return {**facts, "model_id": str(self.model_id), "created_at": self.created_at.isoformat()}
+        accepted_at = self.accepted_at.isoformat() if self.accepted_at else None
+        return {
+            **facts,
+            "model_id": str(self.model_id),
+            "created_at": self.created_at.isoformat(),
+            "accepted_at": accepted_at,
+        }
 
 
 def find_published(connection: Connection, target: Target) -> RegisteredModel | None:
@@ -88,7 +100,7 @@ def find_latest(connection: Connection, target: str) -> RegisteredModel | None:
 def list_models(connection: Connection, target: str | None = None) -> list[RegisteredModel]:
     """All attempts, newest first."""
     rows = connection.execute(
-        f"select {_COLUMNS} from ml.models where %(target)s::text is null or target = %(target)s"  # noqa: S608
+        f"select {_COLUMNS} from ml.model_versions where %(target)s::text is null or target = %(target)s"  # noqa: S608
         " order by created_at desc, version desc",
         {"target": target},
     )
@@ -129,7 +141,46 @@ def register(connection: Connection, store: Store, target: Target, learnt: Learn
     )
     registered = find_latest(connection, target.name)
     assert registered is not None  # noqa: S101 - it was written in this session a moment ago
+    from ml.card import render_card
+
+    store.put(card_key(registered), [render_card(registered.to_dict(), target).encode()], replace=True)
     return registered
+
+
+def card_key(model: RegisteredModel) -> str:
+    """Where the store has the model card, a page."""
+    return f"models/{model.target}/{model.version}.html"
+
+
+def accept(connection: Connection, target: str, version: int, *, by: str, reason: str) -> RegisteredModel:
+    """Let a model pass which only gaps between groups of students stand against.
+
+    Args:
+        by: the principal who decides.
+
+    Raises:
+        NotFound: no such version.
+        Conflict: the version is published already, or more than gaps stands against it.
+    """
+    model = _find(connection, "target = %s and version = %s", (target, version))
+    if model is None:
+        raise NotFound(f"There is no version {version} of {target}.")
+    if model.is_published:
+        raise Conflict(f"{target} version {version} is published already.")
+    if not model.gate.get("awaits_acceptance"):
+        reasons = " ".join(f"{text}." for text in model.gate.get("reasons", []))
+        raise Conflict(
+            f"{target} version {version} was not refused for gaps between groups alone, and nothing else can "
+            f"be accepted. {reasons}"
+        )
+    connection.execute(
+        "insert into ml.acceptances (model_id, accepted_by, reason, gaps) values (%s, %s, %s, %s)"
+        " on conflict do nothing",
+        (model.model_id, by, reason, Jsonb(model.gate["reasons"])),
+    )
+    accepted = _find(connection, "target = %s and version = %s", (target, version))
+    assert accepted is not None  # noqa: S101 - it was there a moment ago
+    return accepted
 
 
 def load_pipeline(store: Store, model: RegisteredModel) -> Pipeline:
@@ -138,8 +189,6 @@ def load_pipeline(store: Store, model: RegisteredModel) -> Pipeline:
     Raises:
         ModelRefused: the object is gone, its bytes are not the registered ones, or it holds foreign types.
     """
-    from elt.errors import NotFound
-
     try:
         with store.open(model.object_key or "") as stream:
             content = stream.read()
@@ -200,9 +249,9 @@ def code_version() -> str:
     return f"{installed_version('laurel')}+{digest.hexdigest()[:8]}"
 
 
-def _find(connection: Connection, condition: str, values: tuple[str, ...]) -> RegisteredModel | None:
+def _find(connection: Connection, condition: str, values: tuple[object, ...]) -> RegisteredModel | None:
     row = connection.execute(
-        f"select {_COLUMNS} from ml.models where {condition} order by version desc limit 1",  # noqa: S608
+        f"select {_COLUMNS} from ml.model_versions where {condition} order by version desc limit 1",  # noqa: S608
         values,
     ).fetchone()
     return RegisteredModel(**row) if row else None

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ml.metrics import Floats
-from ml.target import Target
+from ml.target import Feature, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,28 @@ class RuleScores:
 def apply_rule(rows: pd.DataFrame, target: Target, thresholds: Mapping[str, float]) -> RuleScores:
     """Judge rows by the rule. A value that is missing gives no warning and counts as neither high nor low."""
     warnings = target.rule.warnings
-    values = [rows[warning.feature].to_numpy(dtype=float) for warning in warnings]
+    values = [_as_numbers(rows, target.feature(warning.feature)) for warning in warnings]
     broken = np.column_stack(
-        [value < thresholds[warning.below] for value, warning in zip(values, warnings, strict=True)]
+        [
+            value < thresholds[warning.below] if warning.below else value > thresholds[warning.threshold]
+            for value, warning in zip(values, warnings, strict=True)
+        ]
     )
-    order = 1 - np.clip(np.nan_to_num(values[0] / warnings[0].scale, nan=0.5), 0, 1)
+    first = warnings[0]
+    place = (values[0] - first.lowest) / (first.highest - first.lowest)
+    towards_risk = 1 - place if first.below else place
+    order = np.clip(np.nan_to_num(towards_risk, nan=0.5), 0, 1)
     return RuleScores(broken, (broken.sum(axis=1) + order) / (len(warnings) + 1), order)
+
+
+def _as_numbers(rows: pd.DataFrame, feature: Feature) -> Floats:
+    """A feature's values; of an ordinal the places of its words."""
+    if feature.type == "ordinal":
+        places = {word: float(place) for place, word in enumerate(feature.order)}
+        placed: Floats = rows[feature.name].map(places).to_numpy(dtype=float)
+        return placed
+    values: Floats = rows[feature.name].to_numpy(dtype=float)
+    return values
 
 
 def flag_by_rule(scores: RuleScores, school: NDArray[np.str_], target: Target) -> NDArray[np.bool_]:

@@ -9,46 +9,50 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from psycopg import sql
-from psycopg.types.json import Jsonb
+import numpy as np
 
 from elt.log import get_logger
+from elt.notify import alert
 from elt.settings import Settings
 from elt.store.base import Store, open_store
 from elt.warehouse import Connection, connect
-from ml import registry
+from ml import ledger, registry
 from ml.errors import ModelRefused, NotEnoughHistory
-from ml.features import check_mart, current_rows, read_current, read_thresholds
+from ml.features import check_mart, read_current, read_thresholds
+from ml.ledger import record_outcomes
 from ml.registry import RegisteredModel
-from ml.target import Target, load_target
+from ml.target import Target, list_targets, load_target
 from ml.training import train_if_due
 
 if TYPE_CHECKING:
-    from ml.predicting import Prediction
+    from ml.predicting import Scores
 
 log = get_logger(__name__)
 
-_LATEST = sql.SQL(
-    "select model_id, as_of_date, score, is_at_risk, data_version from ml.predictions"
-    " where target = {target} and school_id = f.school_id and student_id = f.student_id"
-    " order by prediction_id desc limit 1"
-)
+MAIN_TARGET = "at_risk"
+"""The target whose predictions are the worklist."""
+
+# Half of the students are enough to tell whether they are still those that the model learnt from.
+_ENOUGH_FOR_DRIFT = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreReport:
-    """What a scoring did. `written` counts new lines in the ledger; `reasons` says why the rule spoke."""
+    """What a scoring did. `written` counts new lines in the ledger, `outcomes` results that came in.
+
+    `reasons` says why the rule spoke.
+    """
 
     target: str
     students: int = 0
     by_model: int = 0
     by_rule: int = 0
     written: int = 0
+    outcomes: int = 0
     at_risk: int = 0
     model_version: int | None = None
     trained: bool = False
@@ -60,7 +64,23 @@ class ScoreReport:
         return asdict(self)
 
 
-def score(settings: Settings, run_id: UUID | None = None, target: str = "at_risk") -> ScoreReport:
+def score_all(settings: Settings, run_id: UUID | None = None) -> dict[str, Any]:
+    """Score every target; the stage of a run.
+
+    Returns:
+        The report on the students at risk, with those on the other targets under `others`; `written` counts
+        the new lines of all.
+
+    Raises:
+        As `score`, which was then done for the targets before.
+    """
+    main = score(settings, run_id, MAIN_TARGET)
+    others = [score(settings, run_id, target) for target in list_targets() if target != MAIN_TARGET]
+    written = main.written + sum(other.written + other.outcomes for other in others) + main.outcomes
+    return {**main.to_dict(), "written": written, "others": [other.to_dict() for other in others]}
+
+
+def score(settings: Settings, run_id: UUID | None = None, target: str = MAIN_TARGET) -> ScoreReport:
     """Train if there is something new to learn, then bring the predictions up to date.
 
     Raises:
@@ -77,7 +97,8 @@ def score(settings: Settings, run_id: UUID | None = None, target: str = "at_risk
             return ScoreReport(target, reasons=[error.detail])
         store = open_store(settings.resolved_store_url)
         trained = train_if_due(connection, store, declared)
-        facts = _bring_up_to_date(connection, store, declared, run_id)
+        scoring = _Scoring(settings, connection, store, declared, run_id)
+        facts = scoring.bring_up_to_date()
     report = ScoreReport(
         target, trained=trained is not None, seconds=round(time.perf_counter() - started, 3), **facts
     )
@@ -87,134 +108,121 @@ def score(settings: Settings, run_id: UUID | None = None, target: str = "at_risk
     return report
 
 
-def _bring_up_to_date(
-    connection: Connection, store: Store, target: Target, run_id: UUID | None
-) -> dict[str, Any]:
-    thresholds = read_thresholds(connection, target)
-    prefix = _version_prefix(target, thresholds)
-    model = registry.find_published(connection, target)
-    # One scorer at a time, and all of its lines or none: two would both see the same stale student.
-    with connection.transaction():
-        connection.execute(
-            "select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"laurel:score:{target.name}",)
-        )
-        written = 0
-        reasons = _why_rule(connection, target, model)
-        if _count_stale(connection, target, model, prefix):
-            predictions, refusal = _predict(connection, store, target, thresholds, model, prefix)
-            reasons = [refusal] if refusal else reasons
-            written = _write(connection, target, _changed(connection, target, predictions), run_id)
-        facts = _count_current(connection, target)
-    version = model.version if model and facts["by_model"] else None
-    return {**facts, "written": written, "model_version": version, "reasons": reasons}
+class _Scoring:
+    """One bringing up to date of one target's predictions."""
 
+    def __init__(
+        self, settings: Settings, connection: Connection, store: Store, target: Target, run_id: UUID | None
+    ) -> None:
+        self._settings, self._connection, self._store = settings, connection, store
+        self._target, self._run_id = target, run_id
+        self._thresholds = read_thresholds(connection, target)
+        self._model = registry.find_published(connection, target)
+        self._prefix = _version_prefix(target, self._thresholds)
+        self._alerts: list[tuple[str, str]] = []
 
-def _predict(
-    connection: Connection,
-    store: Store,
-    target: Target,
-    thresholds: dict[str, float],
-    model: RegisteredModel | None,
-    prefix: str,
-) -> tuple[list[Prediction], str | None]:
-    """Predictions for all current students, and why a published model could not be used, if so."""
-    from threadpoolctl import threadpool_limits
+    def bring_up_to_date(self) -> dict[str, Any]:
+        """Write what is new; returns the facts of the report."""
+        # One scorer at a time, and all of its lines or none: two would both see the same stale student.
+        with self._connection.transaction():
+            self._connection.execute(
+                "select pg_advisory_xact_lock(hashtextextended(%s, 0))",
+                (f"laurel:score:{self._target.name}",),
+            )
+            outcomes = record_outcomes(self._connection, self._target, self._thresholds)
+            written = 0
+            reasons = self._why_rule()
+            if stale := ledger.find_stale_schools(self._connection, self._target, self._model, self._prefix):
+                scored, refusal = self._score(stale)
+                reasons = [refusal] if refusal else reasons
+                written = sum(self._write(part) for part in scored)
+            facts = ledger.count_current(self._connection, self._target)
+        for event, text in self._alerts:
+            alert(self._settings, event, text)
+        version = self._model.version if self._model and facts["by_model"] else None
+        return {
+            **facts, "written": written, "outcomes": outcomes, "model_version": version, "reasons": reasons,
+        }  # fmt: skip
 
-    from ml.predicting import predict_by_model, predict_by_rule
+    def _score(self, schools: list[str]) -> tuple[list[Scores], str | None]:
+        """Scores of the current students of some schools, by the model where it may speak, else by the rule.
 
-    rows = read_current(connection, target)
-    refusal = None
-    covered = rows["school_id"].isin(model.covered_schools if model else [])
-    predictions: list[Prediction] = []
-    if model and covered.any():
-        try:
-            pipeline = registry.load_pipeline(store, model)
-            chosen = rows[covered].reset_index(drop=True)
-            with threadpool_limits(limits=1):  # as in training
-                predictions += predict_by_model(chosen, target, thresholds, pipeline, model.model_id, prefix)
-        except ModelRefused as error:
-            log.error("model_refused", model=target.name, version=model.version, reason=error.detail)
-            refusal, covered = error.detail, covered & False
-    rest = rows[~covered].reset_index(drop=True)
-    return predictions + predict_by_rule(rest, target, thresholds, prefix), refusal
+        With why a published model could not be used, if so.
+        """
+        from threadpoolctl import threadpool_limits
+
+        from ml.predicting import score_by_model, score_by_rule
+
+        rows = read_current(self._connection, self._target, schools)
+        model, refusal = self._model, None
+        covered = rows["school_id"].isin(model.covered_schools if model else [])
+        scored: list[Scores] = []
+        if model and covered.any():
+            try:
+                pipeline = registry.load_pipeline(self._store, model)
+                chosen = rows[covered].reset_index(drop=True)
+                with threadpool_limits(limits=1):  # as in training
+                    scored.append(
+                        score_by_model(chosen, self._target, pipeline, model.model_id, self._prefix)
+                    )
+                self._measure_drift(scored[0], model)
+            except ModelRefused as error:
+                log.error(
+                    "model_refused", model=self._target.name, version=model.version, reason=error.detail
+                )
+                self._alerts.append((f"model_refused:{self._target.name}", error.detail))
+                refusal, covered = error.detail, covered & False
+        rest = rows[~covered].reset_index(drop=True)
+        if len(rest):
+            scored.append(score_by_rule(rest, self._target, self._thresholds, self._prefix))
+        return scored, refusal
+
+    def _write(self, scores: Scores) -> int:
+        """Append a line for whoever's differs from the latest one; returns how many."""
+        from threadpoolctl import threadpool_limits
+
+        from ml.predicting import put_into_words
+
+        latest = ledger.read_latest(self._connection, self._target)
+        people, now = scores.identify(self._target.entity), scores.compare()
+        changed = [n for n, (who, new) in enumerate(zip(people, now, strict=True)) if latest.get(who) != new]
+        with threadpool_limits(limits=1):
+            reference = self._model.metrics.get("reference") if self._model else None
+            predictions = put_into_words(
+                scores.part(np.array(changed, dtype=np.int64)), self._target, self._thresholds, reference
+            )
+        return ledger.append(self._connection, self._target, predictions, self._run_id)
+
+    def _measure_drift(self, scores: Scores, model: RegisteredModel) -> None:
+        """Compare the students of now with those learnt from, once per model and as-of date."""
+        from ml.drift import measure_drift
+
+        reference, latest = model.metrics.get("reference"), scores.rows["as_of_date"].max().date()
+        current = ledger.count_current(self._connection, self._target)["students"]
+        enough = len(scores.rows) >= _ENOUGH_FOR_DRIFT * current
+        is_known = ledger.is_drift_known(self._connection, model.model_id, latest)
+        if scores.probability is None or not reference or not enough or is_known:
+            return
+        found = measure_drift(reference, scores.features, scores.probability, self._target.drift.bound)
+        ledger.write_drift(self._connection, model.model_id, latest, len(scores.rows), found)
+        if over := [each.feature or "the scores" for each in found if each.is_over]:
+            text = (
+                f"{model.target} version {model.version}: the students of {latest} differ from those that "
+                f"the model learnt from, in {', '.join(over)}. Look at `laurel models {model.target}` and "
+                "train again."
+            )
+            self._alerts.append((f"model_drift:{model.target}", text))
+
+    def _why_rule(self) -> list[str]:
+        """Why the rule speaks, for all students or for those of some schools."""
+        if self._model is None:
+            latest = registry.find_latest(self._connection, self._target.name)
+            return list(latest.gate.get("reasons", [])) if latest else []
+        schools = self._model.gate.get("schools", [])
+        return [f"{s['school_id']}: {s['reason']}" for s in schools if not s["covered"]]
 
 
 def _version_prefix(target: Target, thresholds: dict[str, float]) -> str:
     """Changes with whatever but the student's own data enters a prediction, its words included."""
     facts = json.dumps([target.digest, target.learning_digest, thresholds], sort_keys=True)
     return hashlib.sha256(facts.encode()).hexdigest()[:12]
-
-
-def _count_stale(connection: Connection, target: Target, model: RegisteredModel | None, prefix: str) -> int:
-    """How many current students' latest prediction rests on other data, another model or other rules."""
-    query = sql.SQL(
-        "select count(*) as students from ({current}) f left join lateral ({latest}) latest on true"
-        " where latest.data_version is distinct from {prefix} || f.row_version or latest.model_id is distinct"
-        " from case when f.school_id = any({covered}) then {model}::uuid end"
-    ).format(
-        current=current_rows(target),
-        latest=_LATEST.format(target=target.name),
-        prefix=f"{prefix}:",
-        covered=model.covered_schools if model else [],
-        model=model.model_id if model else None,
-    )
-    row = connection.execute(query).fetchone()
-    assert row is not None  # noqa: S101 - an aggregate always answers with one row
-    return int(row["students"])
-
-
-def _changed(connection: Connection, target: Target, predictions: Iterable[Prediction]) -> list[Prediction]:
-    """The predictions that differ from the student's latest line, or have none."""
-    query = sql.SQL(
-        "select f.school_id, f.student_id, latest.* from ({current}) f join lateral ({latest}) latest on true"
-    ).format(current=current_rows(target), latest=_LATEST.format(target=target.name))
-    latest = {
-        (row["school_id"], row["student_id"]): (
-            row["model_id"], row["as_of_date"], row["score"], row["is_at_risk"], row["data_version"],
-        )
-        for row in connection.execute(query)
-    }  # fmt: skip
-    return [new for new in predictions if latest.get((new.school_id, new.student_id)) != new.comparable]
-
-
-def _write(
-    connection: Connection, target: Target, predictions: Iterable[Prediction], run_id: UUID | None
-) -> int:
-    """Append; returns how many lines. Nobody may change or remove a line afterwards."""
-    statement = (
-        "copy ml.predictions (target, model_id, method, school_id, student_id, as_of_date, probability,"
-        " score, is_at_risk, reasons, recommendations, data_version, run_id) from stdin"
-    )
-    written = 0
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        for new in predictions:
-            copy.write_row(
-                (
-                    target.name, new.model_id, new.method, new.school_id, new.student_id, new.as_of_date,
-                    new.probability, new.score, new.is_at_risk, Jsonb(new.reasons),
-                    Jsonb(new.recommendations), new.data_version, run_id,
-                )
-            )  # fmt: skip
-            written += 1
-    return written
-
-
-def _count_current(connection: Connection, target: Target) -> dict[str, Any]:
-    query = sql.SQL(
-        "select count(*) as students, count(*) filter (where latest.model_id is not null) as by_model,"
-        " count(*) filter (where latest.model_id is null) as by_rule,"
-        " count(*) filter (where latest.is_at_risk) as at_risk"
-        " from ({current}) f join lateral ({latest}) latest on true"
-    ).format(current=current_rows(target), latest=_LATEST.format(target=target.name))
-    row = connection.execute(query).fetchone()
-    assert row is not None  # noqa: S101 - an aggregate always answers with one row
-    return dict(row)
-
-
-def _why_rule(connection: Connection, target: Target, model: RegisteredModel | None) -> list[str]:
-    """Why the rule speaks, for all students or for those of some schools."""
-    if model is None:
-        latest = registry.find_latest(connection, target.name)
-        return list(latest.gate.get("reasons", [])) if latest else []
-    schools = model.gate.get("schools", [])
-    return [f"{s['school_id']}: {s['reason']}" for s in schools if not s["covered"]]

@@ -28,11 +28,25 @@ class Split:
     test: Ints
 
 
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Different students: all, with a true label, with a false one."""
+
+    all: int
+    positives: int
+    negatives: int
+
+    @property
+    def fewest(self) -> int:
+        """The smaller class."""
+        return min(self.positives, self.negatives)
+
+
 def number_cohorts(as_of: pd.Series, wave_days: int) -> Ints:
     """Number the rows' cohorts from 0, oldest first.
 
     Args:
-        as_of: one as-of date per row.
+        as_of: one date per row.
         wave_days: dates at most this many days after the first of a wave belong to it.
     """
     dates = np.sort(as_of.unique())
@@ -61,12 +75,20 @@ def deal_students(students: Sequence[tuple[str, str]], folds: int, seed: int) ->
 
 
 def choose_held_out(
-    cohorts: Ints, y: Ints, *, rows: int, each_class: int, most: int, train_cohorts: int
+    cohorts: Ints,
+    y: Ints,
+    students: Ints,
+    *,
+    rows: int,
+    each_class: int,
+    most: int,
+    train_cohorts: int,
 ) -> list[int]:
-    """The latest cohorts to judge by: one, or more until they hold enough of both classes.
+    """The latest cohorts to judge by: one, or more until they hold enough students of both classes.
 
     Args:
-        rows: how many rows are enough.
+        students: whom each row is about.
+        rows: how many students are enough.
         each_class: how many of each class are enough.
         most: never more cohorts than this.
         train_cohorts: at least this many cohorts stay to learn from.
@@ -77,36 +99,50 @@ def choose_held_out(
     present = sorted(set(cohorts.tolist()))
     if len(present) <= train_cohorts:
         raise NotEnoughHistory(
-            f"found {len(present)} past terms whose following term is known; "
+            f"found {len(present)} past cohorts whose outcome is known; "
             f"{train_cohorts + 1} are needed: {train_cohorts} to learn from and 1 to judge by"
         )
     most = min(most, len(present) - train_cohorts)
     for count in range(1, most + 1):
         chosen = present[-count:]
-        inside = np.isin(cohorts, chosen)
-        positives = int(y[inside].sum())
-        if inside.sum() >= rows and min(positives, int(inside.sum()) - positives) >= each_class:
+        size = count_students(students, y, np.isin(cohorts, chosen))
+        if size.all >= rows and size.fewest >= each_class:
             return chosen
     return present[-1:]
 
 
-def find_earlier(cohorts: Ints, known: pd.Series, label_known: pd.Series, first: int) -> NDArray[np.bool_]:
+def count_students(students: Ints, y: Ints, inside: NDArray[np.bool_]) -> Size:
+    """How many different students there are, and how many of them are in each class at least once."""
+    positives = len(np.unique(students[inside & (y == 1)]))
+    return Size(len(np.unique(students[inside])), positives, len(np.unique(students[inside & (y == 0)])))
+
+
+def find_earlier(cohorts: Ints, starts: pd.Series, label_known: pd.Series, first: int) -> NDArray[np.bool_]:
     """The rows that may teach a model which is to judge cohort `first` and later ones.
 
     Args:
-        known: when each row's features were known.
+        starts: from when on each row is judged: when its features were known, or for cohorts of outcomes
+            when its outcome was.
         label_known: when each row's label was known.
     """
-    starts = known.to_numpy()[cohorts >= first].min()
-    earlier: NDArray[np.bool_] = (cohorts < first) & (label_known.to_numpy() <= starts)
+    begins = starts.to_numpy()[cohorts >= first].min()
+    earlier: NDArray[np.bool_] = (cohorts < first) & (label_known.to_numpy() <= begins)
     return earlier
 
 
-def forward_splits(earlier: NDArray[np.bool_], judged: NDArray[np.bool_], folds: Ints) -> Iterator[Split]:
-    """For each fold of students: learn from the others' earlier rows, judge these students' later ones.
+def forward_splits(
+    earlier: NDArray[np.bool_], judged: NDArray[np.bool_], students: Ints, folds: Ints
+) -> Iterator[Split]:
+    """Learn from earlier rows, judge later ones, with no student on both sides.
 
-    Together the test parts are every row of `judged`, once.
+    Where nobody who is judged has earlier rows, that is one split. Else for each fold of students: learn from
+    all earlier rows but those of the students who are judged. Together the test parts are every row of
+    `judged`, once.
     """
+    returning = np.isin(students, np.unique(students[judged]))
+    if not (earlier & returning).any():
+        yield Split(np.flatnonzero(earlier), np.flatnonzero(judged))
+        return
     for fold in np.unique(folds[judged]):
         mine = folds == fold
-        yield Split(np.flatnonzero(earlier & ~mine), np.flatnonzero(judged & mine))
+        yield Split(np.flatnonzero(earlier & ~(mine & returning)), np.flatnonzero(judged & mine))

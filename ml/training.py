@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from elt.log import get_logger
+from elt.runs import RISK_MART, note_changed_marts
 from elt.settings import Settings
 from elt.store.base import Store, open_store
 from elt.warehouse import Connection, connect
@@ -60,16 +61,43 @@ def train(settings: Settings, target: str = "at_risk") -> TrainReport:
             return _train(connection, store, declared)
 
 
+def retrain(settings: Settings, target: str) -> TrainReport | None:
+    """Train if anything at all is new since the latest attempt, the code included; the marts are then due.
+
+    Too little history is an answer here, not an error: null, as where nothing is new.
+
+    Raises:
+        NotFound: no such target.
+        FeatureMismatch: mart and target name different columns; nothing is recorded.
+    """
+    declared = load_target(target)
+    store = open_store(settings.resolved_store_url)
+    with connect(settings.database_url.get_secret_value(), application_name="laurel-train") as connection:
+        try:
+            check_mart(connection, declared)
+            with _training_lock(connection, declared):
+                latest = registry.find_latest(connection, target)
+                is_old = latest is not None and latest.code_version != registry.code_version()
+                if not is_old and not _is_due(connection, declared, 0):
+                    return None
+                report = _train(connection, store, declared)
+        except NotEnoughHistory:
+            return None
+        if report.published:
+            note_changed_marts(connection, [RISK_MART])
+        return report
+
+
 def train_if_due(connection: Connection, store: Store, target: Target) -> TrainReport | None:
     """Train where no attempt has seen what is known now. The check itself takes milliseconds.
 
     The mart has been checked by the caller. Too little history is an answer here, not an error.
     """
-    if not _is_due(connection, target):
+    if not _is_due(connection, target, _WORTH_RETRAINING):
         return None
     with _training_lock(connection, target):
         # Another process may have trained while this one waited for the lock.
-        if not _is_due(connection, target):
+        if not _is_due(connection, target, _WORTH_RETRAINING):
             return None
         try:
             return _train(connection, store, target)
@@ -86,7 +114,7 @@ def _train(connection: Connection, store: Store, target: Target) -> TrainReport:
     history = measure_history(connection, target)
     too_little: NotEnoughHistory | None = None
     try:
-        learnt = learn(read_labelled(connection, target), target, thresholds)
+        learnt = learn(read_labelled(connection, target, thresholds), target, thresholds)
     except NotEnoughHistory as error:
         too_little = error
         learnt = Learnt(refuse("history", f"Too little history: {error.detail}"), "none", None, {}, {})
@@ -107,7 +135,8 @@ def _train(connection: Connection, store: Store, target: Target) -> TrainReport:
     return report
 
 
-def _is_due(connection: Connection, target: Target) -> bool:
+def _is_due(connection: Connection, target: Target, worth: float) -> bool:
+    """Whether what is known differs from what the latest attempt saw; rows by the share `worth`."""
     latest = registry.find_latest(connection, target.name)
     now = _fingerprint(measure_history(connection, target), target, read_thresholds(connection, target))
     if latest is None:
@@ -116,7 +145,7 @@ def _is_due(connection: Connection, target: Target) -> bool:
     if any(seen.get(name) != now[name] for name in ("labelled_until", "digest", "thresholds")):
         return True
     before = seen.get("labelled_rows", 0)
-    return bool(abs(now["labelled_rows"] - before) > _WORTH_RETRAINING * before)
+    return bool(abs(now["labelled_rows"] - before) > worth * before)
 
 
 def _fingerprint(history: History, target: Target, thresholds: dict[str, float]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ seen and can act upon; a feature marked `reason: false` is never named, however 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from string import Formatter
 from typing import Any
 
 import numpy as np
@@ -25,22 +26,27 @@ MOST_REASONS = 3
 _LEAST_EFFECT = 0.05
 
 
-class _Values(Mapping[str, str]):
-    """One student's values in words, worded only when a text asks for them."""
+class _Student(Mapping[str, str]):
+    """One student's values, as they are (`raw`) and in words, worded only when a text asks for them."""
 
-    def __init__(self, row: Mapping[str, Any], target: Target, more: Mapping[str, str]) -> None:
-        self._row, self._target, self._more = row, target, more
+    def __init__(self, columns: Mapping[str, list[Any]], number: int, target: Target) -> None:
+        self._columns, self._number, self._target = columns, number, target
+        self.more: dict[str, str] = {}
+
+    def raw(self, name: str) -> Any:
+        """The value of a feature."""
+        return self._columns[name][self._number]
 
     def __getitem__(self, name: str) -> str:
-        if name in self._more:
-            return self._more[name]
-        return word_value(self._row[name], self._target.feature(name).unit)
+        if name in self.more:
+            return self.more[name]
+        return word_value(self.raw(name), self._target.feature(name).unit)
 
     def __iter__(self) -> Iterator[str]:
-        return iter([*self._more, *self._row])
+        return iter([*self.more, *self._columns])
 
     def __len__(self) -> int:
-        return len(self._more) + len(self._row)
+        return len(self.more) + len(self._columns)
 
 
 def word_value(value: Any, unit: Unit) -> str:
@@ -68,14 +74,17 @@ def word_reasons(
     weight = np.where(flagged[:, None], np.maximum(effects, 0), np.abs(effects))
     weight[weight < _LEAST_EFFECT] = 0
     strongest = np.argsort(-weight, axis=1, kind="stable")[:, :MOST_REASONS]
-    records = _records(rows, target)
+    weighty = np.take_along_axis(weight, strongest, axis=1) > 0
+    moved = np.take_along_axis(contributions.effects, strongest, axis=1).round(4).tolist()
+    columns = _Columns(rows, target)
+    speakers = [_Speaker(feature, columns, target) for feature in target.features]
     return [
         [
-            _reason(target.features[place], record, float(contributions.effects[number, place]), target)
-            for place in strongest[number]
-            if weight[number, place] > 0
+            speakers[place].speak(number, effect)
+            for place, effect, is_weighty in zip(*ranked, strict=True)
+            if is_weighty
         ]
-        for number, record in enumerate(records)
+        for number, ranked in enumerate(zip(strongest.tolist(), moved, weighty.tolist(), strict=True))
     ]
 
 
@@ -84,15 +93,17 @@ def word_rule_reasons(
 ) -> list[list[Reason]]:
     """The rule's warnings in words; the effect of each is what it adds to the rule's score."""
     effect = round(1 / (len(target.rule.warnings) + 1), 4)
+    columns = _Columns(rows, target)
     answers: list[list[Reason]] = []
-    for number, record in enumerate(_records(rows, target)):
+    for number, broken in enumerate(scores.broken):
         reasons = []
-        for place in np.flatnonzero(scores.broken[number]):
+        for place in np.flatnonzero(broken):
             warning = target.rule.warnings[place]
             unit = target.feature(warning.feature).unit
-            value = word_value(record[warning.feature], unit)
-            more = {"value": value, "below": word_value(thresholds[warning.below], unit)}
-            text = warning.say.format_map(_Values(record, target, more))
+            student = _Student(columns, number, target)
+            value = student[warning.feature]
+            student.more = {"value": value, "threshold": word_value(thresholds[warning.threshold], unit)}
+            text = warning.say.format_map(student)
             reasons.append({"feature": warning.feature, "value": value, "effect": effect, "text": text})
         answers.append(reasons)
     return answers
@@ -102,8 +113,11 @@ def recommend(
     rows: pd.DataFrame, flagged: NDArray[np.bool_], target: Target, thresholds: Mapping[str, float]
 ) -> list[list[Step]]:
     """The steps that the values of each student on the list call for; none for the others."""
-    listed = iter([_steps(record, target, thresholds) for record in _records(rows[flagged], target)])
-    return [next(listed) if on_list else [] for on_list in flagged]
+    columns = _Columns(rows, target)
+    return [
+        _steps(_Student(columns, number, target), target, thresholds) if on_list else []
+        for number, on_list in enumerate(flagged)
+    ]
 
 
 def _worth_saying(rows: pd.DataFrame, contributions: Contributions, target: Target) -> NDArray[np.bool_]:
@@ -121,22 +135,45 @@ def _worth_saying(rows: pd.DataFrame, contributions: Contributions, target: Targ
     return worth
 
 
-def _reason(feature: Feature, record: Mapping[str, Any], effect: float, target: Target) -> Reason:
-    raw = record[feature.name]
-    value = word_value(raw, feature.unit)
-    template = feature.missing_words if _is_missing(raw) else _saying(feature, raw)
-    text = template.format_map(_Values(record, target, {"value": value, **_ends(feature, record, target)}))
-    return {"feature": feature.name, "value": value, "effect": round(effect, 4), "text": text}
+class _Speaker:
+    """Words one feature. Students with the same values are told the same, so that is worded once."""
+
+    def __init__(self, feature: Feature, columns: Mapping[str, list[Any]], target: Target) -> None:
+        self._feature, self._columns, self._target = feature, columns, target
+        texts = [*(words.say for words in feature.words), feature.missing_words]
+        named = {name for text in texts for _, name, _, _ in Formatter().parse(text) if name}
+        others = {feature.change_of, *named} & set(columns) - {feature.name, None}
+        self._names = [feature.name, *sorted(str(name) for name in others)]
+        self._looked_at: list[list[Any]] = []
+        self._said: dict[tuple[Any, ...], tuple[str, str]] = {}
+
+    def speak(self, number: int, effect: float) -> Reason:
+        """The feature as a reason for the student at this place."""
+        if not self._looked_at:
+            self._looked_at = [self._columns[name] for name in self._names]
+        values = tuple([column[number] for column in self._looked_at])
+        said = self._said.get(values)
+        if said is None:
+            said = self._said[values] = self._word(_Student(self._columns, number, self._target))
+        return {"feature": self._feature.name, "value": said[0], "effect": effect, "text": said[1]}
+
+    def _word(self, student: _Student) -> tuple[str, str]:
+        feature = self._feature
+        raw = student.raw(feature.name)
+        value = word_value(raw, feature.unit)
+        template = feature.missing_words if _is_missing(raw) else _saying(feature, raw)
+        student.more = {"value": value, **_ends(feature, student, self._target)}
+        return value, template.format_map(student)
 
 
-def _ends(feature: Feature, record: Mapping[str, Any], target: Target) -> dict[str, str]:
+def _ends(feature: Feature, student: _Student, target: Target) -> dict[str, str]:
     """A number without its sign, and for a change the values before and now."""
-    raw = record[feature.name]
+    raw = student.raw(feature.name)
     if feature.type != "number" or _is_missing(raw):
         return {}
     ends = {"amount": word_value(abs(raw), feature.unit)}
     if feature.change_of:
-        now, unit = record[feature.change_of], target.feature(feature.change_of).unit
+        now, unit = student.raw(feature.change_of), target.feature(feature.change_of).unit
         ends |= {"before": word_value(now - raw, unit), "now": word_value(now, unit)}
     return ends
 
@@ -151,11 +188,11 @@ def _saying(feature: Feature, value: Any) -> str:
     return feature.words[-1].say
 
 
-def _steps(record: Mapping[str, Any], target: Target, thresholds: Mapping[str, float]) -> list[Step]:
+def _steps(student: _Student, target: Target, thresholds: Mapping[str, float]) -> list[Step]:
     called_for = [
         {"code": step.code, "text": step.text}
         for step in target.recommendations
-        if step.feature and _calls(step, record[step.feature], thresholds)
+        if step.feature and _calls(step, student.raw(step.feature), thresholds)
     ]
     general = [{"code": s.code, "text": s.text} for s in target.recommendations if not s.feature]
     return called_for or general
@@ -172,15 +209,29 @@ def _calls(step: Recommendation, value: Any, thresholds: Mapping[str, float]) ->
     return (below is None or float(value) < below) and (above is None or float(value) > above)
 
 
-def _records(rows: pd.DataFrame, target: Target) -> list[dict[str, Any]]:
-    names = [feature.name for feature in target.features]
-    records: list[dict[str, Any]] = rows[names].to_dict("records")
-    for feature in target.features:
-        if feature.type == "boolean":
-            for record in records:
-                if not _is_missing(record[feature.name]):
-                    record[feature.name] = bool(record[feature.name])
-    return records
+class _Columns(Mapping[str, list[Any]]):
+    """The features as lists, yes and no as such, made when asked for: a row of a frame costs more."""
+
+    def __init__(self, rows: pd.DataFrame, target: Target) -> None:
+        self._rows, self._target = rows, target
+        self._lists: dict[str, list[Any]] = {}
+
+    def __getitem__(self, name: str) -> list[Any]:
+        if name not in self._lists:
+            values = self._rows[name].tolist()
+            if self._target.feature(name).type == "boolean":
+                values = [value if _is_missing(value) else bool(value) for value in values]
+            self._lists[name] = values
+        return self._lists[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._rows.columns
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows.columns)
+
+    def __len__(self) -> int:
+        return len(self._rows.columns)
 
 
 def _is_missing(value: Any) -> bool:

@@ -55,37 +55,27 @@ with DAG(
     @task
     def rebuild() -> str:
         """Build everything again from raw and run every test, as a run of its own; answers with its id."""
-        from uuid import UUID
-
         from elt.pipeline import run
-        from elt.settings import Settings, load_settings
-        from ml.scoring import score
+        from elt.settings import load_settings
+        from ml.scoring import score_all
 
-        def score_students(settings: Settings, run_id: UUID) -> dict[str, Any]:
-            return score(settings, run_id).to_dict()
-
-        return str(run(load_settings(), trigger="schedule", score=score_students, full=True).run_id)
+        return str(run(load_settings(), trigger="schedule", score=score_all, full=True).run_id)
 
     @task
     def forget() -> dict[str, int]:
         """Finish erasures, and remove what is kept no longer than needed; answers with what was removed."""
-        from uuid import UUID
-
         from elt.errors import LoadError
         from elt.pipeline import run
         from elt.privacy.erasure import erase_pending
         from elt.privacy.retention import apply_retention, tell_who_decides
-        from elt.settings import Settings, load_settings
+        from elt.settings import load_settings
         from elt.store.base import open_store
-        from ml.scoring import score
-
-        def score_students(settings: Settings, run_id: UUID) -> dict[str, Any]:
-            return score(settings, run_id).to_dict()
+        from ml.scoring import score_all
 
         settings = load_settings()
         store = open_store(settings.resolved_store_url)
         report = erase_pending(
-            settings, store, rebuild=lambda: run(settings, trigger="schedule", score=score_students)
+            settings, store, rebuild=lambda: run(settings, trigger="schedule", score=score_all)
         )
         kept = apply_retention(settings, store, dry_run=False)
         tell_who_decides(settings, kept)

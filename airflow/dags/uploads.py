@@ -110,11 +110,10 @@ with DAG(
 
         from elt.pipeline import record_score
         from elt.settings import load_settings
-        from ml.scoring import score as score_students
+        from ml.scoring import score_all
 
         settings = load_settings()
-        report = score_students(settings, UUID(laurel_run)).to_dict()
-        return record_score(settings, UUID(laurel_run), report)
+        return record_score(settings, UUID(laurel_run), score_all(settings, UUID(laurel_run)))
 
     @task(outlets=[MARTS])
     def publish(scored: dict[str, Any], laurel_run: str) -> list[str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Any
 
-from flask import Blueprint
+from flask import Blueprint, Response
 
 from backend.access import allow
 from backend.operations import Answer, operation
-from backend.schemas.risk import ModelDetail, ModelList, ModelSummary, ModelVersion
+from backend.schemas.risk import CardQuery, ModelDetail, ModelList, ModelSummary, ModelVersion
 from backend.services import services
 from elt.errors import NotFound
 
@@ -17,8 +17,8 @@ models = Blueprint("models", __name__)
 
 _VERSIONS = """
 select model_id, target, version, algorithm, created_at, code_version, is_published,
-       data_window, features, metrics, gate
-from ml.models
+       accepted_by, accepted_at, accepted_reason, data_window, features, metrics, gate
+from ml.model_versions
 where %(target)s::text is null or target = %(target)s
 order by target, version desc
 """
@@ -42,6 +42,31 @@ def show_model(name: str) -> ModelDetail:
     if not versions:
         raise NotFound(f"There is no model {name[:80]!r}.")
     return ModelDetail(name=name, published_version=_published(versions), versions=versions)
+
+
+@models.get("/models/<name>/card")
+@allow("models:read")
+@operation(
+    "Show a model card",
+    {200: Answer("A page of its own, to read or to keep.", media=("text/html",))},
+    description=(
+        "Purpose, data, how it was judged, what the gate found, groups of students, limits, how to contest. "
+        "Of the newest version unless another is named."
+    ),
+    query=CardQuery,
+)
+def show_card(name: str, query: CardQuery) -> Response:
+    """As it was written when the version was trained."""
+    versions = _versions(name)
+    version = query.version or (versions[0].version if versions else 0)
+    if version not in {each.version for each in versions}:
+        raise NotFound(f"There is no version {version} of the model {name[:80]!r}.")
+    try:
+        with services().store.open(f"models/{name}/{version}.html") as stream:
+            page = stream.read()
+    except NotFound:
+        raise NotFound(f"Version {version} of {name} was trained before there were cards.") from None
+    return Response(page, content_type="text/html; charset=utf-8")
 
 
 def _versions(target: str | None) -> list[ModelVersion]:

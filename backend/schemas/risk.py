@@ -52,10 +52,21 @@ class ModelVersion(Answered):
     created_at: datetime
     code_version: str
     is_published: bool = Field(description="Whether it passed; if no version has, the plain rule is shown.")
+    accepted_by: str | None = Field(
+        description="Who let it pass though groups of students lie apart; null where nobody had to."
+    )
+    accepted_at: datetime | None
+    accepted_reason: str | None
     data_window: dict[str, Any]
     features: Any
     metrics: dict[str, Any]
     gate: Any = Field(description="Each condition, what was found, and whether it passed.")
+
+
+class CardQuery(Sent):
+    """Which version's card."""
+
+    version: int | None = Field(default=None, ge=1, le=2**31 - 1, description="Leave out for the newest.")
 
 
 class ModelSummary(Answered):

@@ -76,6 +76,7 @@ class StudentRisk(Answered):
     school_id: str
     student_id: str
     current: dict[str, Any] | None = Field(description="`mart_student_risk`: with reasons; null: nothing.")
+    exams: list[dict[str, Any]] = Field(description="`mart_student_predictions`: exams to come.")
     flags: list[dict[str, Any]] = Field(description="`mart_student_flags`: all so far, newest first.")
 
 

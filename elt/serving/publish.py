@@ -22,11 +22,11 @@ from elt.warehouse import Connection, connect
 
 MANIFEST_KEY = "marts/manifest.json"
 
-# All but one name people. That one is all that was ever predicted, of which mart_student_risk has the newest.
+# They name people, or hold what was predicted of them; of that mart_student_risk has the newest.
 NEVER_PUBLISHED = frozenset(
     {
         "mart_students", "mart_guardians", "mart_jamb_performance", "mart_sat_performance",
-        "mart_waec_performance", "mart_student_flags",
+        "mart_waec_performance", "mart_student_flags", "mart_student_predictions", "mart_prediction_record",
     }
 )  # fmt: skip
 

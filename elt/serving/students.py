@@ -26,6 +26,7 @@ _ORDERS = {
     "mart_student_terms": "school_year, term_order",
     "mart_guardians": "parent_id",
     "mart_student_flags": "as_of_date desc",
+    "mart_student_predictions": "target, subject",
 }
 
 # One view at a time: PostgreSQL cannot tell how few rows a view leaves, and would join them row by row.
@@ -131,12 +132,13 @@ def read_record(session: Connection, school_id: str, student_id: str) -> dict[st
 
 
 def read_risk(session: Connection, school_id: str, student_id: str) -> dict[str, Any]:
-    """What is predicted now, with reasons, and what was predicted before, the newest first."""
+    """What is predicted now, with reasons, of exams too, and what was predicted before, the newest first."""
     current = _read(session, "mart_student_risk", school_id, student_id)
     return {
         "school_id": school_id,
         "student_id": student_id,
         "current": next(iter(current), None),
+        "exams": _read(session, "mart_student_predictions", school_id, student_id),
         "flags": _read(session, "mart_student_flags", school_id, student_id),
     }
 

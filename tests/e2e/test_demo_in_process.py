@@ -25,7 +25,7 @@ from elt.store.object_keys import new_object_key
 from elt.uploads.accept import NewUpload, accept_upload
 from elt.uploads.ledger import get_upload
 from elt.warehouse import connect
-from ml.scoring import score
+from ml.scoring import score_all
 from tests.e2e.comparing import differences
 
 pytestmark = pytest.mark.e2e
@@ -59,7 +59,7 @@ def outcome(postgres_server, _template, tmp_path_factory: pytest.TempPathFactory
 
 
 def score_students(settings: Settings, run_id: UUID) -> dict[str, Any]:
-    return score(settings, run_id).to_dict()
+    return score_all(settings, run_id)
 
 
 def hand_in(settings: Settings, path: Path, key: AnswerKey) -> UUID:
@@ -102,7 +102,7 @@ def test_the_model_passes_its_gate_and_finds_those_truly_at_risk(outcome: Outcom
     assert outcome.report.scored["by_rule"] == 0
     with connect(outcome.settings.database_url.get_secret_value()) as connection:
         ranked = connection.execute(
-            "select school_id, student_id from ml.predictions order by probability desc"
+            "select school_id, student_id from ml.predictions where target = 'at_risk' order by probability desc"
         ).fetchall()
     at_risk = {(student.school_id, student.student_id) for student in outcome.key.truly_at_risk}
     assert len(ranked) == len(outcome.key.next_term)

@@ -142,10 +142,10 @@ class World:
 
     def run(self) -> None:
         """A whole run."""
-        from ml.scoring import score
+        from ml.scoring import score_all
 
         self._settle()
-        pipeline.run(self.settings, trigger="cli", score=lambda settings, run: score(settings, run).to_dict())
+        pipeline.run(self.settings, trigger="cli", score=score_all)
 
     def _settle(self) -> None:
         """Wait until the server has noticed who is dead; a run of the next minutes finds it so."""

@@ -20,7 +20,8 @@ from airflow.dag_processing.dagbag import DagBag
 heavy = {"pandas", "sklearn", "polars", "dbt", "psycopg"}
 before = set(sys.modules)
 bag = DagBag(sys.argv[1])
-dag, daily, reading = (bag.dags.get(name) for name in ("uploads", "maintenance", "sources"))
+names = ("uploads", "maintenance", "sources", "train")
+dag, daily, reading, weekly = (bag.dags.get(name) for name in names)
 print(json.dumps({
     "maintenance": {
         "cron": daily.timetable.expression,
@@ -40,6 +41,14 @@ print(json.dumps({
         "mapped": [task.task_id for task in reading.tasks if task.is_mapped],
         "alerted": all(task.on_failure_callback for task in reading.tasks),
         "emits": [asset.uri.rstrip("/") for asset in reading.get_task("extract").outlets],
+    },
+    "train": {
+        "cron": weekly.timetable.expression,
+        "catchup": weekly.catchup,
+        "max_active_runs": weekly.max_active_runs,
+        "mapped": [task.task_id for task in weekly.tasks if task.is_mapped],
+        "alerted": all(task.on_failure_callback for task in weekly.tasks),
+        "emits": [asset.uri.rstrip("/") for asset in weekly.get_task("train").outlets],
     },
     "errors": bag.import_errors,
     "ids": sorted(bag.dags),
@@ -78,7 +87,7 @@ def dag(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def test_every_dag_file_imports_without_errors(dag: dict[str, Any]) -> None:
     assert dag["errors"] == {}
-    assert dag["ids"] == ["maintenance", "sources", "uploads"]
+    assert dag["ids"] == ["maintenance", "sources", "train", "uploads"]
 
 
 def test_it_runs_every_five_minutes_and_on_the_event_of_an_upload(dag: dict[str, Any]) -> None:
@@ -135,6 +144,17 @@ def test_sources_are_read_each_in_a_task_of_its_own_and_start_the_loading(dag: d
         "max_active_runs": 1,
         "upstream": {"list_sources": [], "extract": ["list_sources"]},
         "mapped": ["extract"],
+        "alerted": True,
+        "emits": ["laurel://uploads"],
+    }
+
+
+def test_models_are_trained_weekly_each_target_by_itself_and_start_the_scoring(dag: dict[str, Any]) -> None:
+    assert dag["train"] == {
+        "cron": "0 3 * * 0",
+        "catchup": False,
+        "max_active_runs": 1,
+        "mapped": ["train"],
         "alerted": True,
         "emits": ["laurel://uploads"],
     }

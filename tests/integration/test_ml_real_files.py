@@ -9,7 +9,7 @@ from elt.settings import Settings
 from elt.store.base import Store
 from elt.warehouse import Connection
 from ml import registry
-from ml.scoring import score
+from ml.scoring import score, score_all
 
 
 def test_on_the_six_real_files_the_model_declines_and_the_rule_speaks(
@@ -18,7 +18,7 @@ def test_on_the_six_real_files_the_model_declines_and_the_rule_speaks(
     files = [*(shared_data / "laurel_high").glob("*.csv")]
     for file in [*files, shared_data / "student_performance" / "StudentsPerformance.csv"]:
         store.put(file.name, [file.read_bytes()])
-    report = run(settings, trigger="cli", score=lambda *given: score(*given).to_dict())
+    report = run(settings, trigger="cli", score=score_all)
     assert report.loads == {"loaded": 6}
     assert (report.scored["by_model"], report.scored["model_version"]) == (0, None)
     assert report.scored["by_rule"] == report.scored["students"] > 400

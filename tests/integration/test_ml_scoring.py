@@ -16,7 +16,7 @@ from ml import registry
 from ml.errors import FeatureMismatch, NotEnoughHistory
 from ml.scoring import score
 from ml.target import load_target
-from ml.training import train
+from ml.training import retrain, train
 
 SEEDS = """
 create schema if not exists staging; create schema if not exists marts;
@@ -67,6 +67,12 @@ select
     (student %% 3)::int as activities_count,
     (array['Low', 'Medium', 'High'])[1 + student %% 3] as guardian_engagement,
     'Tertiary' as guardian_education, null::text as guardian_financial_status, 'Good' as health_status,
+    round(previous::numeric, 2) as previous_average, null::numeric as previous_attendance,
+    round((-9 * strain)::numeric, 2) as test_exam_gap, 0 as core_failure_count,
+    null::numeric as teacher_periods_mean, 'Daily' as study_habits, 3 as weekly_reading_hours,
+    0 as offence_count, 0 as offences_to_date, 12::numeric as students_per_computer,
+    null::boolean as next_has_core_credits, 'Lagos' as state_of_origin,
+    case when student %% 4 < 2 then 'Boarding' else 'Day' end as living_arrangement,
     false as has_disorder, student %% 2 = 0 as is_boarding, 'General' as stream, 'Female' as gender
 from followed
 """
@@ -170,13 +176,13 @@ def test_two_scorers_at_once_write_each_line_once(settings: Settings, mart):
 
 
 def test_a_scoring_that_dies_leaves_no_line(settings: Settings, mart, monkeypatch):
-    from ml import scoring
+    from ml import ledger
 
     def die(*_args: object) -> dict[str, object]:
         raise ConnectionError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(scoring, "_count_current", die)
+        patch.setattr(ledger, "count_current", die)
         with pytest.raises(ConnectionError):
             score(settings)
     assert _count(mart) == 0
@@ -204,7 +210,7 @@ def test_too_little_history_is_the_rule_and_a_named_error_when_asked_to_train(
     report = score(settings)
     assert report.by_rule == 300
     assert report.reasons == [
-        "Too little history: found 1 past terms whose following term is known; "
+        "Too little history: found 1 past cohorts whose outcome is known; "
         "3 are needed: 2 to learn from and 1 to judge by"
     ]
     with pytest.raises(NotEnoughHistory, match="3 are needed"):
@@ -332,3 +338,71 @@ def test_the_command_line_tells_what_the_gate_found(settings: Settings, mart, mo
     listed = json.loads(run(cli, ["models", "at_risk", "--json"], catch_exceptions=False).stdout)
     assert [model["is_published"] for model in listed] == [True]
     assert "yes" in run(cli, ["models"], catch_exceptions=False).output
+
+
+def _bring_results(connection: Connection) -> None:
+    """The next term's results of the students who were scored."""
+    connection.execute(
+        "update marts.mart_student_features set next_term_average = 40 + (terms_seen * 7 + length(student_id)"
+        " + substr(student_id, 4)::int) % 25, next_known_at = known_at + 120 where terms_seen = 6"
+    )
+
+
+def test_predictions_are_scored_by_themselves_when_the_results_come(settings: Settings, mart):
+    score(settings)
+    before = mart.execute("select * from ml.predictions order by prediction_id").fetchall()
+    assert score(settings).outcomes == 0
+    _bring_results(mart)
+    assert score(settings).outcomes == 300
+    assert score(settings).outcomes == 0
+    lines = mart.execute("select * from ml.predictions order by prediction_id").fetchall()
+    assert lines[: len(before)] == before
+    wrong = mart.execute(
+        "select count(*) as n from ml.outcomes o join marts.mart_student_features f"
+        " using (school_id, student_id, as_of_date)"
+        " where o.came is distinct from (f.next_term_average < 50) or o.value <> f.next_term_average"
+        " or o.known_at <> f.next_known_at"
+    ).fetchone()
+    assert wrong["n"] == 0
+
+
+def test_a_corrected_result_is_a_later_line(settings: Settings, mart):
+    score(settings)
+    _bring_results(mart)
+    score(settings)
+    mart.execute(
+        "update marts.mart_student_features set next_term_average = 99"
+        " where terms_seen = 6 and student_id = 'STU0007'"
+    )
+    assert score(settings).outcomes == 1
+    came = mart.execute(
+        "select value from ml.outcomes where student_id = 'STU0007' order by outcome_id"
+    ).fetchall()
+    assert len(came) == 2
+    assert came[-1]["value"] == 99
+    with pytest.raises(psycopg.errors.RaiseException, match=r"ml\.outcomes is append only"):
+        mart.execute("update ml.outcomes set came = false")
+
+
+def test_a_prediction_keeps_what_the_model_looked_at(settings: Settings, mart):
+    score(settings)
+    differ = mart.execute(
+        "select count(*) as n from ml.predictions p join marts.mart_student_features f"
+        " using (school_id, student_id, as_of_date)"
+        " where (p.features ->> 'term_average')::numeric <> f.term_average"
+        " or p.features -> 'attendance_change' <> 'null' or p.features ->> 'stream' <> f.stream"
+    ).fetchone()
+    assert differ["n"] == 0
+    names = mart.execute("select distinct jsonb_object_keys(features) as name from ml.predictions").fetchall()
+    assert {row["name"] for row in names} == {feature.name for feature in load_target("at_risk").features}
+
+
+def test_weekly_training_skips_what_is_known_and_learns_what_is_new(settings: Settings, mart):
+    assert retrain(settings, "at_risk").published
+    assert retrain(settings, "at_risk") is None
+    mart.execute("delete from marts.mart_student_features where student_id = 'STU0009'")
+    # Too little for a run to train by itself, enough for the weekly training.
+    assert score(settings).trained is False
+    assert retrain(settings, "at_risk").version == 2
+    marts = mart.execute("select mart from ops.unpublished_marts").fetchall()
+    assert [row["mart"] for row in marts] == ["mart_student_risk"]

@@ -1,22 +1,23 @@
--- What was said about each student at each time: of several predictions for one day the newest.
-with latest as (
-    select distinct on (school_id, student_id, as_of_date) *
-    from {{ source('ml', 'predictions') }}
-    where target = 'at_risk'
-    order by school_id, student_id, as_of_date, prediction_id desc
+-- What was said about each student at each time, and whether it was right.
+with judged as (
+    {{ judged_predictions("target = 'at_risk'") }}
 )
 
 select
-    latest.school_id,
-    latest.student_id,
-    latest.as_of_date,
-    latest.method,
-    latest.probability,
-    latest.score,
-    latest.is_at_risk,
-    latest.reasons,
-    latest.recommendations,
+    judged.school_id,
+    judged.student_id,
+    judged.as_of_date,
+    judged.method,
+    judged.probability,
+    judged.score,
+    judged.is_at_risk,
+    judged.reasons,
+    judged.recommendations,
+    judged.helps,
     models.version as model_version,
-    latest.scored_at
-from latest
-left join {{ source('ml', 'models') }} as models on models.model_id = latest.model_id
+    judged.scored_at,
+    judged.came,
+    judged.verdict,
+    judged.outcome_known_at
+from judged
+left join {{ source('ml', 'models') }} as models on models.model_id = judged.model_id

@@ -22,6 +22,18 @@ students as (
 
 models as (
     select model_id, version from {{ source('ml', 'models') }}
+),
+
+-- Whether earlier lists were right about the student.
+earlier as (
+    select
+        school_id,
+        student_id,
+        (count(*) filter (where verdict = 'right'))::int as earlier_right,
+        (count(*) filter (where verdict = 'wrong'))::int as earlier_wrong,
+        (count(*) filter (where verdict = 'missed'))::int as earlier_missed
+    from {{ ref('mart_student_flags') }}
+    group by school_id, student_id
 )
 
 select
@@ -36,6 +48,10 @@ select
     predictions.is_at_risk,
     predictions.reasons,
     predictions.recommendations,
+    predictions.helps,
+    coalesce(earlier.earlier_right, 0) as earlier_right,
+    coalesce(earlier.earlier_wrong, 0) as earlier_wrong,
+    coalesce(earlier.earlier_missed, 0) as earlier_missed,
     models.version as model_version,
     predictions.scored_at,
     (
@@ -57,3 +73,4 @@ inner join lateral (
     limit 1
 ) as predictions on predictions.as_of_date = students.as_of_date
 left join models on models.model_id = predictions.model_id
+left join earlier on earlier.school_id = students.school_id and earlier.student_id = students.student_id

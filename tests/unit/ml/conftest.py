@@ -32,6 +32,12 @@ def at_risk() -> Target:
 
 
 @pytest.fixture(scope="session")
+def with_labels() -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """Gives rows the label that follows from the number behind it."""
+    return lambda rows: rows.assign(label=(rows["label_value"] < THRESHOLDS["pass_mark"]).astype(int))
+
+
+@pytest.fixture(scope="session")
 def make_rows() -> MakeRows:
     """Labelled rows as `read_labelled` gives them; with signal, attendance foretells the next term."""
     return _make_rows
@@ -52,7 +58,7 @@ def _make_rows(
     ends = pd.date_range("2023-12-20", periods=terms + 1, freq="120D")
     known = ends + pd.Timedelta(days=14)
     return pd.concat(
-        [_term(rng, term, averages, attendance, ends, known, schools) for term in range(terms)],
+        [_term(rng, term, averages, attendance, strain, ends, known, schools) for term in range(terms)],
         ignore_index=True,
     )
 
@@ -62,6 +68,7 @@ def _term(
     term: int,
     averages: np.ndarray,
     attendance: np.ndarray,
+    strain: np.ndarray,
     ends: pd.DatetimeIndex,
     known: pd.DatetimeIndex,
     schools: int,
@@ -75,8 +82,22 @@ def _term(
             "as_of_date": ends[term],
             "known_at": known[term],
             "label_known_at": known[term + 1],
+            "label": (averages[:, term + 1] < THRESHOLDS["pass_mark"]).astype(int),
             "label_value": averages[:, term + 1],
+            "gender": rng.choice(["Female", "Male"], count),
+            "state_of_origin": rng.choice(["Lagos", "Oyo", "Kano"], count),
+            "living_arrangement": rng.choice(["Boarding", "Day"], count),
             "term_average": averages[:, term],
+            "previous_average": averages[:, term - 1] if term else gap,
+            "previous_attendance": attendance[:, term - 1] if term else gap,
+            "test_exam_gap": rng.normal(0, 2, count) - 9 * strain[:, term],
+            "core_failure_count": rng.binomial(2, 0.1, count) * 1.0,
+            "teacher_periods_mean": rng.uniform(10, 25, count),
+            "study_habits": rng.choice(["Rarely", "Occasional", "Daily"], count),
+            "weekly_reading_hours": rng.integers(0, 9, count) * 1.0,
+            "offence_count": rng.poisson(0.2, count) * 1.0,
+            "offences_to_date": rng.poisson(0.4, count) * 1.0,
+            "students_per_computer": 12.0,
             "score_change": averages[:, term] - averages[:, term - 1] if term else gap,
             "score_slope": (averages[:, term] - averages[:, term - 1]) / 2 if term else gap,
             "average_to_date": averages[:, : term + 1].mean(axis=1),

@@ -72,10 +72,16 @@ def test_the_calibration_curve_counts_every_student_once(scored):
 def test_the_bootstrap_draws_students_not_rows():
     rng = np.random.default_rng(4)
     y, probability = rng.integers(0, 2, 100), rng.random(100)
-    apart = metrics.bootstrap(y, probability, np.arange(100), draws=200, level=0.95, seed=1)["auc"]
+    apart = metrics.bootstrap(y, probability, np.arange(100), k=10, draws=200, level=0.95, seed=1)["auc"]
     # Four copies of each row are no more evidence when they belong to the same student.
     copies = metrics.bootstrap(
-        np.tile(y, 4), np.tile(probability, 4), np.tile(np.arange(100), 4), draws=200, level=0.95, seed=1
+        np.tile(y, 4),
+        np.tile(probability, 4),
+        np.tile(np.arange(100), 4),
+        k=40,
+        draws=200,
+        level=0.95,
+        seed=1,
     )["auc"]
     assert (copies.low, copies.high) == pytest.approx((apart.low, apart.high))
     assert apart.low < apart.value < apart.high

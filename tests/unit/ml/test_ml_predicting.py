@@ -12,8 +12,8 @@ import pytest
 from ml.explain import explain
 from ml.features import shape_features
 from ml.learning import learn
-from ml.pipeline import fit_pipeline, predict_probability
-from ml.predicting import flag_students, predict_by_model, predict_by_rule
+from ml.pipeline import Lesson, fit_pipeline, predict_probability
+from ml.predicting import flag_students, put_into_words, score_by_model, score_by_rule
 from ml.rule import apply_rule, flag_by_rule
 from ml.target import Candidate, Flag
 from ml.wording import recommend, word_value
@@ -29,9 +29,13 @@ def fitted(make_rows, at_risk, thresholds):
     return learnt.pipeline, last
 
 
+def _by_model(rows, target, thresholds, pipeline):
+    return put_into_words(score_by_model(rows, target, pipeline, MODEL_ID, "abc"), target, thresholds, None)
+
+
 @pytest.fixture(scope="module")
 def predictions(fitted, at_risk, thresholds):
-    return predict_by_model(fitted[1], at_risk, thresholds, fitted[0], MODEL_ID, "abc")
+    return _by_model(fitted[1], at_risk, thresholds, fitted[0])
 
 
 def test_contributions_and_baseline_add_up_to_the_log_odds(fitted, at_risk):
@@ -49,7 +53,8 @@ def test_recalibrated_contributions_add_up_too(make_rows, at_risk):
     y = (rows["label_value"] < 50).to_numpy(dtype=int)
     cohorts = rows["as_of_date"].rank(method="dense").to_numpy(dtype=int)
     candidate = Candidate(name="r", algorithm="logistic", settings={"C": 0.1}, recalibrate=True)
-    pipeline = fit_pipeline(at_risk.features, candidate, 1, features, y, cohorts)
+    lesson = Lesson(features, y, cohorts, np.arange(len(y)), rows["label_value"].to_numpy(), 50.0)
+    pipeline = fit_pipeline(at_risk.features, candidate, 1, lesson)
     assert pipeline.named_steps["model"].slope_ != 1
     parts = explain(pipeline, features, at_risk.features)
     added = parts.baseline + parts.effects.sum(axis=1)
@@ -62,7 +67,8 @@ def test_boosting_is_explained_by_putting_one_feature_back_to_its_average(make_r
     y = (rows["label_value"] < 50).to_numpy(dtype=int)
     cohorts = np.zeros(len(y), dtype=int)
     candidate = Candidate(name="b", algorithm="boosting", settings={"max_iter": 10})
-    pipeline = fit_pipeline(at_risk.features, candidate, 1, features, y, cohorts)
+    lesson = Lesson(features, y, cohorts, np.arange(len(y)), rows["label_value"].to_numpy(), 50.0)
+    pipeline = fit_pipeline(at_risk.features, candidate, 1, lesson)
     parts = explain(pipeline, features, at_risk.features)
     assert not parts.is_exact
     strongest = np.abs(parts.effects).mean(axis=0).argmax()
@@ -116,7 +122,8 @@ def test_the_rule_names_its_thresholds_and_no_probability(fitted, at_risk, thres
     _, rows = fitted
     rows = rows.head(3).copy()
     rows["term_average"], rows["term_attendance"] = [47.0, 80.0, 60.0], [95.0, 71.3, np.nan]
-    low, absent, fine = predict_by_rule(rows, at_risk, thresholds, "abc")
+    scores = score_by_rule(rows, at_risk, thresholds, "abc")
+    low, absent, fine = put_into_words(scores, at_risk, thresholds, None)
     assert (low.method, low.probability, low.model_id) == ("rule", None, None)
     assert [reason["text"] for reason in low.reasons] == [
         "Average of 47 in the last term, below the pass mark of 50"
@@ -211,7 +218,7 @@ def test_a_change_is_worded_with_both_ends(fitted, at_risk, thresholds):
     rows = rows.head(1).copy()
     rows["term_average"], rows["score_change"], rows["term_attendance"] = 44.0, -17.2, 60.0
     rows["attendance_change"] = -32.0
-    (one,) = predict_by_model(rows, at_risk, thresholds, pipeline, MODEL_ID, "abc")
+    (one,) = _by_model(rows, at_risk, thresholds, pipeline)
     texts = {reason["text"] for reason in one.reasons}
     assert texts & {
         "Average fell from 61 to 44 within a term",

@@ -27,15 +27,26 @@ def test_a_student_falls_into_the_same_fold_whoever_else_is_there():
 def test_the_latest_term_is_held_out_and_a_second_one_joins_where_it_is_too_small():
     cohorts = np.repeat([0, 1, 2, 3], 50)
     y = np.tile([0, 1], 100)
+    students = np.arange(200)
     wanted = {"each_class": 20, "most": 2, "train_cohorts": 2}
-    assert choose_held_out(cohorts, y, rows=50, **wanted) == [3]
-    assert choose_held_out(cohorts, y, rows=80, **wanted) == [2, 3]
-    assert choose_held_out(cohorts, y, rows=999, **wanted) == [3]
+    assert choose_held_out(cohorts, y, students, rows=50, **wanted) == [3]
+    assert choose_held_out(cohorts, y, students, rows=80, **wanted) == [2, 3]
+    assert choose_held_out(cohorts, y, students, rows=999, **wanted) == [3]
+    # The same students twice are not more students.
+    assert choose_held_out(cohorts, y, students % 50, rows=80, **wanted) == [3]
 
 
 def test_too_few_terms_are_named():
-    with pytest.raises(NotEnoughHistory, match=r"found 2 past terms .* 3 are needed"):
-        choose_held_out(np.array([0, 1]), np.array([0, 1]), rows=1, each_class=1, most=1, train_cohorts=2)
+    with pytest.raises(NotEnoughHistory, match=r"found 2 past cohorts .* 3 are needed"):
+        choose_held_out(
+            np.array([0, 1]),
+            np.array([0, 1]),
+            np.array([0, 1]),
+            rows=1,
+            each_class=1,
+            most=1,
+            train_cohorts=2,
+        )
 
 
 def test_rows_whose_outcome_came_later_than_the_judging_teach_nothing():
@@ -54,8 +65,16 @@ def test_splits_never_mix_times_or_students():
     cohorts, folds, students = cohorts[order], folds[order], [students[place] for place in order]
     judged = cohorts == 4
     seen: list[int] = []
-    for split in forward_splits(cohorts < 4, judged, folds):
+    numbers = np.array([int(name[1:]) for _, name in students])
+    for split in forward_splits(cohorts < 4, judged, numbers, folds):
         assert cohorts[split.train].max() < cohorts[split.test].min()
         assert not {students[i] for i in split.train} & {students[i] for i in split.test}
         seen += split.test.tolist()
     assert sorted(seen) == np.flatnonzero(judged).tolist()
+
+
+def test_students_who_do_not_come_back_teach_in_one_split():
+    cohorts, students = np.repeat([0, 1], 50), np.arange(100)
+    folds = deal_students([("A", str(number)) for number in students], 4, seed=2)
+    (split,) = forward_splits(cohorts < 1, cohorts == 1, students, folds)
+    assert (split.train.tolist(), split.test.tolist()) == (list(range(50)), list(range(50, 100)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 from sklearn.naive_bayes import GaussianNB
@@ -13,7 +14,7 @@ from elt.errors import NotFound
 from ml.errors import ModelRefused
 from ml.features import shape_features
 from ml.learning import learn
-from ml.pipeline import fit_pipeline, predict_probability
+from ml.pipeline import Lesson, fit_pipeline, predict_probability
 from ml.registry import dump_pipeline, parse_pipeline
 from ml.target import Candidate, Target, list_targets, load_target
 
@@ -64,8 +65,10 @@ def test_the_same_fit_gives_the_same_bytes(make_rows, at_risk, algorithm):
     settings = {"max_iter": 10} if algorithm == "boosting" else {"C": 0.1}
     candidate = Candidate(name="c", algorithm=algorithm, settings=settings)
 
+    lesson = Lesson(features, y, y * 0, np.arange(len(y)), rows["label_value"].to_numpy(), 50.0)
+
     def fit() -> bytes:
-        return dump_pipeline(fit_pipeline(at_risk.features, candidate, 1, features, y, y * 0))
+        return dump_pipeline(fit_pipeline(at_risk.features, candidate, 1, lesson))
 
     content = fit()
     assert content == fit()
