@@ -12,6 +12,7 @@ from elt.errors import LaurelError, UploadRejected
 # command → module:attribute
 COMMANDS = {
     "audit": "cli.audit:audit",
+    "backtest": "cli.backtest:backtest",
     "demo": "cli.demo:demo",
     "demo-school": "cli.demo:demo_school",
     "doctor": "cli.platform:doctor",

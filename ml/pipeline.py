@@ -227,10 +227,11 @@ def _model(candidate: Candidate, seed: int) -> RecalibratedClassifier | ScoreCla
 def _log_odds(estimator: Any, X: Any) -> Floats:  # noqa: N803
     """Log-odds of any classifier; a forest counts leaves, whose share may be 0 or 1, and is held off both."""
     if hasattr(estimator, "decision_function"):
-        log_odds: Floats = estimator.decision_function(X)
-        return log_odds
+        given: Floats = estimator.decision_function(X)
+        return given
     share = np.clip(estimator.predict_proba(X)[:, 1], _SUREST, 1 - _SUREST)
-    return np.log(share / (1 - share))
+    log_odds: Floats = np.log(share / (1 - share))
+    return log_odds
 
 
 def _has_both(y: Ints) -> bool:
