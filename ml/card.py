@@ -18,7 +18,7 @@ from ml.card_content import Block, Picture, Points, Table, Text, write_card
 from ml.target import Target
 
 # What would be taken for markup in Markdown, or for HTML inside it.
-_MARKUP = re.compile(r"([\\`*_\[\]<>|])")
+_MARKUP = re.compile(r"([\\`*\[\]<>|]|(?<!\w)_|_(?!\w))")
 
 
 def render_card(facts: Mapping[str, Any], target: Target) -> str:
@@ -61,10 +61,11 @@ def _write(block: Block) -> str:
             return _plain(words)
         case Points(items):
             return "\n".join(f"- {_plain(item)}" for item in items)
-        case Table(_, head, rows):
-            lines = [head, ["---"] * len(head), *rows]
-            cells = [[_plain(cell) if cell != "---" else cell for cell in line] for line in lines]
-            return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+        case Table(title, head, rows):
+            cells = [[_plain(cell) for cell in line] for line in (head, *rows)]
+            cells.insert(1, ["---"] * len(head))
+            lines = "\n".join(f"| {' | '.join(line)} |" for line in cells)
+            return f"{_plain(title)}:\n\n{lines}"
         case Picture():
             return ""
 

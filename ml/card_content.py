@@ -6,21 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from ml.gate import FAIRNESS
 from ml.plots import plot_calibration, plot_intervals, plot_list
 from ml.target import Target
 
 Facts = Mapping[str, Any]
 
-_MISSING = {
-    "typical": "the median of the rows learnt from, and a mark that it was missing",
-    "zero": "zero, and a mark that it was missing",
-}
+_MISSING = {"typical": "median", "zero": "zero"}
 _CATEGORY_MISSING = "a group of its own"
 _FIGURES = (
     ("auc", "Ranks a student at risk above one who is not (AUC)"),
     ("average_precision", "Precision over the whole list (average precision)"),
-    ("precision_at_k", "Of those at the top of the list, it came to"),
-    ("recall_at_k", "Of those to whom it came, at the top of the list were"),
+    ("precision_at_k", "Of those at the top of the list, {came}"),
+    ("recall_at_k", "Of those who {came}, at the top of the list"),
 )
 _UNKNOWN = "–"
 
@@ -95,7 +93,7 @@ def write_card(facts: Facts, target: Target) -> Card:
         _gate(facts["gate"]),
         _judging(facts, target),
         _results(held_out, target),
-        _earlier(facts["metrics"].get("backtest", [])),
+        _earlier(facts["metrics"].get("backtest", []), target.label.came),
         _groups(facts["metrics"], target),
         _schools(facts["gate"]),
         _features(facts["features"], target),
@@ -122,8 +120,9 @@ def _answer(facts: Facts) -> tuple[str, str]:
     if gate.get("awaits_acceptance"):
         answer = "Only gaps between groups of students stand against it, which an administrator may accept."
         return "Not published, awaits a decision", answer
-    answer = "Its predictions are not shown; the plain rule speaks, or a version published before it."
-    return "Refused", answer
+    reasons = " ".join(f"{reason}." for reason in gate.get("reasons", []))
+    after = "Its predictions are not shown; the plain rule speaks, or a version published before it."
+    return "Refused", f"{reasons} {after}".strip()
 
 
 def _purpose(target: Target) -> Section:
@@ -168,12 +167,16 @@ def _data(window: Facts, target: Target) -> Section:
 
 
 def _gate(gate: Facts) -> Section:
-    rows = [
-        [each["name"].replace("_", " "), "✓ passed" if each["passed"] else "✗ failed", each["text"]]
-        for each in gate.get("conditions", [])
-    ]
+    conditions = gate.get("conditions", [])
+    others = [each for each in conditions if not each["name"].startswith(FAIRNESS)]
+    gaps = [each for each in conditions if each["name"].startswith(FAIRNESS)]
+    shown = [*others, *(gap for gap in gaps if not gap["passed"])]
+    items = [f"{'✓ Passed' if each['passed'] else '✗ Failed'}. {each['text']}." for each in shown]
+    if gaps:
+        within = sum(gap["passed"] for gap in gaps)
+        items.append(f"{within} of {len(gaps)} gaps between groups of students are within bounds; see there.")
     words = "All of these must hold on students and cohorts that the model had not seen."
-    return Section("The gate", [Text(words), Table("Conditions", ["Condition", "", "Found"], rows)])
+    return Section("The gate", [Text(words), Points(items)])
 
 
 def _judging(facts: Facts, target: Target) -> Section:
@@ -209,15 +212,15 @@ def _results(held_out: Facts, target: Target) -> Section:
     intervals, k = held_out.get("intervals", {}), held_out["k"]
     rows = [
         [
-            words,
-            _with_interval(_share(_expected(model[name])), intervals.get(name)),
+            words.format(came=target.label.came),
+            _with_interval(_expected(model[name]), intervals.get(name)),
             _share(_expected(rule[name])),
             _share(chance[name]) if name in chance else _UNKNOWN,
         ]
         for name, words in _FIGURES
     ]
     rows += [
-        [words, _with_interval(_share(held_out[name]), intervals.get(name)), _UNKNOWN, base]
+        [words, _with_interval(held_out[name], intervals.get(name)), _UNKNOWN, base]
         for name, words, base in (
             ("brier_skill", "Error of the base rate that is removed (Brier skill)", _share(0)),
             ("calibration_error", "Claimed and observed shares differ by (ECE)", _UNKNOWN),
@@ -269,7 +272,7 @@ def _values_table(values: Facts, target: Target) -> Table:
     return Table("The score itself", ["", ""], rows)
 
 
-def _earlier(backtest: Sequence[Facts]) -> Section:
+def _earlier(backtest: Sequence[Facts], came: str) -> Section:
     rows = [
         [
             str(each["as_of_date"] or _UNKNOWN),
@@ -282,7 +285,7 @@ def _earlier(backtest: Sequence[Facts]) -> Section:
     ]
     if not rows:
         return Section("Earlier cohorts", [])
-    head = ["From", "Students", "It came to", "AUC", "of the rule", "Top of the list", "of the rule"]
+    head = ["From", "Students", came.capitalize(), "AUC", "of the rule", "Top of the list", "of the rule"]
     words = "The same method on earlier cohorts, each judged by what came before it: is it good every time?"
     return Section("Earlier cohorts", [Text(words), Table("Backtest", head, rows)])
 
@@ -302,7 +305,11 @@ def _groups(metrics: Facts, target: Target) -> Section:
     for column in dict.fromkeys(group["column"] for group in groups):
         mine = [group for group in groups if group["column"] == column]
         title = f"By {column.removesuffix('_id').replace('_', ' ')}"
-        blocks.append(Table(title, head, [_group_row(group, settings.minimum_group) for group in mine]))
+        rows = [_group_row(group) for group in mine if not group["is_small"]]
+        small = [group for group in mine if group["is_small"]]
+        if small:
+            rows.append(_small_row(small, settings.minimum_group))
+        blocks.append(Table(title, head, rows))
         found = [(g["group"], g["figures"]["recall"]) for g in mine if "recall" in g["figures"]]
         if len(found) > 1:
             picture = plot_intervals(found, f"{title}: found of those it came to")
@@ -315,15 +322,19 @@ def _groups(metrics: Facts, target: Target) -> Section:
     return Section("Groups of students", blocks)
 
 
-def _group_row(group: Facts, minimum: int) -> list[str]:
-    if group["is_small"]:
-        few = group["students"] < minimum
-        count = f"fewer than {minimum}" if few else _number(group["students"])
-        return [group["group"], count, "too few to compare", *[_UNKNOWN] * 4]
+def _small_row(groups: Sequence[Facts], minimum: int) -> list[str]:
+    """One row for all small groups of a column: their names and single sizes might point at somebody."""
+    together = sum(group["students"] for group in groups)
+    name = groups[0]["group"] if len(groups) == 1 else f"{len(groups)} small groups"
+    count = f"fewer than {minimum}" if together < minimum else _number(together)
+    return [name, count, "too few to compare", *[_UNKNOWN] * 4]
+
+
+def _group_row(group: Facts) -> list[str]:
     figures = group["figures"]
     names = ("selection_rate", "recall", "precision", "false_positive_rate")
     shares = [
-        _with_interval(_share(figures[name]["value"]), figures[name]) if name in figures else _UNKNOWN
+        _with_interval(figures[name]["value"], figures[name]) if name in figures else _UNKNOWN
         for name in names
     ]
     claim = figures["calibration"]
@@ -352,8 +363,13 @@ def _features(features: Facts, target: Target) -> Section:
         named = "yes" if known and known.reason else "never"
         rows.append([column["name"].replace("_", " "), f"{column['type']}{order}", missing, named])
     unseen = [name.replace("_", " ") for name in target.fairness.columns if name not in declared]
+    words = (
+        "Where a value is missing, the median of the rows learnt from or zero stands in for it, and the gap "
+        "itself is looked at. What is never named as a reason counts in the probability all the same."
+    )
     blocks: list[Block] = [
-        Table("Features", ["What it looks at", "Kind", "Where it is missing", "Named as a reason"], rows)
+        Text(words),
+        Table("Features", ["What it looks at", "Kind", "Where it is missing", "Named as a reason"], rows),
     ]
     if unseen:
         blocks.append(Text(f"Not looked at, used for comparing groups only: {', '.join(unseen)}."))
@@ -428,10 +444,10 @@ def _share(value: float) -> str:
     return f"{value:.1%}"
 
 
-def _with_interval(written: str, interval: Facts | None) -> str:
+def _with_interval(value: float, interval: Facts | None) -> str:
     if not interval:
-        return written
-    return f"{written} ({_share(interval['low'])} to {_share(interval['high'])})"
+        return _share(value)
+    return f"{_share(value)} ({100 * interval['low']:.1f} to {100 * interval['high']:.1f})"
 
 
 def _points(difference: float) -> str:

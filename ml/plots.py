@@ -11,7 +11,7 @@ from html import escape
 from typing import Any
 
 _WIDTH, _HEIGHT = 360, 250
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 14, 12, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 20, 12, 40
 _ROW = 24
 _NAME_LENGTH = 18
 

@@ -57,10 +57,32 @@ def test_intervals_hold_the_figure_and_are_as_wide_as_the_binomial_says(girls_an
 def test_a_small_group_is_counted_and_nothing_is_said_of_what_came():
     y = np.repeat([1, 0], [50, 50])
     group = np.where(np.arange(100) < 4, "Few", "Many")
-    few, many = audit(y, y * 0.5, y, group)
+    many, few = audit(y, y * 0.5, y, group)
     assert (few.students, few.is_small, many.is_small) == (4, True, False)
     assert few.positives is None
     assert few.figures == {}
+
+
+def test_what_came_of_a_few_cannot_be_had_by_subtraction():
+    y = np.tile([1, 0], 100)
+    group = np.repeat(["A", "B", "not recorded"], [110, 85, 5])
+    results = {result.group: result for result in audit(y, y * 0.5, y, group)}
+    assert list(results) == ["B", "A (with small groups)", "not recorded"]
+    assert results["not recorded"].students == 5
+    large = [result for result in results.values() if not result.is_small]
+    assert sum(result.students for result in large) == 200
+    assert sum(result.positives for result in large) == 100
+    (gap, _) = find_gaps(list(results.values()), SETTINGS)
+    assert {gap.higher, gap.lower} == {"A (with small groups)", "B"}
+
+
+def test_small_groups_that_are_many_together_are_joined_to_no_other():
+    y = np.tile([1, 0], 100)
+    group = np.repeat(["A", "B", "C", "D"], [80, 80, 20, 20])
+    results = audit(y, y * 0.5, y, group)
+    assert [(each.group, each.is_small) for each in results] == [
+        ("A", False), ("B", False), ("C", True), ("D", True),
+    ]  # fmt: skip
 
 
 def test_a_large_group_with_hardly_any_positives_is_small():
