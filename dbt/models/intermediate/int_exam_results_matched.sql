@@ -13,7 +13,8 @@ with numbers as (
         score,
         _upload_id,
         _line,
-        null as owner
+        null as owner,
+        true as is_result
     from {{ ref('stg_exam_results') }}
     where is_deleted is not true
     union all
@@ -28,7 +29,8 @@ with numbers as (
         null,
         null,
         null,
-        student_id
+        student_id,
+        false
     from {{ ref('int_exam_registrations') }}
 ),
 
@@ -58,4 +60,4 @@ select
         when first_owner <> last_owner then 'several_students'
     end as mismatch
 from owned
-where row_key is not null
+where is_result
