@@ -93,6 +93,26 @@ class RecalibratedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         return classes
 
 
+class RangeScaler(StandardScaler):  # type: ignore[misc]
+    """Scales to mean 0 and deviation 1, and takes values outside the range learnt from for its ends.
+
+    Beyond the range nothing was learnt, and a linear model would go on in a straight line: on courses shorter
+    than all it had seen, one was worse than the base rate.
+    """
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> RangeScaler:  # noqa: N803
+        """Learn mean, deviation and range of each column."""
+        super().fit(X, y, sample_weight)
+        scaled = super().transform(X)
+        self.lowest_, self.highest_ = scaled.min(axis=0), scaled.max(axis=0)
+        return self
+
+    def transform(self, X: Any, copy: bool | None = None) -> Floats:  # noqa: N803
+        """The columns, scaled and held within their range."""
+        held: Floats = np.clip(super().transform(X, copy), self.lowest_, self.highest_)
+        return held
+
+
 def build_pipeline(features: Sequence[Feature], candidate: Candidate, seed: int) -> Pipeline:
     """An unfitted pipeline for the declared features.
 
@@ -102,7 +122,7 @@ def build_pipeline(features: Sequence[Feature], candidate: Candidate, seed: int)
     return Pipeline(
         [
             ("prepare", _prepare(features)),
-            ("scale", StandardScaler()),
+            ("scale", RangeScaler()),
             ("model", _model(candidate, seed)),
         ]
     )

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 # What our pipelines hold beside the types that skops trusts by itself. Anything else is refused.
 TRUSTED_TYPES = (
+    "ml.pipeline.RangeScaler",
     "ml.pipeline.RecalibratedClassifier",
     "ml.scores.ScoreClassifier",
     "numpy.dtype",

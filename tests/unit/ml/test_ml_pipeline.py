@@ -128,6 +128,15 @@ def test_intervals_cover_what_they_promise_for_weak_and_for_strong_students(cand
     assert np.corrcoef(width, values)[0, 1] < -0.5, "weaker students are less sure"
 
 
+@by_name
+def test_beyond_what_was_seen_nothing_is_extrapolated(candidate, make_lesson):
+    lesson = make_lesson(600)
+    pipeline = fit_pipeline(FEATURES, candidate, 1, lesson)
+    ends = lesson.rows.assign(attendance=lesson.rows["attendance"].max())
+    beyond = lesson.rows.assign(attendance=1e6)
+    np.testing.assert_array_equal(pipeline.predict_proba(beyond), pipeline.predict_proba(ends))
+
+
 @by_score
 def test_a_higher_forecast_never_makes_a_fail_more_likely(candidate, make_lesson):
     pipeline = fit_pipeline(FEATURES, candidate, 1, make_lesson())
