@@ -2,7 +2,7 @@
 
 UCI: 20 runs of 10-fold cross-validation with random folds, predictions pooled per run, means over the runs;
 published are the best of Cortez and Silva, 2008. One setting serves all six cells.
-OULAD: one row per enrolment at a day, only facts dated up to it, who had unregistered by then left out; learnt
+OULAD: one row per enrolment at a day, only facts dated up to it, without who had unregistered by then; learnt
 from 2013B and 2013J and judged by 2014B, in the way of `laurel backtest`.
 """
 
@@ -116,7 +116,8 @@ def read_oulad(folder: Path, day: int) -> pd.DataFrame:
     known = handed_in[handed_in["date_submitted"] <= day].merge(assessments, on="id_assessment")
     known = known.assign(days_early=known["date"] - known["date_submitted"]).sort_values("date_submitted")
     wanted = rows[key].merge(due, on=course).merge(
-        known[["id_assessment", "id_student", "date_submitted"]], on=["id_assessment", "id_student"], how="left"
+        known[["id_assessment", "id_student", "date_submitted"]],
+        on=["id_assessment", "id_student"], how="left",
     )  # fmt: skip
     wanted["missed"] = wanted["date_submitted"].isna()
     wanted["late"] = wanted["date_submitted"] > wanted["date"]
