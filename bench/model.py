@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from bench.known_data import measure_oulad, measure_uci
 from bench.platform import running_platform
+from elt.log import configure_logging
 from elt.settings import PROJECT_DIR
 
 _PARTS = ("uci", "oulad", "school", "cost")
@@ -40,6 +41,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000, help="to train on and to score")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
+    configure_logging(json=False, level="ERROR")
     with threadpool_limits(limits=1):
         result = measure(arguments)
     if arguments.json:
