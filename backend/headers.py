@@ -72,7 +72,7 @@ def _policy(response: Response) -> str:
     """What a browser may do with the answer."""
     if request.path == "/apidocs/":
         return _DOCS_POLICY
-    if request.endpoint == "api.models.show_card":
+    if request.endpoint == "models.show_card":
         return _CARD_POLICY
     return _PAGE_POLICY if response.mimetype == "text/html" else _API_POLICY
 

@@ -11,9 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.account import caller, write_down
+from elt.audit.trail import record
 from elt.errors import NotFound
 from elt.log import configure_logging
 from elt.settings import load_settings
+from elt.store.base import open_store
 from elt.warehouse import connect
 
 if TYPE_CHECKING:
@@ -51,8 +53,9 @@ def train(target: str, as_json: bool) -> None:
             click.echo(f"{name}: {error.detail}", err=True)
             continue
         reports.append(report)
-        detail = {"target": report.target, "version": report.version, "published": report.published}
-        write_down(settings, "models:train", **detail)
+        write_down(
+            settings, "models:train", target=report.target, version=report.version, published=report.published
+        )
         if not as_json:
             answer = "published" if report.published else "not published; the plain rule is shown"
             click.echo(f"{report.target} version {report.version} ({report.algorithm}): {answer}")
@@ -166,9 +169,7 @@ def card(target: str, file: Path, version: int | None) -> None:
 
     found = [model for model in _list(target) if version in (None, model.version)]
     if not found:
-        raise NotFound(
-            f"There is no version {version} of {target}. `laurel models {target}` lists them."
-        )
+        raise NotFound(f"There is no version {version} of {target}. `laurel models {target}` lists them.")
     is_page = file.suffix.lower() in (".html", ".htm")
     render = render_card if is_page else render_card_text
     file.write_text(render(found[0].to_dict(), load_target(target)), encoding="utf-8")
@@ -189,8 +190,11 @@ def accept(target: str, version: int, reason: str) -> None:
     from ml.registry import accept as accept_model
 
     settings = load_settings()
+    store = open_store(settings.resolved_store_url)
     with connect(settings.database_url.get_secret_value()) as connection:
-        model = accept_model(connection, target, version, by=caller(), reason=reason)
+        model = accept_model(connection, store, target, version, by=caller(), reason=reason)
+        detail = {"target": target, "version": version, "reason": reason}
+        record(connection, caller(), "models:accept", "", detail)
     click.echo(f"{target} version {version} is published, accepted by {model.accepted_by}. Run: laurel run")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -116,21 +117,37 @@ def measure_history(connection: Connection, target: Target) -> History:
     return History(row["rows"], row["until"], row["students"])
 
 
-def current_rows(target: Target) -> sql.Composable:
+def find_latest(connection: Connection, target: Target) -> dict[str, date]:
+    """The latest as-of date of each school."""
+    query = sql.SQL("select school_id, max({as_of}) as latest from {relation} group by school_id").format(
+        as_of=sql.Identifier(AS_OF), relation=_relation(target)
+    )
+    return {row["school_id"]: row["latest"] for row in connection.execute(query)}
+
+
+def current_rows(target: Target, latest: Mapping[str, date]) -> sql.Composable:
     """A query for the current students' latest rows: all columns of the mart plus `row_version`.
 
     Current are the students whose latest as-of date is the latest of their school; the others have left.
     `row_version` changes exactly when the declared features do.
+
+    Args:
+        latest: as `find_latest` gives it. The days stand in the query because the mart is a view: joined
+            with its own latest days it was worked out anew for every row.
     """
     features = [sql.Identifier("f", name) for name in (AS_OF, *_feature_names(target))]
     return sql.SQL(
         "select f.*, md5(row({features})::text) as row_version from {relation} f"
-        " join (select school_id, max(as_of_date) as as_of_date from {relation} group by school_id) latest"
-        " using (school_id, as_of_date) where {inside}"
+        " where f.{as_of} = any({days}::date[]) and {inside} and (f.school_id, f.{as_of}) in"
+        " (select * from unnest({schools}::text[], {days_of_schools}::date[]))"
     ).format(
         features=sql.SQL(", ").join(features),
-        inside=_is_inside(target),
         relation=_relation(target),
+        as_of=sql.Identifier(AS_OF),
+        days=sorted(set(latest.values())),
+        inside=_is_inside(target),
+        schools=list(latest),
+        days_of_schools=list(latest.values()),
     )
 
 
@@ -164,11 +181,9 @@ def read_current(
     connection: Connection, target: Target, schools: Sequence[str] | None = None
 ) -> pd.DataFrame:
     """The current students' latest rows: key, row_version, features; of some schools where they are named."""
-    query = current_rows(target)
-    if schools is not None:
-        query = sql.SQL("select * from ({all}) c where school_id = any({schools})").format(
-            all=query, schools=list(schools)
-        )
+    latest = find_latest(connection, target)
+    asked = latest if schools is None else {school: latest[school] for school in schools}
+    query = current_rows(target, asked)
     return _read(connection, query, target, {"row_version": "row_version"}, [])
 
 

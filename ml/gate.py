@@ -235,7 +235,12 @@ def _beats_rule(held_out: HeldOut, target: Target) -> Condition:
 def _calibration(held_out: HeldOut, gate: Gate, seed: int) -> Condition:
     error = metrics.calibration_error(held_out.y, held_out.probability)
     noise = metrics.calibration_noise(
-        held_out.probability, draws=gate.draws, level=gate.calibration_level, seed=seed
+        held_out.y,
+        held_out.probability,
+        held_out.student,
+        draws=gate.draws,
+        level=gate.calibration_level,
+        seed=seed,
     )
     allowed = max(noise, gate.calibration_allowance)
     return Condition(
@@ -253,10 +258,11 @@ def _thin_schools(held_out: HeldOut, target: Target) -> dict[str, str]:
     for school in np.unique(held_out.school):
         size = count_students(held_out.student, held_out.y, held_out.school == school)
         if size.all < gate.school_rows or size.fewest < gate.school_each_class:
+            # Without numbers: what came of a handful is nobody's business.
             answers[str(school)] = (
-                f"{size.all} students of this school are in the later cohort, {size.positives} of them "
-                f"{target.label.came}; to check a model here {gate.school_rows} and {gate.school_each_class} "
-                "of each are needed"
+                f"fewer than {gate.school_rows} students of this school are in the later cohort, or fewer "
+                f"than {gate.school_each_class} who {target.label.came} or {target.label.stayed_away}: too "
+                "few to check a model on"
             )
     return answers
 

@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ml.features import KNOWN_AT, LABEL_KNOWN_AT, LABEL_VALUE
-from ml.metrics import Floats, Ints, auc
+from ml.metrics import Floats, Ints, auc, average_precision
 from ml.target import Feature, Target
 
 # A sum of more parts than this is a regression, not a definition.
@@ -24,6 +24,7 @@ _MOST_PARTS = 4
 # On the way to it, features that merely go along with the label may be looked at first.
 _MOST_STEPS = 8
 _LEAST_ROWS = 30
+_SURE_PRECISION = 0.9
 # Fewer of a class in half of the rows are parted by some sum or other by luck alone.
 _LEAST_OF_CLASS = 25
 # A sum that determines the label does so in any rows; more of them make the search longer, not surer.
@@ -100,15 +101,20 @@ def _known_too_late(rows: pd.DataFrame, target: Target) -> list[Leak]:
 def _determining_alone(
     features: pd.DataFrame, y: Ints, declared: Sequence[Feature], target: Target
 ) -> list[Leak]:
-    """Features that by themselves rank the students almost as they turned out."""
+    """Features that by themselves rank the students almost as they turned out.
+
+    And that down the whole list: where an outcome is rare, a feature that only says where it is possible at
+    all ranks nearly as well, but of those whom it puts first many turn out otherwise.
+    """
     leaks = []
     for feature in declared:
         values = _as_numbers(features[feature.name], feature, y)
         known = np.isfinite(values)
         if known.sum() < _LEAST_ROWS or len(np.unique(y[known])) < 2:
             continue
-        alone = max(auc(y[known], values[known]), auc(y[known], -values[known]))
-        if alone >= target.leakage.auc:
+        ranked = max((values[known], -values[known]), key=lambda score: auc(y[known], score))
+        alone = auc(y[known], ranked)
+        if alone >= target.leakage.auc and average_precision(y[known], ranked) >= _SURE_PRECISION:
             reason = f"determines the target: alone it ranks the students with AUC {alone:.3f}"
             leaks.append(Leak((feature.name,), reason))
     return leaks

@@ -137,7 +137,10 @@ def _learn(task: _Task, held_out: Sequence[int]) -> Learnt:
     if verdict.is_published or verdict.awaits_acceptance:
         pipeline = fit_pipeline(target.features, candidate, seed, task.lesson)
         claimed = predict_probability(pipeline, task.lesson.rows)
-        facts["reference"] = make_reference(task.lesson.rows, target.features, claimed, target.drift.bins)
+        lately = _is_lately(task)
+        facts["reference"] = make_reference(
+            task.lesson.rows[lately], target.features, claimed[lately], target.drift.bins
+        )
     return Learnt(verdict, candidate.name, pipeline, facts, window)
 
 
@@ -376,6 +379,18 @@ def _window(task: _Task, held_out: Sequence[int]) -> dict[str, Any]:
         "held_out_rows": int(task.inside(held_out).sum()),
         "trained_before_rows": int(task.earlier(min(held_out)).sum()),
     }
+
+
+def _is_lately(task: _Task) -> Mask:
+    """The rows of the last year learnt from, all terms of it; without time, all rows.
+
+    Years ago the records had just begun, so that changes and averages to date were other ones.
+    """
+    dates = task.rows[AS_OF]
+    if dates.isna().all():
+        return np.ones(len(dates), dtype=bool)
+    lately: Mask = (dates > dates.max() - pd.DateOffset(years=1)).to_numpy()
+    return lately
 
 
 def _first_date(task: _Task, cohorts: Sequence[int]) -> str | None:

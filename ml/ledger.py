@@ -14,7 +14,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from elt.warehouse import Connection
-from ml.features import AS_OF, LABEL, LABEL_VALUE, current_rows, labels_query
+from ml.features import AS_OF, LABEL, LABEL_VALUE, current_rows, find_latest, labels_query
 from ml.registry import RegisteredModel
 from ml.target import Target
 
@@ -29,16 +29,29 @@ _PREDICTION = (
 )  # fmt: skip
 
 
+def take_current(connection: Connection, target: Target) -> None:
+    """Note who is current, until the transaction ends: the mart is a view, and is asked once."""
+    connection.execute(
+        sql.SQL(
+            "create temporary table current_rows on commit drop as"
+            " select f.school_id, f.student_id, {subject} as subject, f.row_version from ({rows}) f"
+        ).format(subject=_subject(target), rows=current_rows(target, find_latest(connection, target)))
+    )
+    connection.execute("analyze current_rows")
+
+
 def find_stale_schools(
     connection: Connection, target: Target, model: RegisteredModel | None, prefix: str
 ) -> list[str]:
-    """Schools with a current student whose latest line rests on other data, another model or other rules."""
+    """Schools with a current student whose latest line rests on other data, another model or other rules.
+
+    After `take_current`, as all that asks about current rows.
+    """
     query = sql.SQL(
-        "select distinct f.school_id from ({current}) f left join lateral ({latest}) latest on true"
+        "select distinct f.school_id from current_rows f left join lateral ({latest}) latest on true"
         " where latest.data_version is distinct from {prefix} || f.row_version or latest.model_id is distinct"
         " from case when f.school_id = any({covered}) then {model}::uuid end order by f.school_id"
     ).format(
-        current=current_rows(target),
         latest=_latest(target),
         prefix=f"{prefix}:",
         covered=model.covered_schools if model else [],
@@ -50,9 +63,9 @@ def find_stale_schools(
 def read_latest(connection: Connection, target: Target) -> Mapping[Identity, tuple[object, ...]]:
     """The current students' latest lines, as far as a new one is compared with them."""
     query = sql.SQL(
-        "select f.school_id, f.student_id, {subject} as subject, latest.* from ({current}) f"
+        "select f.school_id, f.student_id, f.subject, latest.* from current_rows f"
         " join lateral ({latest}) latest on true"
-    ).format(subject=_subject(target), current=current_rows(target), latest=_latest(target))
+    ).format(latest=_latest(target))
     return {
         (row["school_id"], row["student_id"], row["subject"]): (
             row["model_id"], row["as_of_date"], row["score"], row["is_at_risk"], row["data_version"],
@@ -88,6 +101,9 @@ def record_outcomes(connection: Connection, target: Target, thresholds: Mapping[
 
     A result that was corrected is a new line. Returns how many lines.
     """
+    days = connection.execute(
+        "select distinct as_of_date as day from ml.predictions where target = %s", (target.name,)
+    ).fetchall()
     statement = sql.SQL(
         """
         insert into ml.outcomes (target, school_id, student_id, subject, as_of_date, came, value, known_at)
@@ -100,7 +116,7 @@ def record_outcomes(connection: Connection, target: Target, thresholds: Mapping[
                 and subject = {subject} and as_of_date = f.{as_of}
             order by outcome_id desc limit 1
         ) known on true
-        where f.{as_of} in (select as_of_date from ml.predictions where target = {target})
+        where f.{as_of} = any({days}::date[])
             and exists (
                 select from ml.predictions
                 where target = {target} and school_id = f.school_id and student_id = f.student_id
@@ -111,6 +127,7 @@ def record_outcomes(connection: Connection, target: Target, thresholds: Mapping[
     ).format(
         target=target.name,
         subject=_subject(target),
+        days=[row["day"] for row in days],  # in the query, so that the view works out these alone
         as_of=sql.Identifier(AS_OF),
         label=sql.Identifier(LABEL),
         value=sql.Identifier(LABEL_VALUE),
@@ -128,8 +145,8 @@ def count_current(connection: Connection, target: Target) -> dict[str, Any]:
         " count(distinct (f.school_id, f.student_id)) filter (where latest.data_version is not null"
         " and latest.model_id is null) as by_rule,"
         " count(distinct (f.school_id, f.student_id)) filter (where latest.is_at_risk) as at_risk"
-        " from ({current}) f left join lateral ({latest}) latest on true"
-    ).format(current=current_rows(target), latest=_latest(target))
+        " from current_rows f left join lateral ({latest}) latest on true"
+    ).format(latest=_latest(target))
     row = connection.execute(query).fetchone()
     assert row is not None  # noqa: S101 - an aggregate always answers with one row
     return dict(row)
@@ -159,8 +176,8 @@ def _latest(target: Target) -> sql.Composable:
     return sql.SQL(
         "select model_id, as_of_date, score, is_at_risk, data_version from ml.predictions"
         " where target = {target} and school_id = f.school_id and student_id = f.student_id"
-        " and subject = {subject} order by prediction_id desc limit 1"
-    ).format(target=target.name, subject=_subject(target))
+        " and subject = f.subject order by prediction_id desc limit 1"
+    ).format(target=target.name)
 
 
 def _subject(target: Target) -> sql.Composable:

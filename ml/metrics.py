@@ -110,23 +110,34 @@ def calibration_curve(y: Ints, probability: Floats) -> list[dict[str, float]]:
 
 def calibration_error(y: Ints, probability: Floats) -> float:
     """Mean distance between claimed and observed share over the groups of the calibration curve (ECE)."""
-    return float(_calibration_errors(y[None, :], probability)[0])
+    return float(_calibration_errors((y - probability)[None, :], probability)[0])
 
 
-def calibration_noise(probability: Floats, *, draws: int, level: float, seed: int) -> float:
-    """How large the calibration error grows by luck alone if every claimed probability is right.
+def calibration_noise(
+    y: Ints, probability: Floats, student: Ints, *, draws: int, level: float, seed: int
+) -> float:
+    """How large the calibration error grows by luck alone.
+
+    Where each student has one row, outcomes are drawn as if every claimed probability were right. Where
+    students have several (days before one exam, or subjects), their luck is shared: then each student's
+    distances between claim and outcome are kept together and their signs drawn (wild cluster bootstrap).
 
     Args:
+        student: the number (from 0) of the student each row belongs to.
         level: the share of draws that stay at or below the answer.
     """
     rng = np.random.default_rng(seed)
+    students = int(student.max()) + 1
     # In blocks, so that a hundred thousand students do not need a gigabyte.
     block = max(1, 2_000_000 // max(1, len(probability)))
     errors: list[Floats] = []
     for start in range(0, draws, block):
         rows = min(block, draws - start)
-        outcomes = rng.random((rows, len(probability))) < probability
-        errors.append(_calibration_errors(outcomes, probability))
+        if students == len(y):
+            gaps = (rng.random((rows, len(y))) < probability) - probability
+        else:
+            gaps = (y - probability) * (2 * rng.integers(0, 2, (rows, students)) - 1)[:, student]
+        errors.append(_calibration_errors(gaps, probability))
     return float(np.quantile(np.concatenate(errors), level))
 
 
@@ -270,11 +281,11 @@ def _calibration_bins(probability: Floats) -> Ints:
     return numbers
 
 
-def _calibration_errors(outcomes: NDArray[Any], probability: Floats) -> Floats:
-    """The calibration error of each row of `outcomes` (labellings × students)."""
+def _calibration_errors(gaps: Floats, probability: Floats) -> Floats:
+    """The calibration error of each row of `gaps` (labellings × students), outcome less claim."""
     bins = _calibration_bins(probability)
     order = np.argsort(bins, kind="stable")
     starts = np.flatnonzero(np.append(True, np.diff(bins[order]) != 0))
-    gaps = outcomes[:, order] - probability[order]
-    errors: Floats = np.abs(np.add.reduceat(gaps, starts, axis=1)).sum(axis=1) / len(probability)
+    sums = np.add.reduceat(gaps[:, order], starts, axis=1)
+    errors: Floats = np.abs(sums).sum(axis=1) / len(probability)
     return errors

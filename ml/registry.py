@@ -25,7 +25,7 @@ from elt.errors import Conflict, NotFound
 from elt.store.base import Store
 from elt.warehouse import Connection
 from ml.errors import ModelRefused
-from ml.target import Target
+from ml.target import Target, load_target
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -142,10 +142,14 @@ def register(connection: Connection, store: Store, target: Target, learnt: Learn
     )
     registered = find_latest(connection, target.name)
     assert registered is not None  # noqa: S101 - it was written in this session a moment ago
+    _store_card(store, registered, target)
+    return registered
+
+
+def _store_card(store: Store, model: RegisteredModel, target: Target) -> None:
     from ml.card import render_card
 
-    store.put(card_key(registered), [render_card(registered.to_dict(), target).encode()], replace=True)
-    return registered
+    store.put(card_key(model), [render_card(model.to_dict(), target).encode()], replace=True)
 
 
 def card_key(model: RegisteredModel) -> str:
@@ -153,7 +157,9 @@ def card_key(model: RegisteredModel) -> str:
     return f"models/{model.target}/{model.version}.html"
 
 
-def accept(connection: Connection, target: str, version: int, *, by: str, reason: str) -> RegisteredModel:
+def accept(
+    connection: Connection, store: Store, target: str, version: int, *, by: str, reason: str
+) -> RegisteredModel:
     """Let a model pass which only gaps between groups of students stand against.
 
     Args:
@@ -181,6 +187,7 @@ def accept(connection: Connection, target: str, version: int, *, by: str, reason
     )
     accepted = _find(connection, "target = %s and version = %s", (target, version))
     assert accepted is not None  # noqa: S101 - it was there a moment ago
+    _store_card(store, accepted, load_target(target))
     return accepted
 
 

@@ -129,6 +129,7 @@ class _Scoring:
                 "select pg_advisory_xact_lock(hashtextextended(%s, 0))",
                 (f"laurel:score:{self._target.name}",),
             )
+            ledger.take_current(self._connection, self._target)
             outcomes = record_outcomes(self._connection, self._target, self._thresholds)
             written = 0
             reasons = self._why_rule()

@@ -46,11 +46,13 @@ class Saying(_Part):
 class Lever(_Part):
     """A level that a school can bring a feature to: a number, the name of a threshold, or an ordinal's word.
 
-    `say` words the level: "{to}" is the level.
+    `say` words the level: "{to}" is the level. `along` holds features that follow from the level, and what
+    they then are.
     """
 
     to: float | str
     say: str
+    along: dict[str, float] = Field(default_factory=dict)
 
 
 class Feature(_Part):

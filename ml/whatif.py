@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline
 
 from ml.drift import is_supported
 from ml.metrics import Floats, Ints
-from ml.pipeline import column_sources
+from ml.pipeline import predict_probability
 from ml.target import Feature, Lever, Target
 from ml.wording import word_value
 
@@ -63,24 +63,25 @@ def find_levers(
     levels = _supported_levels(target, thresholds, reference)
     if not levels or not len(rows):
         return [[] for _ in range(len(rows))]
-    prepared: Floats = pipeline[:-1].transform(rows)
-    model = pipeline.named_steps["model"]
-    places = _value_places(pipeline, target.features)
-    scales: Floats = pipeline.named_steps["scale"].scale_
-    before = _probability(model, prepared)
+    before = predict_probability(pipeline, rows)
     after = np.column_stack([before] * len(levels))
     for number, level in enumerate(levels):
-        values = _as_numbers(rows[level.feature.name], level.feature)
-        worse = np.flatnonzero(level.is_worse(values))
+        worse = np.flatnonzero(level.is_worse(_as_numbers(rows[level.feature.name], level.feature)))
         if len(worse):
-            moved = prepared[worse]
-            step = level.number - values[worse]
-            moved[:, places[level.feature.name]] += step / scales[places[level.feature.name]]
-            for name in _follow(level.feature, target):
-                known = rows[name].notna().to_numpy()[worse]
-                moved[known, places[name]] += step[known] / scales[places[name]]
-            after[worse, number] = _probability(model, moved)
+            after[worse, number] = predict_probability(pipeline, _move(rows.iloc[worse], level, target))
     return _choose(levels, before, after, target)
+
+
+def _move(rows: pd.DataFrame, level: _Level, target: Target) -> pd.DataFrame:
+    """The rows with the feature at the level, the changes that follow, and what the lever takes along."""
+    feature, moved = level.feature, rows.copy()
+    moved[feature.name] = str(level.lever.to) if feature.order else level.number
+    for other in target.features:
+        if other.change_of == feature.name:
+            moved[other.name] = rows[other.name] + (level.number - rows[feature.name])
+        elif other.name in level.lever.along:
+            moved[other.name] = rows[other.name].where(rows[other.name].isna(), level.lever.along[other.name])
+    return moved
 
 
 def _supported_levels(
@@ -98,29 +99,12 @@ def _supported_levels(
     return levels
 
 
-def _value_places(pipeline: Pipeline, features: Sequence[Feature]) -> dict[str, int]:
-    """The prepared column that holds each feature's value: its first one; a missing flag comes after."""
-    places: dict[str, int] = {}
-    for place, name in enumerate(column_sources(pipeline, features)):
-        places.setdefault(name, place)
-    return places
-
-
 def _as_numbers(values: pd.Series, feature: Feature) -> Floats:
     """A feature's values; of an ordinal the places of its words, as the pipeline has them."""
     if feature.type == "ordinal":
         values = values.map({word: float(place) for place, word in enumerate(feature.order)})
     numbers: Floats = values.to_numpy(dtype=float)
     return numbers
-
-
-def _follow(feature: Feature, target: Target) -> list[str]:
-    return [other.name for other in target.features if other.change_of == feature.name]
-
-
-def _probability(model: Any, prepared: Floats) -> Floats:
-    probability: Floats = model.predict_proba(prepared)[:, 1]
-    return probability
 
 
 def _choose(levels: Sequence[_Level], before: Floats, after: Floats, target: Target) -> list[list[Help]]:

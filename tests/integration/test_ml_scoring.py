@@ -9,6 +9,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from elt.errors import Conflict, NotFound
 from elt.settings import Settings
 from elt.store.base import Store
 from elt.warehouse import Connection
@@ -71,6 +72,7 @@ select
     round((-9 * strain)::numeric, 2) as test_exam_gap, 0 as core_failure_count,
     null::numeric as teacher_periods_mean, 'Daily' as study_habits, 3 as weekly_reading_hours,
     0 as offence_count, 0 as offences_to_date, 12::numeric as students_per_computer,
+    false as is_before_certificate,
     null::boolean as next_has_core_credits, 'Lagos' as state_of_origin,
     case when student %% 4 < 2 then 'Boarding' else 'Day' end as living_arrangement,
     false as has_disorder, student %% 2 = 0 as is_boarding, 'General' as stream, 'Female' as gender
@@ -406,3 +408,62 @@ def test_weekly_training_skips_what_is_known_and_learns_what_is_new(settings: Se
     assert retrain(settings, "at_risk").version == 2
     marts = mart.execute("select mart from ops.unpublished_marts").fetchall()
     assert [row["mart"] for row in marts] == ["mart_student_risk"]
+
+
+def test_the_api_shows_models_and_the_card_as_a_page_of_its_own(
+    settings: Settings, mart, researcher, client_of
+):
+    train(settings)
+    shown = researcher.get("/api/v1/models/at_risk").json
+    assert (shown["published_version"], shown["versions"][0]["accepted_by"]) == (1, None)
+    analyst = client_of("analyst")
+    card = analyst.get("/api/v1/models/at_risk/card")
+    assert (card.status_code, card.mimetype) == (200, "text/html")
+    assert "Falls below the pass mark next term" in card.text
+    assert "STU0" not in card.text
+    assert "script" not in card.headers["Content-Security-Policy"]
+    assert analyst.get("/api/v1/models/at_risk/card?version=2").status_code == 404
+    assert analyst.get("/api/v1/models/nothing/card").status_code == 404
+
+
+def test_gaps_between_groups_stop_a_model_until_a_person_accepts_them(
+    settings: Settings, mart, store: Store, monkeypatch
+):
+    # Who boards is absent without it showing in the marks: the model finds far fewer of them.
+    mart.execute(
+        "update marts.mart_student_features set term_attendance = 96, test_exam_gap = 0,"
+        " is_chronically_absent = false where living_arrangement = 'Boarding'"
+    )
+    target = load_target("at_risk")
+    strict = target.model_copy(
+        update={
+            "candidates": target.candidates[:1],
+            "fairness": target.fairness.model_copy(
+                update={"columns": ["living_arrangement"], "recall_gap": 0.05, "minimum_positives": 5}
+            ),
+            "gate": target.gate.model_copy(update={"draws": 200, "auc_low": 0.5, "brier_skill_low": -1.0}),
+        }
+    )
+    for module in ("scoring", "training"):
+        monkeypatch.setattr(f"ml.{module}.load_target", lambda _name: strict)
+    report = score(settings)
+    assert (report.by_model, report.by_rule) == (0, 300)
+    (attempt,) = registry.list_models(mart)
+    failed = [each["name"] for each in attempt.gate["conditions"] if not each["passed"]]
+    assert failed == ["fairness:living_arrangement:recall"]
+    assert attempt.gate["awaits_acceptance"]
+
+    accepted = registry.accept(mart, store, "at_risk", 1, by="user:head", reason="looked at by hand")
+    assert (accepted.is_published, accepted.accepted_by) == (True, "user:head")
+    assert score(settings).by_model == 300
+    with pytest.raises(Conflict, match="published already"):
+        registry.accept(mart, store, "at_risk", 1, by="user:head", reason="again")
+
+
+def test_nothing_but_gaps_can_be_accepted(settings: Settings, connection: Connection, store: Store):
+    _make_mart(connection, signal=False)
+    score(settings)
+    with pytest.raises(Conflict, match="not refused for gaps between groups alone"):
+        registry.accept(connection, store, "at_risk", 1, by="user:head", reason="please")
+    with pytest.raises(NotFound, match="no version 7"):
+        registry.accept(connection, store, "at_risk", 7, by="user:head", reason="please")

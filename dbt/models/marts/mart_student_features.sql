@@ -126,6 +126,10 @@ select
     ) as offences_to_date,
     equipped.students_per_computer,
     ahead.stream,
+    -- By class and term alone, not by whether a result is known: that would look ahead.
+    ahead.grade_order = (select max(grades.grade_order) from {{ ref('grade_levels') }} as grades)
+    and ahead.term_order = (select max(terms.term_order) - 1 from {{ ref('terms') }} as terms)
+        as is_before_certificate,
     ahead.gender,
     ahead.state_of_origin,
     ahead.next_as_of_date,

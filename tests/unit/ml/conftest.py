@@ -98,6 +98,7 @@ def _term(
             "offence_count": rng.poisson(0.2, count) * 1.0,
             "offences_to_date": rng.poisson(0.4, count) * 1.0,
             "students_per_computer": 12.0,
+            "is_before_certificate": 0.0,
             "score_change": averages[:, term] - averages[:, term - 1] if term else gap,
             "score_slope": (averages[:, term] - averages[:, term - 1]) / 2 if term else gap,
             "average_to_date": averages[:, : term + 1].mean(axis=1),

@@ -56,11 +56,22 @@ def test_honest_probabilities_stay_within_sampling_noise_and_boastful_ones_do_no
     rng = np.random.default_rng(5)
     honest = rng.uniform(0.05, 0.6, 1000)
     y = (rng.random(1000) < honest).astype(np.int64)
-    noise = metrics.calibration_noise(honest, draws=200, level=0.99, seed=2)
+    alone = np.arange(len(y))
+    noise = metrics.calibration_noise(y, honest, alone, draws=200, level=0.99, seed=2)
     assert metrics.calibration_error(y, honest) <= noise
     boastful = np.clip(honest * 1.6, 0, 1)
-    noise = metrics.calibration_noise(boastful, draws=200, level=0.99, seed=2)
+    noise = metrics.calibration_noise(y, boastful, alone, draws=200, level=0.99, seed=2)
     assert metrics.calibration_error(y, boastful) > noise
+
+
+def test_copies_of_the_same_students_are_no_more_evidence_of_calibration():
+    rng = np.random.default_rng(3)
+    probability = rng.random(150)
+    y = (rng.random(150) < probability).astype(int)
+    once = metrics.calibration_noise(y, probability, np.arange(150), draws=400, level=0.95, seed=1)
+    nine = np.tile(np.arange(150), 9)
+    copies = metrics.calibration_noise(y[nine], probability[nine], nine, draws=400, level=0.95, seed=1)
+    assert copies == pytest.approx(once, rel=0.25)
 
 
 def test_the_calibration_curve_counts_every_student_once(scored):

@@ -60,6 +60,7 @@ def test_the_probability_is_the_models_own_for_the_student_moved(fitted, at_risk
     step = thresholds["chronic_absence"] - moved["term_attendance"]
     moved["term_attendance"] += step
     moved["attendance_change"] += step  # stays missing where it is
+    moved["is_chronically_absent"] = 0.0
     then = predict_probability(pipeline, moved)
     now = predict_probability(pipeline, features.iloc[list(found)])
     assert [each["probability"] for each in found.values()] == pytest.approx(then, abs=1e-4)
