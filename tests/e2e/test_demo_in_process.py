@@ -102,7 +102,8 @@ def test_the_model_passes_its_gate_and_finds_those_truly_at_risk(outcome: Outcom
     assert outcome.report.scored["by_rule"] == 0
     with connect(outcome.settings.database_url.get_secret_value()) as connection:
         ranked = connection.execute(
-            "select school_id, student_id from ml.predictions where target = 'at_risk' order by probability desc"
+            "select school_id, student_id from ml.predictions where target = 'at_risk'"
+            " order by probability desc"
         ).fetchall()
     at_risk = {(student.school_id, student.student_id) for student in outcome.key.truly_at_risk}
     assert len(ranked) == len(outcome.key.next_term)
