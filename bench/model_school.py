@@ -14,7 +14,7 @@ from demo.answers import AnswerKey
 from demo.school import draw_demo_school, write_files
 from demo.yardstick import Reach, measure_reach
 from ml import registry
-from ml.explain import explain
+from ml.explain import Contributions, explain
 from ml.features import LABEL, LABEL_VALUE, read_labelled, read_thresholds, shape_features
 from ml.learning import learn
 from ml.metrics import calibration_error
@@ -66,14 +66,15 @@ def measure_cost(bench: Bench, rows: int) -> dict[str, Any]:
     again = fit_pipeline(target.features, candidate, seed, lesson)
     content = registry.dump_pipeline(pipeline)
 
-    def score() -> float:
+    def score() -> Contributions:
         probability = predict_probability(pipeline, features)
         contributions = explain(pipeline, features, target.features)
         word_reasons(features, contributions, probability >= target.flag.always_from, target)
-        total = contributions.effects.sum(axis=1) + contributions.baseline
-        return float(np.abs(total - pipeline.decision_function(features)).max())
+        return contributions
 
-    distance, score_seconds = _time(score)
+    contributions, score_seconds = _time(score)
+    total = contributions.effects.sum(axis=1) + contributions.baseline
+    distance = float(np.abs(total - pipeline.decision_function(features)).max())
     _, learn_seconds = _time(lambda: learn(drawn, target, thresholds))
     return {
         "rows": rows,

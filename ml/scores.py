@@ -13,16 +13,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 
 from ml.metrics import Floats, Ints
 
 _FOLDS = 5
-# The errors' quantiles are kept in steps of half a percent, and apart for low, middling and high forecasts
-# where each part has enough errors to tell its outer ones.
+# The quantiles of the errors, each in units of its spread, are kept in steps of half a percent, and apart for
+# low, middling and high forecasts where each part has enough errors to tell its outer ones.
 _LEVELS = np.linspace(0.005, 0.995, 199)
 _MOST_PARTS = 5
 _PART_ROWS = 200
+# The spread of the errors follows the features in a straight line, held back (there are few errors to learn
+# it from) and within so many times the mean error.
+_SPREAD_ALPHA = 100.0
+_SPREAD_RANGE = (0.25, 4.0)
 # Fewer rows of the latest cohort say more about single students than about the cohort.
 _RECENT_ROWS = 100
 
@@ -72,7 +76,10 @@ class ScoreClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         unseen, forecasts = self._forecast_unseen(X, values, students[known], recent[known])
         self.classes_ = np.array([0, 1])
         self.shift_, self.slope_ = _fit_curve(forecasts, y[unseen])
-        self.centres_, self.errors_ = _fit_errors(forecasts, values[unseen] - forecasts)
+        errors = values[unseen] - forecasts
+        self.typical_ = float(np.abs(errors).mean())
+        self.spread_ = Ridge(alpha=_SPREAD_ALPHA).fit(X[unseen], np.abs(errors))
+        self.centres_, self.errors_ = _fit_errors(forecasts, errors / self._spread(X[unseen]))
         return self
 
     def decision_function(self, X: Any) -> Floats:  # noqa: N803
@@ -97,12 +104,19 @@ class ScoreClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict_interval(self, X: Any, level: float) -> Floats:  # noqa: N803
         """Both ends (rows × 2) of the interval that is to hold the share `level` of the numbers."""
-        forecast = self.predict_value(X)
+        forecast, spread = self.predict_value(X), self._spread(np.asarray(X))
         ends = []
         for place in ((1 - level) / 2, (1 + level) / 2):
             errors = [np.interp(place, _LEVELS, part) for part in self.errors_]
-            ends.append(forecast + np.interp(forecast, self.centres_, errors))
+            ends.append(forecast + spread * np.interp(forecast, self.centres_, errors))
         return np.column_stack(ends)
+
+    def _spread(self, X: Floats) -> Floats:  # noqa: N803
+        """How far off the forecast typically is, by the features: two years ahead, further than one."""
+        low, high = (share * self.typical_ for share in _SPREAD_RANGE)
+        spread: Floats = np.clip(self.spread_.predict(X), low, high)
+        # Where every forecast was right there is nothing to scale by.
+        return np.where(spread > 0, spread, 1.0)
 
     def _forecast_unseen(
         self,

@@ -128,6 +128,25 @@ def test_intervals_cover_what_they_promise_for_weak_and_for_strong_students(cand
     assert np.corrcoef(width, values)[0, 1] < -0.5, "weaker students are less sure"
 
 
+@by_score
+def test_who_is_foretold_less_surely_has_the_wider_interval_at_the_same_forecast(candidate, make_lesson):
+    """Boarders' scores scatter three times as far, about the same mean."""
+
+    def scattered(seed: int) -> Lesson:
+        lesson, rng = make_lesson(6000, seed=seed), np.random.default_rng(seed)
+        boards = rng.random(6000) < 0.5
+        values = 60 + rng.normal(0, 1, 6000) * np.where(boards, 15, 5)
+        rows = lesson.rows.assign(boards=boards * 1.0)
+        y = (values < MARK).astype(np.int64)
+        return Lesson(rows, y, lesson.cohorts, lesson.students, values, MARK)
+
+    later = scattered(9)
+    _, ends = predict_value(fit_pipeline(FEATURES, candidate, 1, scattered(8)), later.rows, SCORE)
+    inside = (ends[:, 0] <= later.values) & (later.values <= ends[:, 1])
+    for group in (later.rows["boards"] == 1, later.rows["boards"] == 0):
+        assert 0.76 <= inside[group].mean() <= 0.84
+
+
 @by_name
 def test_beyond_what_was_seen_nothing_is_extrapolated(candidate, make_lesson):
     lesson = make_lesson(600)
