@@ -90,6 +90,23 @@ term_results as (
     select lag_days from {{ ref('known_after') }} where fact = 'term_results'
 ),
 
+-- What the school itself wrote down of the exams, of several sittings the first.
+recorded as (
+    select
+        school_id,
+        student_id,
+        (array_agg(jamb_score order by school_year, jamb_score desc) filter (where jamb_score is not null))[1]
+            as jamb_score,
+        min(school_year) filter (where jamb_score is not null) as jamb_year,
+        (
+            array_agg(has_passed_core_subjects order by school_year, has_passed_core_subjects desc)
+            filter (where has_passed_core_subjects is not null)
+        )[1] as core_credits,
+        min(school_year) filter (where has_passed_core_subjects is not null) as core_year
+    from terms
+    group by school_id, student_id
+),
+
 numbered as (
     select
         terms.*,
@@ -114,14 +131,9 @@ followed as (
         lead(calendar_position) over by_time - calendar_position = 1 as is_next_term_recorded,
         lead(as_of_date) over by_time as next_as_of_date,
         lead(average_score) over by_time as next_term_average,
-        lead(failure_count) over by_time as next_term_failure_count,
-        max(jamb_score) over whole as recorded_jamb_score,
-        max(school_year) filter (where jamb_score is not null) over whole as recorded_jamb_year,
-        bool_or(has_passed_core_subjects) over whole as recorded_core_credits,
-        max(school_year) filter (where has_passed_core_subjects is not null) over whole as recorded_core_year
+        lead(failure_count) over by_time as next_term_failure_count
     from numbered
     window
-        whole as (partition by school_id, student_id),
         by_time as (partition by school_id, student_id order by term_number),
         so_far as (
             partition by school_id, student_id order by term_number
@@ -185,13 +197,14 @@ select
         as next_known_at,
     case when followed.is_next_term_recorded then followed.next_term_average end as next_term_average,
     case when followed.is_next_term_recorded then followed.next_term_failure_count end as next_term_failure_count,
-    followed.recorded_jamb_score,
-    {{ exam_known_at(end_year('followed.recorded_jamb_year'), 'JAMB') }} as recorded_jamb_known_at,
-    followed.recorded_core_credits,
-    {{ end_year('followed.recorded_core_year') }} as recorded_core_year,
-    {{ exam_known_at(end_year('followed.recorded_core_year'), 'WASSCE') }} as recorded_core_known_at
+    recorded.jamb_score as recorded_jamb_score,
+    {{ exam_known_at(end_year('recorded.jamb_year'), 'JAMB') }} as recorded_jamb_known_at,
+    recorded.core_credits as recorded_core_credits,
+    {{ end_year('recorded.core_year') }} as recorded_core_year,
+    {{ exam_known_at(end_year('recorded.core_year'), 'WASSCE') }} as recorded_core_known_at
 from followed
 cross join term_results
+left join recorded on recorded.school_id = followed.school_id and recorded.student_id = followed.student_id
 left join taught
     on taught.school_id = followed.school_id
     and taught.student_id = followed.student_id
