@@ -58,6 +58,7 @@ raw.<dataset>        rows of files that are in use; _filename, _upload_id and _l
 files.<dataset>      rows of files that are not in use: refused, replaced or withdrawn; _status says which
 marts.<mart>         what was worked out from them
 predictions          what was predicted, when, by what, for which reasons
+outcomes             what came of it
 interventions        what was done to help the student
 audit                who looked at the record or changed it, when and why
 
@@ -67,6 +68,9 @@ that give no student number, backups, and the log, which holds no names and no n
 
 _PREDICTIONS = """
 select * from ml.predictions where school_id = %s and student_id = any(%s) order by prediction_id
+"""
+_OUTCOMES = """
+select * from ml.outcomes where school_id = %s and student_id = any(%s) order by outcome_id
 """
 _INTERVENTIONS = """
 select * from ops.interventions where school_id = %s and student_id = any(%s) order by intervention_id
@@ -169,6 +173,7 @@ def export_student(
         found = session.execute(query.format(sql.Identifier(mart)), person).fetchall()
         _keep(export, f"marts.{mart}", found)
     _keep(export, "predictions", connection.execute(_PREDICTIONS, person).fetchall())
+    _keep(export, "outcomes", connection.execute(_OUTCOMES, person).fetchall())
     _keep(export, "interventions", connection.execute(_INTERVENTIONS, person).fetchall())
     if not export.tables:
         raise NotFound(f"Nothing is held about a student of this number in the school {school_id[:80]!r}.")

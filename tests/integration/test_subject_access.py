@@ -136,6 +136,11 @@ def test_a_student_is_found_in_every_spelling_that_an_erasure_would_find(
         """
     )
     sender.connection.execute(
+        "insert into ml.outcomes (target, school_id, student_id, as_of_date, came, known_at)"
+        " values ('at_risk', 'main', 'stu001', '2026-01-01', true, '2026-05-01'),"
+        " ('at_risk', 'north', 'stu001', '2026-01-01', true, '2026-05-01')"
+    )
+    sender.connection.execute(
         "insert into ops.pseudonyms values ('student', 'main', 'stu 001', 'p-of-her', 1)"
     )
     record(sender.connection, "user:1", "students:read", "pseudonym:p-of-her")
@@ -148,6 +153,7 @@ def test_a_student_is_found_in_every_spelling_that_an_erasure_would_find(
     assert sorted(row["student_id"] for row in tables["raw.students"]) == ["STU001", "stu 001"]
     assert [(row["_upload_id"], row["_line"]) for row in tables["files.students"]] == [(str(withdrawn), 2)]
     assert {row["student_id"] for row in tables["predictions"]} == {"STU001", "sTU001"}
+    assert [row["school_id"] for row in tables["outcomes"]] == ["main"]
     assert "pseudonym:p-of-her" in {line["subject"] for line in tables["audit"]}
     assert tables["marts.mart_students"][0]["student_id"] == "STU001"
     assert {row["_upload_id"] for row in tables["raw.students"]} >= {str(loaded)}
