@@ -137,7 +137,7 @@ def test_a_student_is_found_in_every_spelling_that_an_erasure_would_find(
     )
     sender.connection.execute(
         "insert into ml.outcomes (target, school_id, student_id, as_of_date, came, known_at)"
-        " values ('at_risk', 'main', 'stu001', '2026-01-01', true, '2026-05-01'),"
+        " values ('at_risk', 'main', 'sTU001', '2026-01-01', true, '2026-05-01'),"
         " ('at_risk', 'north', 'stu001', '2026-01-01', true, '2026-05-01')"
     )
     sender.connection.execute(
