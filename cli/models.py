@@ -191,7 +191,7 @@ def accept(target: str, version: int, reason: str) -> None:
 
     settings = load_settings()
     store = open_store(settings.resolved_store_url)
-    with connect(settings.database_url.get_secret_value()) as connection:
+    with connect(settings.database_url.get_secret_value()) as connection, connection.transaction():
         model = accept_model(connection, store, target, version, by=caller(), reason=reason)
         detail = {"target": target, "version": version, "reason": reason}
         record(connection, caller(), "models:accept", "", detail)

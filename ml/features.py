@@ -41,6 +41,7 @@ class History:
     """How much the mart holds to learn from. Dates are ISO texts; null where there is nothing."""
 
     labelled_rows: int
+    positives: int
     labelled_until: str | None
     students: int
 
@@ -106,15 +107,20 @@ def read_thresholds(connection: Connection, target: Target) -> dict[str, float]:
     return values
 
 
-def measure_history(connection: Connection, target: Target) -> History:
+def measure_history(connection: Connection, target: Target, thresholds: Mapping[str, float]) -> History:
     """Count what could be learnt from, without reading it."""
     query = sql.SQL(
-        "select count(*) as rows, max({as_of})::text as until,"
+        "select count(*) as rows, count(*) filter (where {came}) as positives, max({as_of})::text as until,"
         " count(distinct (school_id, student_id)) as students from {relation} f where {labelled}"
-    ).format(as_of=sql.Identifier(AS_OF), relation=_relation(target), labelled=_is_labelled(target))
+    ).format(
+        came=_has_come(target, thresholds),
+        as_of=sql.Identifier(AS_OF),
+        relation=_relation(target),
+        labelled=_is_labelled(target),
+    )
     row = connection.execute(query).fetchone()
     assert row is not None  # noqa: S101 - an aggregate always answers with one row
-    return History(row["rows"], row["until"], row["students"])
+    return History(row["rows"], row["positives"], row["until"], row["students"])
 
 
 def find_latest(connection: Connection, target: Target) -> dict[str, date]:
@@ -129,6 +135,7 @@ def current_rows(target: Target, latest: Mapping[str, date]) -> sql.Composable:
     """A query for the current students' latest rows: all columns of the mart plus `row_version`.
 
     Current are the students whose latest as-of date is the latest of their school; the others have left.
+    Of whom the outcome is known already, nothing is foretold any more.
     `row_version` changes exactly when the declared features do.
 
     Args:
@@ -138,7 +145,8 @@ def current_rows(target: Target, latest: Mapping[str, date]) -> sql.Composable:
     features = [sql.Identifier("f", name) for name in (AS_OF, *_feature_names(target))]
     return sql.SQL(
         "select f.*, md5(row({features})::text) as row_version from {relation} f"
-        " where f.{as_of} = any({days}::date[]) and {inside} and (f.school_id, f.{as_of}) in"
+        " where f.{as_of} = any({days}::date[]) and {inside} and num_nonnulls({label}) = 0"
+        " and (f.school_id, f.{as_of}) in"
         " (select * from unnest({schools}::text[], {days_of_schools}::date[]))"
     ).format(
         features=sql.SQL(", ").join(features),
@@ -146,6 +154,7 @@ def current_rows(target: Target, latest: Mapping[str, date]) -> sql.Composable:
         as_of=sql.Identifier(AS_OF),
         days=sorted(set(latest.values())),
         inside=_is_inside(target),
+        label=sql.SQL(", ").join(sql.Identifier("f", column) for column in target.label.columns),
         schools=list(latest),
         days_of_schools=list(latest.values()),
     )

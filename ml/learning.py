@@ -21,7 +21,15 @@ from ml.drift import make_reference
 from ml.errors import NotEnoughHistory
 from ml.fairness import Gap, GroupResult, audit_groups, find_gaps
 from ml.features import AS_OF, KNOWN_AT, LABEL, LABEL_KNOWN_AT, LABEL_VALUE, shape_features
-from ml.gate import HeldOut, Verdict, judge, leave_out_thin_schools, refuse_leaks, refuse_untaught
+from ml.gate import (
+    HeldOut,
+    Verdict,
+    is_large_enough,
+    judge,
+    leave_out_thin_schools,
+    refuse_leaks,
+    refuse_untaught,
+)
 from ml.leakage import find_leaks
 from ml.metrics import Floats, Ints
 from ml.pipeline import Lesson, fit_pipeline, predict_probability, predict_value
@@ -353,6 +361,8 @@ def _backtest(task: _Task, candidate: Candidate, first_held_out: int) -> list[di
         if len(np.unique(task.y[task.earlier(cohort)])) < 2:
             continue
         judged = _judge_cohorts(task, candidate, [cohort])
+        if not is_large_enough(judged, task.target.gate):
+            continue  # figures about a handful say little, and something about each
         k = judged.k(task.target.flag.capacity)
         answers.append(
             {

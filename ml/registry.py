@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -84,12 +85,14 @@ class RegisteredModel:
         }
 
 
-def find_published(connection: Connection, target: Target) -> RegisteredModel | None:
-    """The newest published model that takes the features as they are declared today."""
+def find_published(
+    connection: Connection, target: Target, thresholds: Mapping[str, float]
+) -> RegisteredModel | None:
+    """The newest published model that takes the features, and answers the question, of today."""
     return _find(
         connection,
-        "target = %s and is_published and features ->> 'digest' = %s",
-        (target.name, target.features_digest),
+        "target = %s and is_published and features ->> 'digest' = %s and data_window ->> 'question' = %s",
+        (target.name, target.features_digest, target.question_digest(thresholds)),
     )
 
 
@@ -169,11 +172,18 @@ def accept(
         NotFound: no such version.
         Conflict: the version is published already, or more than gaps stands against it.
     """
+    if not reason.strip():
+        raise Conflict("Say why the gaps may be: the reason is kept with the model.")
     model = _find(connection, "target = %s and version = %s", (target, version))
     if model is None:
         raise NotFound(f"There is no version {version} of {target}.")
     if model.is_published:
         raise Conflict(f"{target} version {version} is published already.")
+    newest = find_latest(connection, target)
+    if newest and newest.version != version:
+        raise Conflict(
+            f"{target} version {newest.version} is newer. Only the newest version can be accepted."
+        )
     if not model.gate.get("awaits_acceptance"):
         reasons = " ".join(f"{text}." for text in model.gate.get("reasons", []))
         raise Conflict(

@@ -117,7 +117,7 @@ class _Scoring:
         self._settings, self._connection, self._store = settings, connection, store
         self._target, self._run_id = target, run_id
         self._thresholds = read_thresholds(connection, target)
-        self._model = registry.find_published(connection, target)
+        self._model = registry.find_published(connection, target, self._thresholds)
         self._prefix = _version_prefix(target, self._thresholds)
         self._alerts: list[tuple[str, str]] = []
 
@@ -200,7 +200,8 @@ class _Scoring:
 
         reference, latest = model.metrics.get("reference"), scores.rows["as_of_date"].max().date()
         current = ledger.count_current(self._connection, self._target)["students"]
-        enough = len(scores.rows) >= _ENOUGH_FOR_DRIFT * current
+        people = len(set(zip(scores.rows["school_id"], scores.rows["student_id"], strict=True)))
+        enough = people >= _ENOUGH_FOR_DRIFT * current
         is_known = ledger.is_drift_known(self._connection, model.model_id, latest)
         if scores.probability is None or not reference or not enough or is_known:
             return

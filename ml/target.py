@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -369,6 +370,12 @@ class Target(_Part):
         }  # fmt: skip
         facts = {**self.model_dump(mode="json", include=parts), "features": self.feature_facts()}
         return _digest(facts)
+
+    def question_digest(self, thresholds: Mapping[str, float]) -> str:
+        """Changes with what is foretold; a model answers only the question that it was trained on."""
+        asked = {outcome.below: thresholds[outcome.below] for outcome in self.label.any_of if outcome.below}
+        facts = self.model_dump(mode="json", include={"entity", "cohort", "label"})
+        return _digest({**facts, "thresholds": asked})
 
     @property
     def features_digest(self) -> str:

@@ -111,7 +111,7 @@ def _train(connection: Connection, store: Store, target: Target) -> TrainReport:
 
     started = time.perf_counter()
     thresholds = read_thresholds(connection, target)
-    history = measure_history(connection, target)
+    history = measure_history(connection, target, thresholds)
     too_little: NotEnoughHistory | None = None
     try:
         learnt = learn(read_labelled(connection, target, thresholds), target, thresholds)
@@ -138,14 +138,18 @@ def _train(connection: Connection, store: Store, target: Target) -> TrainReport:
 def _is_due(connection: Connection, target: Target, worth: float) -> bool:
     """Whether what is known differs from what the latest attempt saw; rows by the share `worth`."""
     latest = registry.find_latest(connection, target.name)
-    now = _fingerprint(measure_history(connection, target), target, read_thresholds(connection, target))
+    thresholds = read_thresholds(connection, target)
+    now = _fingerprint(measure_history(connection, target, thresholds), target, thresholds)
     if latest is None:
         return True
     seen = latest.data_window
     if any(seen.get(name) != now[name] for name in ("labelled_until", "digest", "thresholds")):
         return True
-    before = seen.get("labelled_rows", 0)
-    return bool(abs(now["labelled_rows"] - before) > worth * before)
+    # Of corrected results the rows stay as many; but not those to whom the risk came.
+    return any(
+        abs(now[count] - seen.get(count, 0)) > worth * seen.get(count, 0)
+        for count in ("labelled_rows", "labelled_positives")
+    )
 
 
 def _fingerprint(history: History, target: Target, thresholds: dict[str, float]) -> dict[str, Any]:
@@ -153,6 +157,8 @@ def _fingerprint(history: History, target: Target, thresholds: dict[str, float])
     return {
         "labelled_until": history.labelled_until,
         "labelled_rows": history.labelled_rows,
+        "labelled_positives": history.positives,
+        "question": target.question_digest(thresholds),
         "thresholds": thresholds,
         "digest": target.learning_digest,
     }

@@ -1,7 +1,7 @@
 """Puts contributions into words that a teacher understands, and reasons into steps a school can take.
 
-The words stand in the target's file and in `recommendations.yaml`. A reason names something the school has
-seen and can act upon; a feature marked `reason: false` is never named, however much it weighs.
+The words stand in the catalogue. A reason names something the school has seen and can act upon; a feature
+marked `reason: false` is never named, however much it weighs.
 """
 
 from __future__ import annotations
@@ -102,7 +102,10 @@ def word_rule_reasons(
             unit = target.feature(warning.feature).unit
             student = _Student(columns, number, target)
             value = student[warning.feature]
-            student.more = {"value": value, "threshold": word_value(thresholds[warning.threshold], unit)}
+            threshold = word_value(thresholds[warning.threshold], unit)
+            if value == threshold:  # 49.6 is below 50, but not "50 below 50"
+                value = f"just {'below' if warning.below else 'above'} {threshold}"
+            student.more = {"value": value, "threshold": threshold}
             text = warning.say.format_map(student)
             reasons.append({"feature": warning.feature, "value": value, "effect": effect, "text": text})
         answers.append(reasons)

@@ -17,7 +17,8 @@ models = Blueprint("models", __name__)
 
 _VERSIONS = """
 select model_id, target, version, algorithm, created_at, code_version, is_published,
-       accepted_by, accepted_at, accepted_reason, data_window, features, metrics, gate
+       accepted_by, accepted_at, accepted_reason, data_window, features, gate,
+       metrics - 'reference' as metrics -- how single features spread tells of single students
 from ml.model_versions
 where %(target)s::text is null or target = %(target)s
 order by target, version desc
@@ -72,7 +73,12 @@ def show_card(name: str, query: CardQuery) -> Response:
 def _versions(target: str | None) -> list[ModelVersion]:
     parameters: dict[str, Any] = {"target": target}
     with services().connection() as connection:
-        return [ModelVersion.model_validate(row) for row in connection.execute(_VERSIONS, parameters)]
+        rows = connection.execute(_VERSIONS, parameters).fetchall()
+    for row in rows:
+        for group in row["metrics"].get("groups", []):
+            if group["is_small"]:
+                group["students"] = None
+    return [ModelVersion.model_validate(row) for row in rows]
 
 
 def _summary(name: str, versions: list[ModelVersion]) -> ModelSummary:

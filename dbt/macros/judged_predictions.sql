@@ -15,8 +15,20 @@
         end as verdict
     from (
         select distinct on (target, school_id, student_id, subject, as_of_date) *
-        from {{ source('ml', 'predictions') }}
-        where {{ condition }}
+        from {{ source('ml', 'predictions') }} as predictions
+        where
+            {{ condition }}
+            -- What is said after the result is hindsight, however it came to be said.
+            and not exists (
+                select 1 from {{ source('ml', 'outcomes') }} as known
+                where
+                    known.target = predictions.target
+                    and known.school_id = predictions.school_id
+                    and known.student_id = predictions.student_id
+                    and known.subject = predictions.subject
+                    and known.as_of_date = predictions.as_of_date
+                    and known.recorded_at <= predictions.scored_at
+            )
         order by target, school_id, student_id, subject, as_of_date, prediction_id desc
     ) as newest
     left join lateral (

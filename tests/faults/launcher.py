@@ -35,7 +35,7 @@ POINTS = {
     "ledger write": ("elt.loading.outcome:write_ledger_line", 1),
     "before COMMIT": ("elt.loading.loader:record_load", 1),
     "after COMMIT": ("elt.loading.loader:_Load.run", 1),
-    "mid-score": ("ml.scoring:_write", 1),
+    "mid-score": ("ml.ledger:append", 1),
 }
 
 

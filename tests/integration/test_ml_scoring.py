@@ -308,7 +308,9 @@ def test_a_refused_retraining_leaves_the_last_good_model_in_place(settings: Sett
     report = train(settings)
     assert (report.version, report.published) == (2, False)
     assert report.reasons
-    published = registry.find_published(mart, load_target("at_risk"))
+    published = registry.find_published(
+        mart, load_target("at_risk"), {"pass_mark": 50.0, "chronic_absence": 90.0}
+    )
     assert published is not None
     assert published.version == 1
     assert score(settings).by_model == 300

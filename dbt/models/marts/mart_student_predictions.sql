@@ -40,7 +40,16 @@ select
     models.version as model_version,
     newest.scored_at
 from newest
--- Erased students have no overview; a prediction outlives nobody.
+-- Erased students have no overview; a prediction outlives nobody, nor the exam.
 inner join {{ ref('mart_student_overview') }} as overview
     on overview.school_id = newest.school_id and overview.student_id = newest.student_id
 left join {{ source('ml', 'models') }} as models on models.model_id = newest.model_id
+where not exists (
+    select 1 from {{ source('ml', 'outcomes') }} as outcomes
+    where
+        outcomes.target = newest.target
+        and outcomes.school_id = newest.school_id
+        and outcomes.student_id = newest.student_id
+        and outcomes.subject = newest.subject
+        and outcomes.as_of_date = newest.as_of_date
+)
