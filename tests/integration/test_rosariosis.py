@@ -31,6 +31,8 @@ def rosariosis_template(
     postgres_server: PostgresServer, _template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, Path]:
     """A database with the school in it and the marts built, and the home of its store."""
+    # Another module that uses this fixture may have run in the same process.
+    postgres_server.drop_database("rosariosis_template")
     url = postgres_server.create_database("rosariosis_template", _template)
     home = tmp_path_factory.mktemp("rosariosis")
     settings = Settings(
