@@ -15,7 +15,7 @@ from elt.sources.tables import Digest
 DATASET = "pisa_responses"
 
 COLUMNS = ("cnt", "id", "escs", "tmins", "belong", "durecec", "w_fstuwt", "time_submitted")
-"""The contract's columns that are followed; a cell is None where the source has no value or no such column."""
+"""The contract's columns that are followed; a cell is None where the source has no value or column."""
 
 Way = Literal["notify", "poll"]
 
@@ -84,5 +84,5 @@ class LiveSource(Protocol):
         """Close the connection."""
 
 
-class MustCompare(Exception):  # noqa: N818 - not an error
+class MustCompare(Exception):
     """A source cannot tell what changed since a snapshot."""
