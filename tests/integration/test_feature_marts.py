@@ -411,6 +411,26 @@ def test_corrections_and_withdrawals_reach_the_marts_as_if_all_were_built_anew(
     assert (school.students(), school.subjects()) == by_increments
 
 
+def test_predictions_about_a_subject_go_with_the_subject(school: School, uploads: dict[str, UUID]) -> None:
+    connection = school.sender.connection
+    last_day = max(row["as_of_date"] for row in school.students().values())
+    (student, subject), *_ = sorted(
+        (key[0], key[3]) for key, row in school.subjects().items() if row["as_of_date"] == last_day
+    )
+    for written in (subject, f"{subject} as it was written before", ""):
+        connection.execute(
+            "insert into ml.predictions (target, method, school_id, student_id, subject, as_of_date,"
+            " probability, score, is_at_risk, reasons, recommendations, data_version)"
+            " values ('wassce_subject_pass', 'rule', 'main', %s, %s, %s, .5, .5, true, '[]', '[]', 'v')",
+            (student, written, last_day),
+        )
+    shown = connection.execute(
+        "select subject from marts.mart_student_predictions where student_id = %s order by subject",
+        (student,),
+    ).fetchall()
+    assert [row["subject"] for row in shown] == ["", subject]
+
+
 def test_names_link_a_respondent_and_go_no_further(school: School, students: Rows) -> None:
     for relation in ("int_student_registers", "int_student_features", "int_subject_features"):
         rows = school.sender.connection.execute(f"select * from intermediate.{relation}").fetchall()

@@ -19,6 +19,18 @@ newest as (
         predictions.student_id,
         predictions.subject,
         predictions.prediction_id desc
+),
+
+-- A subject that was withdrawn, or is written otherwise by now, keeps its predictions in the ledger alone.
+taken as (
+    select subjects.school_id, subjects.student_id, subjects.subject, terms.as_of_date
+    from {{ ref('int_subject_features') }} as subjects
+    inner join {{ ref('int_student_features') }} as terms
+        on terms.school_id = subjects.school_id
+        and terms.student_id = subjects.student_id
+        and terms.school_year = subjects.school_year
+        and terms.term = subjects.term
+    inner join latest on latest.school_id = terms.school_id and latest.as_of_date = terms.as_of_date
 )
 
 select
@@ -43,13 +55,20 @@ from newest
 -- Erased students have no overview; a prediction outlives nobody, nor the exam.
 inner join {{ ref('mart_student_overview') }} as overview
     on overview.school_id = newest.school_id and overview.student_id = newest.student_id
+left join taken
+    on taken.school_id = newest.school_id
+    and taken.student_id = newest.student_id
+    and taken.subject = newest.subject
+    and taken.as_of_date = newest.as_of_date
 left join {{ source('ml', 'models') }} as models on models.model_id = newest.model_id
-where not exists (
-    select 1 from {{ source('ml', 'outcomes') }} as outcomes
-    where
-        outcomes.target = newest.target
-        and outcomes.school_id = newest.school_id
-        and outcomes.student_id = newest.student_id
-        and outcomes.subject = newest.subject
-        and outcomes.as_of_date = newest.as_of_date
-)
+where
+    (newest.subject = '' or taken.subject is not null)
+    and not exists (
+        select 1 from {{ source('ml', 'outcomes') }} as outcomes
+        where
+            outcomes.target = newest.target
+            and outcomes.school_id = newest.school_id
+            and outcomes.student_id = newest.student_id
+            and outcomes.subject = newest.subject
+            and outcomes.as_of_date = newest.as_of_date
+    )
