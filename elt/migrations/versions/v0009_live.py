@@ -1,4 +1,4 @@
-"""The country databases to the second; see `docs/live.md`."""
+"""The country databases to the second."""
 
 from __future__ import annotations
 
