@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -14,6 +14,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from elt.errors import DatabaseUnavailable
 
 Connection = psycopg.Connection[DictRow]
+AsyncConnection = psycopg.AsyncConnection[DictRow]
 
 # Sessions left idle inside a transaction would hold locks for ever after a network cut.
 _SESSION_OPTIONS = "-c idle_in_transaction_session_timeout=300000 -c timezone=UTC"
@@ -52,6 +53,34 @@ def connect(database_url: str, *, application_name: str = "laurel", role: str | 
             options=_options(role),
             keepalives_idle=30,
         )
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailable(_without_secrets(error)) from None
+
+
+@asynccontextmanager
+async def connect_async(
+    database_url: str, *, application_name: str = "laurel"
+) -> AsyncIterator[AsyncConnection]:
+    """As `connect`, for asyncio; no statement waits for more than two minutes, nor for a dead network.
+
+    Raises:
+        DatabaseUnavailable: as `connect` does.
+    """
+    try:
+        connection = await psycopg.AsyncConnection.connect(
+            database_url,
+            autocommit=True,
+            connect_timeout=5,
+            row_factory=dict_row,
+            application_name=application_name,
+            options=f"{_SESSION_OPTIONS} -c statement_timeout=120000",
+            keepalives_idle=5,
+            keepalives_interval=2,
+            keepalives_count=3,
+            tcp_user_timeout=15_000,
+        )
+        async with connection:
+            yield connection
     except psycopg.OperationalError as error:
         raise DatabaseUnavailable(_without_secrets(error)) from None
 
