@@ -24,13 +24,13 @@ with sums as (
         sum(tmins_n) as tmins_n, sum(tmins_sum) as tmins_sum,
         sum(escs_n) as escs_n, sum(escs_sum) as escs_sum,
         sum(durecec_n) as durecec_n, sum(durecec_sum) as durecec_sum,
-        sum(belong_n) as belong_n, sum(belong_sum) as belong_sum, sum(both_n)::bigint as both
+        sum(belong_n) as belong_n, sum(belong_sum) as belong_sum, sum(both_n)::bigint as "both"
     from live.countries
     group by country
 ),
 means as (
     select
-        country, responses, both,
+        country, responses, "both",
         case when tmins_n >= %(minimum)s then tmins_sum / tmins_n / 60 end::float8 as lesson_hours,
         case when escs_n >= %(minimum)s then escs_sum / escs_n end::float8 as escs,
         case when durecec_n >= %(minimum)s then durecec_sum / durecec_n end::float8 as durecec,
