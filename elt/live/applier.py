@@ -64,7 +64,11 @@ class Applier:
     """Writes for all tasks, over one connection that nobody else uses while `run` runs."""
 
     def __init__(
-        self, connection: AsyncConnection, told: Told, *, gather_seconds: float = GATHER_SECONDS
+        self,
+        connection: AsyncConnection,
+        told: Told | None = None,
+        *,
+        gather_seconds: float = GATHER_SECONDS,
     ) -> None:
         self._connection = connection
         self._told = told
@@ -145,7 +149,8 @@ class Applier:
         applied = await apply(self._connection, readings, tell=tell)
         if applied.version is not None:
             self._told_at = time.monotonic()
-            self._told(applied.version, _beats(readings, applied.late))
+            if self._told is not None:
+                self._told(applied.version, _beats(readings, applied.late))
         for waiting in batch:
             source = waiting.part.source
             if source in applied.late:

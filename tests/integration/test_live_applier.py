@@ -91,7 +91,7 @@ def test_when_the_warehouse_goes_away_all_who_wait_hear_of_it(
         async with connect_async(database_url) as asking:
             await register(asking, "alb", None, "notify", "one")
             async with connect_async(database_url, application_name="writer") as writing:
-                applier = Applier(writing, lambda version, beats: None)
+                applier = Applier(writing)
                 running = asyncio.create_task(applier.run())
                 connection.execute(
                     "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'writer'"
