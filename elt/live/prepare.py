@@ -27,7 +27,18 @@ _STATEMENTS = Path(__file__).with_name("prepare.sql")
 _OLDEST_SERVER = 140_000  # create or replace trigger
 _TIMEOUT_SECONDS = 60
 
-_UNDO = "drop schema if exists laurel cascade;\n"
+# Only what is ours: an owner whose role is called laurel has tables of their own in that schema.
+_UNDO = """\
+drop function if exists laurel.note() cascade; -- and the triggers
+drop function if exists laurel.beat(bigint), laurel.forget(pg_snapshot), laurel.stay_small(bigint),
+    laurel.call(), laurel.shows_all_of(pg_snapshot, pg_snapshot);
+drop table if exists laurel.changes, laurel.floor;
+do $$ begin
+    drop schema if exists laurel;
+exception when dependent_objects_still_exist then
+    null;
+end $$;
+"""
 
 _OTHER_WAY_IN = sql.SQL("select exists (select from pg_subscription_rel where srrelid = {})")
 
@@ -42,7 +53,7 @@ def prepare_sql(source: Source, reader: str) -> str:
 
 
 def unprepare_sql() -> str:
-    """The statement that takes all of it away, triggers included."""
+    """The statements that take all of it away, triggers included."""
     return _UNDO
 
 

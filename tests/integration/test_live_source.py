@@ -484,7 +484,14 @@ def test_nobody_follows_and_the_source_stays_small(make_country: MakeCountry) ->
 def test_preparing_is_repeatable_and_can_be_undone(make_country: MakeCountry) -> None:
     country = make_country("notify")
     country.prepare()
+    country.execute("create table laurel.theirs (id int)")
     asyncio.run(unprepare(SecretStr(country.url)))
+    assert country.ask("select relname from pg_class where relnamespace = 'laurel'::regnamespace") == [
+        ("theirs",)
+    ]
+    country.execute("drop table laurel.theirs")
+    asyncio.run(unprepare(SecretStr(country.url)))
+    assert country.ask("select to_regnamespace('laurel')") == [(None,)]
     ways = []
 
     async def act(live: LiveSource, known: Known) -> None:
@@ -539,3 +546,19 @@ def test_a_terminated_connection_is_told(make_country: MakeCountry, postgres_ser
             [part async for part in live.read(known.snapshot, known_rows=30)]
 
     following(country, act)
+
+
+def test_identity_changes_with_the_table(make_country: MakeCountry) -> None:
+    country = make_country("poll")
+    identities = []
+
+    async def act(live: LiveSource, known: Known) -> None:
+        identities.append(live.identity)
+
+    following(country, act)
+    country.prepare()
+    following(country, act)
+    country.execute("create table public.other as table responses; drop table responses")
+    country.execute(f"alter table other rename to responses; grant select on responses to {_READER}")
+    following(country, act)
+    assert identities[0] == identities[1] != identities[2]
