@@ -15,7 +15,7 @@ from backend.live_frames import LAST_CHUNK, Frame
 from backend.live_places import Place
 
 MOST_PENDING = 256 * 1024
-"""Bytes that one viewer has not taken, at most."""
+"""How many bytes a viewer may leave untaken and still be sent one more event, however large."""
 
 _SEND_BUFFER = 64 * 1024  # the kernel would keep megabytes for each
 _GONE_MILLISECONDS = 30_000  # then a viewer is gone whose machine does not confirm what was sent
@@ -69,9 +69,10 @@ class Viewers:
                 return
             content = content[sent:]
             self._selector.modify(viewer.socket, selectors.EVENT_READ | selectors.EVENT_WRITE, viewer)
-        viewer.pending += content
         if len(viewer.pending) > MOST_PENDING:
             self.drop(viewer)
+        else:
+            viewer.pending += content
 
     def serve(self, viewer: Viewer, events: int) -> None:
         """What the selector says about a viewer: it takes more, or it has gone."""
