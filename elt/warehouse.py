@@ -88,14 +88,27 @@ async def connect_async(
 def open_pool(
     database_url: str, *, max_size: int = 8, application_name: str = "laurel", role: str | None = None
 ) -> ConnectionPool[Any]:
-    """A pool for servers. It opens without waiting, so that a process can start before its database."""
-    return ConnectionPool(
+    """A pool for servers. It opens without waiting, so that a process can start before its database.
+
+    After the database was away it is of use again at once: a dead connection takes the others with it, and
+    attempts to connect are not put off further and further.
+    """
+
+    def check(connection: psycopg.Connection[Any]) -> None:
+        try:
+            ConnectionPool.check_connection(connection)
+        except psycopg.OperationalError:
+            pool.drain()  # one by one they would use up the time of whoever waits
+            raise
+
+    pool: ConnectionPool[Any] = ConnectionPool(
         database_url,
         min_size=0,
         max_size=max_size,
         timeout=5,
+        reconnect_timeout=5,
         open=True,
-        check=ConnectionPool.check_connection,
+        check=check,
         kwargs={
             "autocommit": True,
             "connect_timeout": 5,
@@ -104,6 +117,7 @@ def open_pool(
             "options": _options(role),
         },
     )
+    return pool
 
 
 def _options(role: str | None) -> str:

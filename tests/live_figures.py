@@ -37,15 +37,17 @@ class Given:
     submitted_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
-def add_source(connection: Connection, source: str, country: str | None, way: str = "notify") -> None:
-    """A country database that was read just now."""
-    connection.execute(
-        """
-        insert into live.sources (source, country, way, read_at, lag_seconds)
-        values (%s, %s, %s, now(), 0.02)
-        """,
-        (source, country, way),
-    )
+def add_source(connection: Connection, source: str, country: str | None, way: str = "notify") -> int:
+    """A country database that was read just now; the new version."""
+    with connection.transaction():
+        connection.execute(
+            """
+            insert into live.sources (source, country, way, read_at, lag_seconds)
+            values (%s, %s, %s, now(), 0.02)
+            """,
+            (source, country, way),
+        )
+        return _publish(connection)
 
 
 def add_responses(connection: Connection, source: str, country: str, answers: Sequence[Given]) -> int:

@@ -184,7 +184,7 @@ def test_the_picture_has_all_of_it(researcher: FlaskClient, figures: None, conne
     connection.execute("update live.sources set problem = 'away', lag_seconds = null where source = 'arg'")
     answer = researcher.get(PICTURE)
     picture: dict[str, Any] = answer.json or {}
-    assert (picture["version"], picture["responses"]) == (3, 4 * MINIMUM - 1)
+    assert (picture["version"], picture["responses"]) == (6, 4 * MINIMUM - 1)
     assert picture["minimum_sample"] == MINIMUM
     assert [country["country"] for country in picture["countries"]] == ["ALB", "ARG", "BRA"]
     assert picture["countries"][1] == {
@@ -220,7 +220,7 @@ def test_a_server_that_gives_no_connection_away_answers_with_the_picture_now(
     answer = researcher.get(f"{PICTURE}/stream")
     assert answer.mimetype == "text/event-stream"
     assert answer.text.startswith("retry: ")
-    assert "event: picture\nid: 3\ndata: {" in answer.text
+    assert "event: picture\nid: 6\ndata: {" in answer.text
 
 
 def test_many_who_ask_at_once_cost_one_query(database_url: str, figures: None) -> None:
@@ -240,7 +240,7 @@ def test_many_who_ask_at_once_cost_one_query(database_url: str, figures: None) -
 
     with ThreadPoolExecutor(12) as pool:
         asked = [pool.submit(ask) for _ in range(12)]
-        assert {future.result(timeout=60) for future in asked} == {3}
+        assert {future.result(timeout=60) for future in asked} == {6}
     assert sum(borrowed) == 1
 
 
