@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 from psycopg.types.json import Jsonb
 
 from elt.live import CHANNEL
 from elt.live.changes import COLUMNS, Changes
 from elt.live.check import CheckedRows
-from elt.warehouse import AsyncConnection
+
+AsyncConnection = psycopg.AsyncConnection[dict[str, Any]]
 
 _MEASURES = ("escs", "tmins", "belong", "durecec")
 _TYPES = {
@@ -146,7 +148,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """`version` that viewers hear of, None where they are not told.
+    """`version` that viewers hear of, None where nothing that is shown changed.
 
     `late` names sources of which another follower has applied something meanwhile: their readings were left
     out, and they must be read again.
@@ -156,10 +158,8 @@ class Applied:
     late: frozenset[str]
 
 
-async def apply(connection: AsyncConnection, readings: Sequence[Reading], *, tell: bool = False) -> Applied:
+async def apply(connection: AsyncConnection, readings: Sequence[Reading]) -> Applied:
     """Apply at most one reading of each source, all in one transaction.
-
-    Viewers are told where something changed or a canary came along, and always where `tell` says so.
 
     Raises:
         psycopg.Error: nothing was applied.
@@ -172,8 +172,7 @@ async def apply(connection: AsyncConnection, readings: Sequence[Reading], *, tel
         if not due:
             return Applied(None, late)
         has_changed = await _write(connection, due)
-        has_beat = any(reading.changes.beat is not None for reading in due)
-        version = await _bump(connection) if has_changed or has_beat or tell else None
+        version = await _bump(connection) if has_changed else None
     return Applied(version, late)
 
 
