@@ -18,6 +18,7 @@ from backend.routes.datasets import datasets
 from backend.routes.erasures import erasures
 from backend.routes.health import health
 from backend.routes.keys import keys
+from backend.routes.live import live, live_public
 from backend.routes.marts import marts
 from backend.routes.models import models
 from backend.routes.oidc import register_oidc
@@ -53,6 +54,7 @@ _RESOURCES = (
     erasures,
     students,
     sources,
+    live,
 )
 
 
@@ -79,6 +81,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(health, url_prefix=BASE, name="health_too")  # for those who know only the base
     for resource in _RESOURCES:
         app.register_blueprint(resource, url_prefix=BASE)
+    app.register_blueprint(live_public)
     app.register_blueprint(session_pages)
     register_oidc(app, app.extensions["laurel"].settings)
     register_docs(app)

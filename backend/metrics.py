@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from flask import Flask, Response, g, request
 from prometheus_client import (
@@ -16,6 +17,7 @@ from prometheus_client import (
     REGISTRY,
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     generate_latest,
     multiprocess,
@@ -23,9 +25,11 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from backend.services import Services
 from elt.errors import DatabaseUnavailable
 from elt.warehouse import Connection
+
+if TYPE_CHECKING:  # services count viewers
+    from backend.services import Services
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -38,6 +42,7 @@ _SECONDS = Histogram(
     buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 30, 120, 600),
 )
 _UPLOAD_BYTES = Counter("laurel_upload_bytes", "Bytes of files that were stored.")
+_VIEWERS = Gauge("laurel_live_viewers", "Open streams of the live picture.", multiprocess_mode="livesum")
 
 _FIGURES = """
 select
@@ -52,6 +57,20 @@ select
     (select extract(epoch from now() - max(finished_at))::float8
         from ops.runs where status = 'succeeded') as run_age
 """
+_LIVE_COUNTRIES = "select country, sum(responses) as responses from live.countries group by country"
+_LIVE_SOURCES = """
+select
+    source, lag_seconds, (problem is null and read_at is not null)::integer as up,
+    extract(epoch from now() - read_at)::float8 as age,
+    (select count(*) from live.rejects where rejects.source = sources.source) as rejects
+from live.sources
+"""
+_LIVE = {
+    "up": ("laurel_live_source_up", "1 if the country database is followed now."),
+    "age": ("laurel_live_age_seconds", "Since it was known that nothing newer is there."),
+    "lag_seconds": ("laurel_live_lag_seconds", "From commit there to pushed, when measured last."),
+    "rejects": ("laurel_live_rejects", "Rows there that are not counted, because they break a rule."),
+}
 
 
 def register_metrics(app: Flask) -> None:
@@ -75,6 +94,11 @@ def count_upload(size: int) -> None:
     _UPLOAD_BYTES.inc(size)
 
 
+def count_viewers(number: int) -> None:
+    """How many viewers this process has now."""
+    _VIEWERS.set(number)
+
+
 def render(services: Services) -> bytes:
     """All metrics in Prometheus' text format; those of the database are left out while it is away."""
     registry: CollectorRegistry = REGISTRY
@@ -95,6 +119,7 @@ class _DatabaseFigures(Collector):
         try:
             with self._services.connection() as connection:
                 yield from _read_figures(connection)
+                yield from _read_live_figures(connection)
             up.add_metric([], 1)
         except DatabaseUnavailable:
             up.add_metric([], 0)
@@ -117,3 +142,19 @@ def _read_figures(connection: Connection) -> Iterator[Metric]:
     if found["run_age"] is not None:
         age = "Seconds since the last successful run ended."
         yield GaugeMetricFamily("laurel_last_successful_run_age_seconds", age, value=found["run_age"])
+
+
+def _read_live_figures(connection: Connection) -> Iterator[Metric]:
+    responses = GaugeMetricFamily(
+        "laurel_live_responses", "Responses that the country databases hold.", labels=["country"]
+    )
+    for row in connection.execute(_LIVE_COUNTRIES):
+        responses.add_metric([row["country"]], row["responses"])
+    yield responses
+    sources = connection.execute(_LIVE_SOURCES).fetchall()
+    for column, (name, description) in _LIVE.items():
+        metric = GaugeMetricFamily(name, description, labels=["source"])
+        for row in sources:
+            if row[column] is not None:
+                metric.add_metric([row["source"]], row[column])
+        yield metric

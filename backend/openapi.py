@@ -47,7 +47,7 @@ _SCHEMES = {
 }  # fmt: skip
 _ROWS = {"type": "array", "items": {"type": "object"}}
 _BYTES = {"type": "string", "format": "binary"}
-_TAG_OF = {"upload_files": "uploads", "models": "risk"}
+_TAG_OF = {"upload_files": "uploads", "models": "risk", "live_public": "live"}
 _PATH_SCHEMAS: dict[str, dict[str, Any]] = {
     "uuid": {"type": "string", "format": "uuid"},
     "path": {"type": "string", "minLength": 1},  # it may hold slashes
@@ -59,6 +59,7 @@ _TAGS = {
     "marts": "The figures, and where each comes from.",
     "students": "Students, as you may see them, and what was done to help them.",
     "risk": "Students who may need help, and the model that says so.",
+    "live": "The country databases to the second.",
     "runs": "Runs of the pipeline.",
     "session": "Sign in and out, as a person.",
     "users": "People who may sign in.",

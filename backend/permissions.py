@@ -61,6 +61,8 @@ PERMISSIONS: dict[str, dict[Caller, Scope]] = {
     "runs:read": {"researcher": "own", "analyst": "any", "admin": "any"},
     "runs:start": {"admin": "any"},
     "sources:read": _ADMIN,
+    "live:read": _SIGNED_IN,
+    "live:public": _ANYONE,
     "keys:manage": _ADMIN,
     "users:manage": _ADMIN,
     "session:create": _ANYONE,

@@ -8,6 +8,7 @@ connection crosses a fork.
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import tempfile
 from typing import Any
@@ -32,6 +33,15 @@ worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
 forwarded_allow_ips = ""
 limit_request_line = 8190  # what is said about a raw file stands in the address
 control_socket_disable = True
+
+# Each viewer of the live stream is a file; the usual limit of 1 024 would hold fewer than the settings allow.
+_most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (_most_files, _most_files))
+
+
+def worker_exit(_server: Any, worker: Any) -> None:
+    """End the live streams of a worker that ends."""
+    worker.wsgi.extensions["laurel"].live_hub.stop()
 
 
 def child_exit(_server: Any, worker: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a request may reach for: settings, database, object store. One instance per application."""
+"""What a request may reach for: settings, database, object store, live pictures. One per application."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from typing import Any
 from flask import current_app
 from psycopg_pool import ConnectionPool
 
+from backend.live_hub import LiveHub
+from backend.live_pictures import LivePictures
+from backend.metrics import count_viewers
 from elt.people.principals import Principal
 from elt.serving.sessions import reader
 from elt.settings import Settings
@@ -30,6 +33,13 @@ class Services:
     def __post_init__(self) -> None:
         self._lock = Lock()
         self._opened: ConnectionPool[Any] | None = None
+        self.live_pictures = LivePictures(self.connection)
+        self.live_hub = LiveHub(
+            self.settings.database_url.get_secret_value(),
+            self.settings.live_viewers,
+            keep=self.live_pictures.keep,
+            count=count_viewers,
+        )
 
     @cached_property
     def store(self) -> Store:

@@ -23,6 +23,7 @@ COMMANDS = {
     "export-student": "cli.students:export_student",
     "generate": "cli.generate:generate",
     "keys": "cli.keys:keys",
+    "live": "cli.live:live",
     "logs": "cli.platform:logs",
     "migrate": "cli.platform:migrate",
     "models": "cli.models:models",

@@ -420,6 +420,9 @@ _STRUCTURE_HINTS = {
     "duplicate_column": "the header names this column twice; keep one",
     "missing_column": "the file has no such column",
     "extra_column": "the column is unknown and is not loaded",
+    "other_country": "the row is of another country than its database; correct it there",
+    "ahead": "the time lies ahead of ours; set the clock of the source, or correct the row there",
+    "repeated": "the number stands in several rows, of which one counts; correct the others at the source",
 }
 
 _FIELD_RULES = ("required", "type", "minimum", "maximum", "enum", "pattern", "max_length")

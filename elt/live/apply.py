@@ -10,14 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
 from psycopg.types.json import Jsonb
 
 from elt.live import CHANNEL
 from elt.live.changes import COLUMNS, Changes
 from elt.live.check import CheckedRows
-
-AsyncConnection = psycopg.AsyncConnection[dict[str, Any]]
+from elt.warehouse import AsyncConnection
 
 _MEASURES = ("escs", "tmins", "belong", "durecec")
 _TYPES = {
@@ -148,7 +146,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """`version` that viewers hear of, None where nothing that is shown changed.
+    """`version` that viewers hear of, None where they are not told.
 
     `late` names sources of which another follower has applied something meanwhile: their readings were left
     out, and they must be read again.
@@ -158,8 +156,10 @@ class Applied:
     late: frozenset[str]
 
 
-async def apply(connection: AsyncConnection, readings: Sequence[Reading]) -> Applied:
+async def apply(connection: AsyncConnection, readings: Sequence[Reading], *, tell: bool = False) -> Applied:
     """Apply at most one reading of each source, all in one transaction.
+
+    Viewers are told where something changed or a canary came along, and always where `tell` says so.
 
     Raises:
         psycopg.Error: nothing was applied.
@@ -172,7 +172,8 @@ async def apply(connection: AsyncConnection, readings: Sequence[Reading]) -> App
         if not due:
             return Applied(None, late)
         has_changed = await _write(connection, due)
-        version = await _bump(connection) if has_changed else None
+        has_beat = any(reading.changes.beat is not None for reading in due)
+        version = await _bump(connection) if has_changed or has_beat or tell else None
     return Applied(version, late)
 
 

@@ -29,6 +29,8 @@ revoke update, delete on ops.audit from laurel_app, laurel_loader;
 revoke all on ops.users, ops.assignments, ops.sessions, ops.keys from laurel_loader;
 grant select, insert on all tables in schema ml to laurel_app, laurel_loader;
 grant usage on all sequences in schema ops, ml to laurel_app, laurel_loader;
+grant usage on schema live to laurel_app;
+grant select on all tables in schema live to laurel_app;
 
 grant usage on schema ops, raw, ml to laurel_transformer;
 grant select on all tables in schema raw, ml to laurel_transformer;

@@ -68,6 +68,9 @@ EXPECTED: dict[tuple[str, str], tuple[int, int, int, int, int]] = {
     ("POST", f"{BASE}/query"): (401, 403, 403, 415, 415),
     ("GET", f"{BASE}/provenance"): (401, 403, 422, 403, 422),
     ("GET", f"{BASE}/session"): (401, 200, 200, 200, 200),
+    ("GET", f"{BASE}/live/pisa"): (401, 200, 200, 200, 200),
+    ("GET", f"{BASE}/live/pisa/stream"): (401, 200, 200, 200, 200),
+    ("GET", "/tmins"): (200, 200, 200, 200, 200),
 }
 
 

@@ -15,10 +15,10 @@ import pytest
 from psycopg.rows import dict_row
 
 from elt.live import CHANNEL
-from elt.live.apply import Applied, AsyncConnection, Reading, apply, recount
+from elt.live.apply import Applied, Reading, apply, recount
 from elt.live.changes import Changes, LiveRow
 from elt.live.check import CheckedRows, RowChecker
-from elt.warehouse import Connection
+from elt.warehouse import AsyncConnection, Connection
 
 NOW = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)
 T = TypeVar("T")

@@ -1,0 +1,83 @@
+"""Canaries on their way: committed at a source, carried by a version, heard like any viewer hears it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+
+LATE_IN_A_ROW = 3
+_VERSIONS_KEPT = 1000
+
+
+class Beats:
+    """When canaries were committed, and when viewers could have seen them. Times are seconds.
+
+    Args:
+        bound: how long a canary may take.
+    """
+
+    def __init__(self, bound: float) -> None:
+        self._bound = bound
+        self._sent: dict[str, tuple[int, float]] = {}
+        self._carried: dict[int, Mapping[str, int]] = {}
+        self._heard: dict[int, float] = {}
+        self._lags: dict[str, float] = {}
+        self._late: Counter[str] = Counter()
+
+    def send(self, source: str) -> int:
+        """The number of a canary that is committed now."""
+        self._settle_overdue(source)
+        number = time.time_ns() // 1_000_000
+        self._sent[source] = (number, time.monotonic())
+        return number
+
+    def carry(self, version: int, beats: Mapping[str, int]) -> None:
+        """A version carries these canaries; it may have been heard before we are told."""
+        if beats:
+            self._carried[version] = beats
+            self._settle(version)
+
+    def hear(self, version: int) -> None:
+        """A listener was told of a version."""
+        self._heard[version] = time.monotonic()
+        while len(self._heard) > _VERSIONS_KEPT:
+            del self._heard[next(iter(self._heard))]
+        self._settle(version)
+
+    def forget(self, source: str) -> None:
+        """A source is not followed any more."""
+        self._sent.pop(source, None)
+        self._lags.pop(source, None)
+        self._late.pop(source, None)
+
+    def take_lags(self) -> dict[str, float]:
+        """How long canaries took, by source, since this was last asked."""
+        lags, self._lags = self._lags, {}
+        return lags
+
+    def take_late(self) -> list[str]:
+        """Sources whose last three canaries were late; each is named once in a row of late ones."""
+        late = [source for source, count in self._late.items() if count == LATE_IN_A_ROW]
+        for source in late:
+            self._late[source] += 1
+        return late
+
+    def _settle(self, version: int) -> None:
+        if version not in self._carried or version not in self._heard:
+            return
+        heard = self._heard[version]
+        for source, number in self._carried.pop(version).items():
+            sent = self._sent.get(source)
+            if sent is not None and sent[0] == number:
+                del self._sent[source]
+                self._note(source, heard - sent[1])
+
+    def _settle_overdue(self, source: str) -> None:
+        """A canary that has not come back when the next one leaves took at least so long."""
+        if source in self._sent:
+            self._note(source, time.monotonic() - self._sent[source][1])
+
+    def _note(self, source: str, seconds: float) -> None:
+        self._lags[source] = seconds
+        self._late[source] = self._late[source] + 1 if seconds > self._bound else 0

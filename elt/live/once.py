@@ -1,0 +1,60 @@
+"""Follows one country database until nothing is new, for those who do it by the clock (the DAG `pisa`)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+from elt.live.applier import Applier, Late
+from elt.live.opening import find_live_source, opened
+from elt.live.reading import Reader
+from elt.settings import Settings
+from elt.sources.configuration import Source
+from elt.warehouse import connect_async
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """Rows that were new, changed or looked at again, and how many of them are rejected."""
+
+    source: str
+    rows: int
+    rejected: int
+    seconds: float
+
+
+def follow_once(settings: Settings, name: str) -> Followed:
+    """Read what is new of one source, or compare it where that is due. Safe beside a running follower.
+
+    Raises:
+        NotFound: there is no such source that can be followed; lists those there are.
+        SourceUnavailable, SourceFault: what was applied before stays.
+        DatabaseUnavailable: the warehouse went away.
+    """
+    return asyncio.run(_follow_once(settings, find_live_source(settings, name)))
+
+
+async def _follow_once(settings: Settings, source: Source) -> Followed:
+    began, url = time.monotonic(), settings.database_url.get_secret_value()
+    async with (
+        connect_async(url, application_name="laurel-live-once") as writing,
+        connect_async(url, application_name="laurel-live-state") as asking,
+        opened(settings, source) as live,
+    ):
+        # Nobody else hands in anything here, so nothing is waited for.
+        applier = Applier(writing, gather_seconds=0)
+        applying = asyncio.create_task(applier.run())
+        try:
+            reader = Reader(source, live, asking, applier.submit)
+            await reader.register()
+            while True:
+                with suppress(Late):
+                    took = await reader.read()
+                    break
+        finally:
+            applying.cancel()
+            with suppress(asyncio.CancelledError):
+                await applying
+    return Followed(source.name, took.rows + took.rejected, took.rejected, time.monotonic() - began)

@@ -1,0 +1,244 @@
+"""Real country databases, followed: what they hold is in the running sums a moment later."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from pydantic import SecretStr
+
+from elt.errors import NotFound, SourceUnavailable
+from elt.live.audit import check_live
+from elt.live.follower import follow
+from elt.live.listing import LiveStatus, list_live, list_rejects
+from elt.live.once import follow_once
+from elt.live.opening import find_live_source
+from elt.live.prepare import prepare, reader_of
+from elt.settings import Settings
+from elt.warehouse import Connection
+from tests.conftest import PostgresServer
+from tests.countries import Country, configure, differences, make_countries, wait_until_followed
+
+WAIT = 15.0
+
+
+@contextmanager
+def following(settings: Settings) -> Iterator[None]:
+    """A follower in a thread; it has ended on return."""
+    loop = asyncio.new_event_loop()
+    stop = asyncio.Event()
+    thread = threading.Thread(
+        target=lambda: loop.run_until_complete(follow(settings, stop=stop)), name="follower"
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(WAIT)
+        assert not thread.is_alive()
+        loop.close()
+
+
+def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + WAIT
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.1)
+
+
+def statuses(connection: Connection) -> dict[str, LiveStatus]:
+    return {each.source: each for each in list_live(connection)}
+
+
+@pytest.fixture
+def countries(
+    postgres_server: PostgresServer, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> list[Country]:
+    """Albania calls, Argentina and Australia are looked at."""
+    made = make_countries(postgres_server, ["ALB", "ARG", "AUS"])
+    configure(settings, made, monkeypatch.setenv)
+    call(settings, made[0])
+    return made
+
+
+def call(settings: Settings, country: Country) -> None:
+    source, address = find_live_source(settings, country.name), SecretStr(country.url)
+    asyncio.run(prepare(address, source, reader_of(source, address)))
+
+
+def test_sources_are_followed(
+    settings: Settings, database_url: str, connection: Connection, countries: list[Country]
+) -> None:
+    for country in countries:
+        country.fill(1, 1500)
+    with following(settings):
+        wait_until_followed(database_url, countries)
+        for country in countries:
+            with country.connect() as source:
+                source.execute("delete from responses where id %% 7 = 0", ())
+                source.execute("update responses set escs = escs + 1, tmins = 'NA' where id %% 5 = 0", ())
+            country.fill(2001, 2100)
+        wait_until_followed(database_url, countries)
+        until(lambda: statuses(connection)["pisa-alb"].lag_seconds)
+        found = statuses(connection)
+    assert [each.way for each in found.values()] == ["notify", "poll", "poll"]
+    assert all(each.problem is None and each.rejects == 0 for each in found.values())
+    assert check_live(settings) == []
+
+
+def test_a_transaction_that_commits_late_is_followed(
+    settings: Settings, database_url: str, countries: list[Country]
+) -> None:
+    with following(settings):
+        for country in countries:
+            country.fill(1, 10)
+        wait_until_followed(database_url, countries)
+        for country in countries:
+            with country.connect() as late, late.transaction():
+                late.execute("insert into responses (id, cnt, escs) values (11, %s, 0.5)", (country.code,))
+                country.fill(12, 20)
+                wait_until_followed(database_url, countries)
+        wait_until_followed(database_url, countries)
+
+
+def test_bad_rows_are_told_and_the_rest_flows(
+    settings: Settings, database_url: str, connection: Connection, countries: list[Country]
+) -> None:
+    good = countries[0]
+    with good.connect() as source:
+        source.execute(
+            "insert into responses (id, cnt, escs, tmins, time_submitted) values"
+            " (1, 'ALB', 0.5, 'NA', now()), (2, null, 0.5, '1', now()), (3, 'Albania', 0.5, '1', now()),"
+            " (4, 'ARG', 0.5, '1', now()), (5, 'ALB', 0.5, 'many', now()),"
+            " (6, 'ALB', 99, '1', now()), (7, 'ALB', 0.5, '1', now() + interval '1 day')"
+        )
+    with following(settings):
+        until(lambda: statuses(connection).get("pisa-alb") and statuses(connection)["pisa-alb"].rejects == 6)
+        assert statuses(connection)["pisa-alb"].responses == 1
+        with good.connect() as source:
+            source.execute("update responses set cnt = 'ALB', escs = 1, tmins = '60', time_submitted = now()")
+        wait_until_followed(database_url, countries)
+        assert list_rejects(connection) == []
+
+
+def test_one_that_is_away_stops_no_other(
+    settings: Settings, database_url: str, connection: Connection, countries: list[Country],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    away, others = countries[0], countries[1:]
+    address, away.url = away.url, away.url.rsplit("/", 1)[0] + "/there_is_none"
+    monkeypatch.setenv(away.variable, away.url)
+    with following(settings):
+        until(lambda: "pisa-alb" in statuses(connection) and statuses(connection)["pisa-alb"].problem)
+        for country in others:
+            country.fill(1, 50)
+        wait_until_followed(database_url, others)
+        # Whoever set the address right need not start anything again.
+        away.url = address
+        monkeypatch.setenv(away.variable, address)
+        away.fill(1, 50)
+        wait_until_followed(database_url, countries)
+        until(lambda: statuses(connection)["pisa-alb"].problem is None)
+
+
+def test_sources_come_and_go(
+    settings: Settings, database_url: str, connection: Connection, countries: list[Country],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    for country in countries:
+        country.fill(1, 20)
+    configure(settings, countries[:1], monkeypatch.setenv)
+    with following(settings):
+        wait_until_followed(database_url, countries[:1])
+        configure(settings, countries[1:], monkeypatch.setenv)
+        wait_until_followed(database_url, countries[1:])
+        until(lambda: "pisa-alb" not in statuses(connection))
+        # A file that is wrong takes nothing away.
+        (settings.home / "sources" / "pisa.yaml").write_text("name: [", "utf-8")
+        countries[1].fill(21, 40)
+        wait_until_followed(database_url, countries[1:])
+
+
+def test_two_followers_count_nothing_twice(
+    settings: Settings, database_url: str, connection: Connection, countries: list[Country]
+) -> None:
+    with following(settings), following(settings):
+        for country in countries:
+            country.fill(1, 30)
+        wait_until_followed(database_url, countries)
+        held = connection.execute(
+            "select count(*) as n from pg_locks where locktype = 'advisory' and granted"
+        ).fetchone()
+        assert held == {"n": 1}
+
+
+@pytest.mark.parametrize("side", ["warehouse", "sources"])
+def test_connections_that_are_cut(
+    settings: Settings, database_url: str, connection: Connection, countries: list[Country],
+    postgres_server: PostgresServer, side: str,
+) -> None:  # fmt: skip
+    cut = """
+        select pg_terminate_backend(pid) from pg_stat_activity
+        where application_name like 'laurel-live%%'
+          and (datname = current_database()) = (%s = 'warehouse') and pid <> pg_backend_pid()
+    """
+    with following(settings):
+        for country in countries:
+            country.fill(1, 30)
+        wait_until_followed(database_url, countries)
+        for number in range(1, 4):
+            connection.execute(cut, (side,))
+            for country in countries:
+                country.fill(number * 100, number * 100 + 30)
+            wait_until_followed(database_url, countries)
+    assert check_live(settings) == []
+
+
+def test_once_by_the_clock(
+    settings: Settings, database_url: str, countries: list[Country], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for country in countries:
+        country.fill(1, 100)
+        first = follow_once(settings, country.name)
+        assert (first.rows, first.rejected) == (100, 0)
+        country.fill(101, 110)
+        assert follow_once(settings, country.name).rows == 10
+        with country.connect() as source:
+            source.execute("delete from responses where id > 50")
+        follow_once(settings, country.name)
+    assert differences(database_url, countries) == []
+
+    with pytest.raises(NotFound, match="pisa-alb, pisa-arg, pisa-aus"):
+        follow_once(settings, "pisa-xyz")
+    monkeypatch.setenv(countries[0].variable, countries[0].url.rsplit("/", 1)[0] + "/there_is_none")
+    with pytest.raises(SourceUnavailable):
+        follow_once(settings, "pisa-alb")
+
+
+def test_once_beside_a_follower(settings: Settings, database_url: str, countries: list[Country]) -> None:
+    with following(settings):
+        for number in range(5):
+            for country in countries:
+                country.fill(number * 100, number * 100 + 50)
+                follow_once(settings, country.name)
+        wait_until_followed(database_url, countries)
+    assert check_live(settings) == []
+
+
+def test_the_check_finds_what_differs(
+    settings: Settings, connection: Connection, countries: list[Country], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("elt.live.audit._PATIENCE_SECONDS", 0.0)
+    countries[0].fill(1, 10)
+    follow_once(settings, "pisa-alb")
+    connection.execute("update live.countries set responses = responses + 1")
+    countries[0].fill(11, 12)
+    assert check_live(settings) == [
+        "pisa-alb, ALB: the sums differ",
+        "pisa-alb: rows differ in 1 ranges of keys",
+    ]
