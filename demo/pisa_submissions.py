@@ -37,7 +37,11 @@ class Shares:
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """A response that was committed. `committed`: seconds of `time.time`, when the server had said so."""
+    """A response that was committed.
+
+    `committed`: seconds of `time.monotonic` when the server had said so. On Linux all processes of a machine
+    read the same clock by it, so another one may take the difference.
+    """
 
     country: str
     id: int
@@ -108,7 +112,7 @@ class _Country:
                 drawn = drawn._replace(tmins=_BAD_TMINS)
             await connection.execute(_INSERT, drawn)
             await asyncio.sleep(held)
-        self.record(Submitted(self.code, id, time.time()))
+        self.record(Submitted(self.code, id, time.monotonic()))
 
     async def _touch_earlier(self, connection: _Connection) -> None:
         chance = self.rng.random()
