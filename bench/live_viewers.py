@@ -94,7 +94,7 @@ class Viewer(asyncio.Protocol):
 async def watch(port: int, viewers: int, key: str, out: Path) -> None:
     """Connect, say so, and note events until standard input ends."""
     request = (
-        f"GET {PATH} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {key}\r\n"
+        f"GET {PATH} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {key}\r\n"
         "Accept: text/event-stream\r\n\r\n"
     ).encode()
     loop, seen = asyncio.get_running_loop(), Seen()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import httpx
 import psycopg
 import uuid6
 from psycopg import sql
@@ -21,6 +23,7 @@ from psycopg import sql
 from bench.child import make_settings
 from elt.contracts import Field
 from elt.migrate import migrate
+from elt.people.keys import create_key
 from elt.people.principals import Principal
 from elt.reading.reader import ReadOptions
 from elt.settings import Settings
@@ -45,6 +48,15 @@ class Bench:
     def url(self) -> str:
         """The address of the database `elt`."""
         return self.settings.database_url.get_secret_value()
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running API."""
+
+    port: int
+    key: str
+    pid: int
 
 
 @contextmanager
@@ -125,3 +137,44 @@ def run_child(module: str, bench: Bench, arguments: dict[str, Any]) -> dict[str,
     )  # fmt: skip
     result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return result
+
+
+def environment_of(bench: Bench) -> dict[str, str]:
+    """The environment of a process of the platform."""
+    return {
+        **os.environ,
+        "LAUREL_HOME": str(bench.folder),
+        "LAUREL_DATABASE_URL": bench.url,
+        "LAUREL_SECRET_KEY": "made-for-this-benchmark-only",
+        "LAUREL_PSEUDONYM_KEY": "made-for-this-benchmark-only",
+        "LAUREL_STORE_URL": bench.settings.resolved_store_url,
+    }
+
+
+@contextmanager
+def served(bench: Bench) -> Iterator[Server]:
+    """Serve the API as it is for real, with an administrator's key."""
+    port = ports.find_free_port()
+    with connect(bench.url) as connection:
+        _key_id, key = create_key(connection, "bench", "admin", None, "bench")
+    environment = environment_of(bench) | {"LAUREL_PORT": str(port)}
+    command = [sys.executable, "-m", "gunicorn", "--config", "python:backend.server", "backend.wsgi:app"]
+    with (bench.folder / "gunicorn.log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    try:
+        _wait_until_ready(port, process)
+        yield Server(port, key, process.pid)
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def _wait_until_ready(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            if httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False, timeout=10).is_success:
+                return
+        except httpx.TransportError:
+            time.sleep(0.1)
+    raise SystemExit("The API did not start.")

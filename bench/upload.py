@@ -17,35 +17,17 @@ import json
 import os
 import socket
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 
-from bench.platform import Bench, running_platform
-from elt.people.keys import create_key
-from elt.warehouse import connect
-from local.ports import find_free_port
+from bench.platform import Bench, Server, running_platform, served
 
 _BLOCK = 1024 * 1024
 _BOUNDARY = b"bench-boundary"
 _LINE = "STU{:08d},Ada,Obi,Female,15,2009-04-17,Good,No,Lagos,Ikeja,12 Long Street,Day,ada@example.org,SS1\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A running API."""
-
-    port: int
-    key: str
-    pid: int
 
 
 def main() -> None:
@@ -57,7 +39,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
-    with running_platform() as bench, _served(bench) as server:
+    with running_platform() as bench, served(bench) as server:
         result = measure(bench, server, arguments.megabytes, arguments.rounds)
     if arguments.json:
         print(json.dumps(result))
@@ -173,42 +155,6 @@ def _worker_memory(server: Server) -> dict[int, float]:
         status = Path(f"/proc/{worker.pid}/status").read_text()
         found[worker.pid] = int(status.split("VmHWM:")[1].split()[0]) / 1024
     return found
-
-
-@contextmanager
-def _served(bench: Bench) -> Iterator[Server]:
-    port = find_free_port()
-    with connect(bench.url) as connection:
-        _key_id, key = create_key(connection, "bench", "admin", None, "bench")
-    environment = {
-        **os.environ,
-        "LAUREL_HOME": str(bench.folder),
-        "LAUREL_DATABASE_URL": bench.url,
-        "LAUREL_SECRET_KEY": "made-for-this-benchmark-only",
-        "LAUREL_PSEUDONYM_KEY": "made-for-this-benchmark-only",
-        "LAUREL_STORE_URL": bench.settings.resolved_store_url,
-        "LAUREL_PORT": str(port),
-    }
-    command = [sys.executable, "-m", "gunicorn", "--config", "python:backend.server", "backend.wsgi:app"]
-    with (bench.folder / "gunicorn.log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-    try:
-        _wait_until_ready(port, process)
-        yield Server(port, key, process.pid)
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
-
-
-def _wait_until_ready(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            if httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False, timeout=10).is_success:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    raise SystemExit("The API did not start.")
 
 
 if __name__ == "__main__":
