@@ -136,7 +136,7 @@ def prepare(
 ) -> None:
     """Let a country database call when something changes, instead of looking for it.
 
-    Creates the schema `laurel` with a small table in it, and triggers on the table of responses. Safe to
+    Creates the schema `laurel_live` with a small table in it, and triggers on the table of responses. Safe to
     repeat.
 
     \b

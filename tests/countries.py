@@ -91,37 +91,68 @@ def configure(
     written.rename(folder / "pisa.yaml")
 
 
-COUNTED = sql.SQL(
+_COUNTED = sql.SQL(
     """
     select cnt, count(*), sum(escs), sum(case when tmins <> 'NA' then tmins::numeric end), sum(belong),
            sum(durecec), count(*) filter (where durecec is not null and belong is not null)
     from responses group by cnt order by cnt
     """
 )
-KEPT = """
+_KEPT = """
     select country, responses, nullif(escs_sum, 0), nullif(tmins_sum, 0), nullif(belong_sum, 0),
            nullif(durecec_sum, 0), both_n
     from live.countries where source = %s order by country
 """
+_ROWS = sql.SQL(
+    """
+    select id::text, cnt, escs, case when tmins <> 'NA' then tmins::numeric end, belong, durecec, w_fstuwt,
+           time_submitted
+    from responses
+    """
+)
+_KEPT_ROWS = """
+    select id, country, escs, tmins, belong, durecec, weight, submitted_at
+    from live.responses where source = %s
+"""
+_HOURS = """
+    select hour, responses from live.hours where source = %(source)s
+    except
+    select date_trunc('hour', submitted_at, 'UTC'), count(*)
+    from live.responses where source = %(source)s group by 1
+"""
 
 
 def differences(warehouse: str, countries: list[Country]) -> list[str]:
-    """The countries whose running sums are not what their databases come to."""
-    differing = []
+    """The countries whose running sums, rows or hours are not what a full recount of their databases gives.
+
+    A recount that shares nothing with the code under test. Rows that break a rule count as a difference.
+    """
     with psycopg.connect(warehouse, autocommit=True) as connection:
-        for country in countries:
-            with country.connect() as source:
-                counted = [tuple(value or None for value in row) for row in source.execute(COUNTED)]
-            kept = [
-                tuple(value or None for value in row) for row in connection.execute(KEPT, (country.name,))
-            ]
-            if counted != kept:
-                differing.append(f"{country.name}: {counted} at the source, {kept} followed")
-    return differing
+        connection.execute("set timezone = 'UTC'")
+        found = [_difference(connection, country) for country in countries]
+    return [difference for difference in found if difference]
+
+
+def _difference(connection: psycopg.Connection[Any], country: Country) -> str | None:
+    with country.connect() as source:
+        counted = [tuple(value or None for value in row) for row in source.execute(_COUNTED)]
+        kept = [tuple(value or None for value in row) for row in connection.execute(_KEPT, (country.name,))]
+        if counted != kept:
+            return f"{country.name}: {counted} at the source, {kept} followed"
+        present = {row[0]: row[1:] for row in source.execute(_ROWS)}
+    followed = {row[0]: row[1:] for row in connection.execute(_KEPT_ROWS, (country.name,))}
+    for number in present.keys() | followed.keys():
+        there, here = present.get(number), followed.get(number)
+        # Where the source has no time, the row counts from when it was first seen.
+        if there is None or here is None or there[:-1] != here[:-1] or there[-1] not in (None, here[-1]):
+            return f"{country.name}, response {number}: {there} at the source, {here} followed"
+    if connection.execute(_HOURS, {"source": country.name}).fetchone():
+        return f"{country.name}: the hours are not those of its responses"
+    return None
 
 
 def wait_until_followed(warehouse: str, countries: list[Country], *, seconds: float = 60) -> None:
-    """Until the running sums are those of the sources."""
+    """Until the running sums, and the rows, are those of the sources."""
     end = time.monotonic() + seconds
     while found := differences(warehouse, countries):
         assert time.monotonic() < end, found

@@ -116,11 +116,14 @@ on conflict (source, id, place) do update set
 where (rejects.range_no, rejects.row_hash, rejects.issues)
     is distinct from (excluded.range_no, excluded.row_hash, excluded.issues)
 """
+# Only with a snapshot it is known that nothing newer is there: a part, or a quick look, says no such thing.
 _NOTE = """
 update live.sources set
-    reading = reading + 1, read_at = now(), snapshot = coalesce(%s, snapshot),
-    compared_at = case when %s then now() else compared_at end, problem = null, problem_at = null
-where source = %s
+    reading = reading + 1, snapshot = coalesce(%(snapshot)s, snapshot),
+    read_at = case when %(snapshot)s::text is null then read_at else now() end,
+    compared_at = case when %(is_compared)s then now() else compared_at end,
+    problem = null, problem_at = null
+where source = %(source)s
 """
 _BUMP = """
 with bumped as (
@@ -192,8 +195,8 @@ async def _write(connection: AsyncConnection, readings: Sequence[Reading]) -> bo
             async with connection.cursor() as cursor:
                 await cursor.executemany(_REJECT, rejects)
         for reading in readings:
-            note = (reading.changes.snapshot, reading.is_compared, reading.source)
-            await connection.execute(_NOTE, note)
+            note = {"snapshot": reading.changes.snapshot, "is_compared": reading.is_compared}
+            await connection.execute(_NOTE, {**note, "source": reading.source})
         row = await applied.fetchone()
     assert row is not None  # noqa: S101 - an aggregate always answers with one row
     return bool(row["differences"])

@@ -11,7 +11,7 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from elt.errors import SourceUnavailable
-from elt.sources.postgres_words import in_our_words
+from elt.sources.postgres_words import in_our_words, read_address
 
 SHORT_SECONDS = 30
 """How long a question about a few rows may take."""
@@ -27,19 +27,31 @@ _Row = tuple[Any, ...]
 class SourceConnection:
     """Single statements, each a transaction; read-only unless `allow_writing` was called."""
 
-    def __init__(self, connection: psycopg.AsyncConnection[_Row]) -> None:
+    def __init__(self, connection: psycopg.AsyncConnection[_Row], limit_seconds: int) -> None:
         self._connection = connection
-        self._limit_seconds = SHORT_SECONDS
+        self._short_seconds = self._limit_seconds = limit_seconds
+
+    @property
+    def server_version(self) -> int:
+        """As PostgreSQL numbers it: 180004 is 18.4."""
+        return self._connection.info.server_version
 
     @classmethod
-    async def open(cls, address: SecretStr) -> SourceConnection:
+    async def open(cls, address: SecretStr, *, timeout_seconds: int = SHORT_SECONDS) -> SourceConnection:
         """Connect.
 
+        Args:
+            address: as `postgresql://…`.
+            timeout_seconds: a short question takes no longer than this, nor than SHORT_SECONDS.
+
         Raises:
+            ConfigurationError: the address cannot be read.
             SourceUnavailable: the server does not answer within ten seconds, or refuses.
         """
+        read_address(address.get_secret_value())
+        limit_seconds = min(timeout_seconds, SHORT_SECONDS)
         options = (
-            f"-c lock_timeout={_LOCK_WAIT_MS} -c statement_timeout={SHORT_SECONDS * 1000} "
+            f"-c lock_timeout={_LOCK_WAIT_MS} -c statement_timeout={limit_seconds * 1000} "
             "-c default_transaction_read_only=on -c timezone=UTC -c datestyle=ISO"
         )
         with in_our_words():
@@ -48,21 +60,22 @@ class SourceConnection:
                 options=options, client_encoding="utf8", application_name="laurel-live",
                 keepalives_idle=10, keepalives_interval=5, keepalives_count=3, tcp_user_timeout=_NETWORK_MS,
             )  # fmt: skip
-        return cls(connection)
+        return cls(connection, limit_seconds)
 
     async def ask(
         self,
         query: sql.SQL | sql.Composed,
         parameters: Mapping[str, object] | None = None,
         *,
-        seconds: int = SHORT_SECONDS,
+        seconds: int | None = None,
     ) -> list[_Row]:
-        """All rows of an answer, none where it has none.
+        """All rows of an answer, none where it has none. `seconds`: None for a short question.
 
         Raises:
             SourceUnavailable: none came in `seconds`, or the connection is lost; it is of no use any more.
             SourceFault: the server refuses.
         """
+        seconds = seconds or self._short_seconds
         try:
             with in_our_words():
                 async with asyncio.timeout(seconds + _GRACE_SECONDS):

@@ -27,8 +27,7 @@ _TYPES: dict[str, LiteralString] = {
 }  # fmt: skip
 
 _TABLE = sql.SQL("""
-    select c.oid::bigint, c.relkind::text, c.relhassubclass,
-           current_setting('server_version_num')::int, pg_is_in_recovery(),
+    select c.oid::bigint, c.relkind::text, c.relhassubclass, pg_is_in_recovery(),
            (select system_identifier::text from pg_control_system()),
            case when pg_is_in_recovery() then 'standby'
                 else left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) end, -- the timeline
@@ -178,13 +177,14 @@ async def find_table(connection: SourceConnection, source: Source) -> FollowedTa
         SourceFault: there is none, it does not fit, or it cannot be followed.
     """
     spec = followed_spec(source)
+    _refuse_old_servers(spec.table, connection.server_version)
     name = sql.Identifier(*spec.table.split("."))
     named = sql.Literal(name.as_string())
     found = await connection.ask(_TABLE.format(named))
     if not found:
         raise no_such_table(spec.table)
-    oid, kind, has_children, version, is_standby, system, timeline, database = found[0]
-    _refuse_what_cannot_be_followed(spec.table, kind, version)
+    oid, kind, has_children, is_standby, system, timeline, database = found[0]
+    _refuse_what_is_no_table(spec.table, kind)
     columns = {row[0]: row[1:] for row in await connection.ask(_COLUMNS.format(named))}
     types = {column: details[0] for column, details in columns.items()}
     # Whatever else the table has is not followed, and no news: 1 112 of the real one's 1 120 columns.
@@ -201,12 +201,15 @@ async def find_table(connection: SourceConnection, source: Source) -> FollowedTa
     return replace(table, identity=f"{system}/{timeline}/{database}/{oid}/{_layout(table)}")
 
 
-def _refuse_what_cannot_be_followed(table: str, kind: str, version: int) -> None:
+def _refuse_old_servers(table: str, version: int) -> None:
     if version < OLDEST_SERVER:
         raise SourceFault(
-            f"Table {table} is on PostgreSQL {version // 10_000}; 13 or later can be followed. "
-            "`laurel sources run` reads older ones."
+            f"Table {table} is on PostgreSQL {version // 10_000}; {OLDEST_SERVER // 10_000} or later can be "
+            "followed. `laurel sources run` reads it from 11 on."
         )
+
+
+def _refuse_what_is_no_table(table: str, kind: str) -> None:
     if kind not in ("r", "p"):
         raise SourceFault(
             f"{table} is no table but a view or a foreign table, which cannot be followed; name the table "

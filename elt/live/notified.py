@@ -24,7 +24,7 @@ _UNCALLED_SECONDS = 2.0  # a call may be left out where the server's queue of th
 # it takes the first ones after {after}; the others are asked for again.
 _READ = sql.SQL("""
     with noted as materialized (
-        select id, beat from laurel.changes
+        select id, beat from laurel_live.changes
         where xid >= pg_snapshot_xmin(%(snapshot)s::pg_snapshot)
           and not pg_visible_in_snapshot(xid, %(snapshot)s::pg_snapshot)
     ),
@@ -37,9 +37,9 @@ _READ = sql.SQL("""
         select coalesce(array_agg({noted_id}), '{{}}') as ids, max(id) as last from part
     )
     select {snapshot},
-           (select laurel.shows_all_of(%(snapshot)s::pg_snapshot, seen)
+           (select laurel_live.shows_all_of(%(snapshot)s::pg_snapshot, seen)
                    and pg_snapshot_xmax(%(snapshot)s::pg_snapshot) <= pg_snapshot_xmax(pg_current_snapshot())
-            from laurel.floor),
+            from laurel_live.floor),
            (select max(beat) from noted),
            (select bool_or(id is null and beat is null) from noted),
            ids, last, null::bigint, null::bigint, {no_cells}
@@ -114,7 +114,7 @@ class NotifiedSource:
 
     async def beat(self, number: int) -> bool:
         """Commit a canary."""
-        await self._connection.ask(sql.SQL("select laurel.beat(%(number)s)"), {"number": number})
+        await self._connection.ask(sql.SQL("select laurel_live.beat(%(number)s)"), {"number": number})
         return True
 
     async def close(self) -> None:
@@ -132,27 +132,28 @@ class NotifiedSource:
 
     async def _forget(self, snapshot: str | None) -> None:
         if snapshot is not None:
-            query = sql.SQL("select laurel.forget(%(snapshot)s::pg_snapshot)")
+            query = sql.SQL("select laurel_live.forget(%(snapshot)s::pg_snapshot)")
             await self._connection.ask(query, {"snapshot": snapshot})
 
 
 _PREPARED = sql.SQL("""
     select count(*) = 4
-       and has_table_privilege('laurel.changes', 'select') and has_table_privilege('laurel.floor', 'select')
-       and has_function_privilege('laurel.beat(bigint)', 'execute')
-       and has_function_privilege('laurel.forget(pg_snapshot)', 'execute')
-       and has_function_privilege('laurel.shows_all_of(pg_snapshot, pg_snapshot)', 'execute')
+       and has_table_privilege('laurel_live.changes', 'select')
+       and has_table_privilege('laurel_live.floor', 'select')
+       and has_function_privilege('laurel_live.beat(bigint)', 'execute')
+       and has_function_privilege('laurel_live.forget(pg_snapshot)', 'execute')
+       and has_function_privilege('laurel_live.shows_all_of(pg_snapshot, pg_snapshot)', 'execute')
     from pg_trigger as t
-    where t.tgrelid = {oid} and t.tgfoid = to_regproc('laurel.note') and t.tgenabled in ('O', 'A')
+    where t.tgrelid = {oid} and t.tgfoid = to_regproc('laurel_live.note') and t.tgenabled in ('O', 'A')
       and not exists (select from pg_subscription_rel where srrelid = {oid})
 """)
 
 _HAS_SCHEMA = sql.SQL("""
-    select coalesce(has_schema_privilege(to_regnamespace('laurel')::oid, 'usage'), false)
-       and to_regclass('laurel.changes') is not null and to_regclass('laurel.floor') is not null
-       and to_regprocedure('laurel.beat(bigint)') is not null
-       and to_regprocedure('laurel.forget(pg_snapshot)') is not null
-       and to_regprocedure('laurel.shows_all_of(pg_snapshot, pg_snapshot)') is not null
+    select coalesce(has_schema_privilege(to_regnamespace('laurel_live')::oid, 'usage'), false)
+       and to_regclass('laurel_live.changes') is not null and to_regclass('laurel_live.floor') is not null
+       and to_regprocedure('laurel_live.beat(bigint)') is not null
+       and to_regprocedure('laurel_live.forget(pg_snapshot)') is not null
+       and to_regprocedure('laurel_live.shows_all_of(pg_snapshot, pg_snapshot)') is not null
 """)
 
 

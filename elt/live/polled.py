@@ -18,7 +18,7 @@ from psycopg import sql
 
 from elt.live import comparing
 from elt.live.changes import Changes, LiveRow, MustCompare, Way
-from elt.live.connection import SHORT_SECONDS, SourceConnection
+from elt.live.connection import SourceConnection
 from elt.live.followed_table import FollowedTable, live_row
 from elt.sources.tables import Digest
 
@@ -175,7 +175,7 @@ class PolledSource:
         return list(map(live_row, await self._ask(query, {"ids": ids})))
 
     async def _ask(
-        self, query: sql.SQL | sql.Composed, parameters: Mapping[str, object], *, seconds: int = SHORT_SECONDS
+        self, query: sql.SQL | sql.Composed, parameters: Mapping[str, object], *, seconds: int | None = None
     ) -> list[tuple[Any, ...]]:
         began = time.monotonic()
         try:

@@ -9,14 +9,13 @@ from pathlib import Path
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 
 from elt.errors import ConfigurationError, SourceFault
 from elt.live.connection import SourceConnection
 from elt.live.followed_table import find_table, followed_spec
 from elt.sources.configuration import Source
-from elt.sources.postgres_words import in_our_words
+from elt.sources.postgres_words import in_our_words, read_address
 
 SOURCE_CHANNEL = "laurel_changes"
 
@@ -27,14 +26,14 @@ _STATEMENTS = Path(__file__).with_name("prepare.sql")
 _OLDEST_SERVER = 140_000  # create or replace trigger
 _TIMEOUT_SECONDS = 60
 
-# Only what is ours: an owner whose role is called laurel has tables of their own in that schema.
+# Only what is ours, should others have put something there.
 _UNDO = """\
-drop function if exists laurel.note() cascade; -- and the triggers
-drop function if exists laurel.beat(bigint), laurel.forget(pg_snapshot), laurel.stay_small(bigint),
-    laurel.call(), laurel.shows_all_of(pg_snapshot, pg_snapshot);
-drop table if exists laurel.changes, laurel.floor;
+drop function if exists laurel_live.note() cascade; -- and the triggers
+drop function if exists laurel_live.beat(bigint), laurel_live.call(), laurel_live.forget(pg_snapshot),
+    laurel_live.stay_small(bigint), laurel_live.shows_all_of(pg_snapshot, pg_snapshot);
+drop table if exists laurel_live.changes, laurel_live.floor;
 do $$ begin
-    drop schema if exists laurel;
+    drop schema if exists laurel_live;
 exception when dependent_objects_still_exist then
     null;
 end $$;
@@ -63,7 +62,7 @@ def reader_of(source: Source, address: SecretStr) -> str:
     Raises:
         ConfigurationError: the address names no user.
     """
-    user = conninfo_to_dict(address.get_secret_value()).get("user")
+    user = read_address(address.get_secret_value()).get("user")
     if not user:
         raise ConfigurationError(
             f"Source {source.name}: the address in {source.address_variable} names no user to be let in."
@@ -107,17 +106,15 @@ async def _refuse_other_tables(owner: SecretStr, source: Source) -> None:
     connection = await SourceConnection.open(owner)
     try:
         table = await find_table(connection, source)
-        version, has_other_way = (
-            await connection.ask(
-                sql.SQL("select current_setting('server_version_num')::int, ({})").format(
-                    _OTHER_WAY_IN.format(sql.Literal(table.oid))
-                )
-            )
-        )[0]
+        version = connection.server_version
+        [(has_other_way,)] = await connection.ask(_OTHER_WAY_IN.format(sql.Literal(table.oid)))
     finally:
         await connection.close()
     reasons = (
-        (version < _OLDEST_SERVER, f"PostgreSQL {version // 10_000} is too old, 14 is needed"),
+        (
+            version < _OLDEST_SERVER,
+            f"PostgreSQL {version // 10_000} is too old, {_OLDEST_SERVER // 10_000} is needed",
+        ),
         (table.is_standby, "this server follows another one and cannot be written to"),
         (table.has_parts, "its rows are in partitions, which may be written to past a trigger"),
         (has_other_way, "it is filled by a subscription, which fires no such triggers"),
@@ -131,6 +128,7 @@ async def _refuse_other_tables(owner: SecretStr, source: Source) -> None:
 
 
 async def _run(owner: SecretStr, statements: sql.SQL | sql.Composed) -> None:
+    read_address(owner.get_secret_value())
     options = f"-c lock_timeout=10000 -c statement_timeout={_TIMEOUT_SECONDS * 1000}"
     try:
         with in_our_words():

@@ -18,9 +18,9 @@ async def open_source(source: Source, address: SecretStr) -> LiveSource:
     Raises:
         SourceUnavailable: the server does not answer.
         SourceFault: the table is not there, or cannot be followed.
-        ConfigurationError: the source has no table of responses.
+        ConfigurationError: the source has no table of responses, or its address cannot be read.
     """
-    connection = await SourceConnection.open(address)
+    connection = await SourceConnection.open(address, timeout_seconds=source.timeout_seconds)
     try:
         table = await find_table(connection, source)
         if await is_prepared(connection, table):

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from elt.contracts import Contract
 from elt.sources.postgres_cells import WHOLE_NUMBERS, PostgresCells
-from elt.sources.postgres_words import in_our_words
+from elt.sources.postgres_words import in_our_words, read_address
 from elt.sources.tables import (
     RANGE_KEYS,
     Digest,
@@ -37,8 +37,10 @@ class PostgresDatabase:
         """Connect.
 
         Raises:
+            ConfigurationError: the address cannot be read.
             SourceUnavailable: the server does not answer within ten seconds, or refuses.
         """
+        read_address(address)
         self.utc_offset = utc_offset
         options = (
             f"-c lock_timeout={_LOCK_WAIT_MS} -c statement_timeout={timeout_seconds * 1000} "

@@ -135,6 +135,16 @@ def test_a_range_that_was_read_whole_loses_what_is_not_in_it(
     assert state == {"snapshot": "1:1:", "reading": 2}
 
 
+def test_only_a_snapshot_says_that_nothing_newer_is_there(
+    connection: Connection, run: Run[Applied], checker: RowChecker
+) -> None:
+    seen = "select read_at is null as never, snapshot from live.sources where source = 'alb'"
+    run(lambda c: apply(c, [read(connection, checker, "alb", [row(1)])]))
+    assert connection.execute(seen).fetchone() == {"never": True, "snapshot": None}
+    run(lambda c: apply(c, [read(connection, checker, "alb", [], snapshot="1:1:")]))
+    assert connection.execute(seen).fetchone() == {"never": False, "snapshot": "1:1:"}
+
+
 def test_a_reading_that_another_follower_was_faster_with_is_left_out(
     connection: Connection, run: Run[Applied], checker: RowChecker
 ) -> None:

@@ -19,7 +19,7 @@ import pytest
 from psycopg import sql
 from pydantic import SecretStr
 
-from elt.errors import SourceFault, SourceUnavailable
+from elt.errors import ConfigurationError, SourceFault, SourceUnavailable
 from elt.live import polled
 from elt.live.changes import COLUMNS, Changes, LiveRow, LiveSource, MustCompare, Way
 from elt.live.prepare import prepare, prepare_sql, reader_of, unprepare
@@ -286,6 +286,37 @@ def test_late_transactions_are_told_when_they_commit(make_country: MakeCountry, 
     assert known.cells() == country.truth()
 
 
+def test_a_quick_look_proves_nothing(make_country: MakeCountry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(polled, "SCAN_SECONDS", 3600.0)
+    monkeypatch.setattr(polled, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(polled, "_BUSY_SHARE", 1e9)
+    country = make_country("poll")
+    country.execute("insert into responses (id, cnt) values (50000, 'ALB')")
+
+    async def act(live: LiveSource, known: Known) -> None:
+        await read(live, known)  # a scan; the next one is due in an hour
+        scanned = known.snapshot
+        with psycopg.connect(country.url) as late:
+            late.execute("insert into responses (id, cnt) values (100, 'ALB')")
+            country.execute(
+                "insert into responses (id, cnt) values (60000, 'ALB');"
+                "update responses set escs = 2 where id = 3; delete from responses where id = 4"
+            )
+            (part,) = await read(live, known)
+        assert part.ids == {"60000"}
+        await read(live, known)  # may tell once more what was beside an open transaction
+        assert await read(live, known) == []
+        assert known.snapshot == scanned
+        # As after a kill: whoever comes next begins where the scan was, and finds what the looks did not.
+        again = await open_source(country.source, country.address)
+        try:
+            await read_twice(again, known)
+        finally:
+            await again.close()
+
+    assert following(country, act).cells() == country.truth()
+
+
 def test_rows_without_a_number_and_numbers_that_come_twice(make_country: MakeCountry, way: Way) -> None:
     country = make_country(way, key="")
 
@@ -417,8 +448,8 @@ def test_a_role_that_may_only_insert_is_not_disturbed(
         writer.execute("insert into responses (id, cnt) values (100, 'ALB')")
         writer.commit()
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            writer.execute("delete from laurel.changes")
-    assert country.ask("select id from laurel.changes") == [("100",)]
+            writer.execute("delete from laurel_live.changes")
+    assert country.ask("select id from laurel_live.changes") == [("100",)]
 
 
 def test_lines_that_were_dropped_are_not_believed(make_country: MakeCountry) -> None:
@@ -427,8 +458,8 @@ def test_lines_that_were_dropped_are_not_believed(make_country: MakeCountry) -> 
 
     async def act(live: LiveSource, known: Known) -> None:
         country.execute("insert into responses (id, cnt) values (100, 'ALB')")
-        country.execute("select laurel.forget(pg_current_snapshot())")
-        assert country.ask("select count(*) from laurel.changes") == [(0,)]
+        country.execute("select laurel_live.forget(pg_current_snapshot())")
+        assert country.ask("select count(*) from laurel_live.changes") == [(0,)]
         assert known.snapshot is not None
         with pytest.raises(MustCompare) as caught:
             [part async for part in live.read(known.snapshot, known_rows=30)]
@@ -446,7 +477,8 @@ def test_after_a_crash_of_the_source_it_is_compared(make_country: MakeCountry) -
 
     async def act(live: LiveSource, known: Known) -> None:
         country.execute("insert into responses (id, cnt) values (100, 'ALB')")
-        country.execute("truncate laurel.changes, laurel.floor")  # what a crash does to unlogged tables
+        # What a crash does to unlogged tables.
+        country.execute("truncate laurel_live.changes, laurel_live.floor")
         await read(live, known)
         assert known.cells() == country.truth()
         country.execute("insert into responses (id, cnt) values (101, 'ALB')")
@@ -470,8 +502,8 @@ def test_nobody_follows_and_the_source_stays_small(make_country: MakeCountry) ->
                     "select n, 'ALB' from generate_series(%s::int, %s::int) as n",
                     (first, first + 499),
                 )
-        (lines,) = country.ask("select count(*) from laurel.changes")
-        assert lines[0] < 15_000
+        [(lines,)] = country.ask("select count(*) from laurel_live.changes")
+        assert lines < 15_000
         with pytest.raises(MustCompare):
             [part async for part in live.read(known.snapshot or "", known_rows=30)]
         await compare(live, known)
@@ -484,14 +516,14 @@ def test_nobody_follows_and_the_source_stays_small(make_country: MakeCountry) ->
 def test_preparing_is_repeatable_and_can_be_undone(make_country: MakeCountry) -> None:
     country = make_country("notify")
     country.prepare()
-    country.execute("create table laurel.theirs (id int)")
+    country.execute("create table laurel_live.theirs (id int)")
     asyncio.run(unprepare(SecretStr(country.url)))
-    assert country.ask("select relname from pg_class where relnamespace = 'laurel'::regnamespace") == [
+    assert country.ask("select relname from pg_class where relnamespace = 'laurel_live'::regnamespace") == [
         ("theirs",)
     ]
-    country.execute("drop table laurel.theirs")
+    country.execute("drop table laurel_live.theirs")
     asyncio.run(unprepare(SecretStr(country.url)))
-    assert country.ask("select to_regnamespace('laurel')") == [(None,)]
+    assert country.ask("select to_regnamespace('laurel_live')") == [(None,)]
     ways = []
 
     async def act(live: LiveSource, known: Known) -> None:
@@ -502,6 +534,32 @@ def test_preparing_is_repeatable_and_can_be_undone(make_country: MakeCountry) ->
     country.prepare()
     following(country, act)
     assert ways == ["poll", "notify"]
+
+
+@pytest.mark.parametrize(
+    "oldest", ["elt.live.followed_table.OLDEST_SERVER", "elt.live.prepare._OLDEST_SERVER"]
+)
+def test_old_servers_are_named(
+    make_country: MakeCountry, monkeypatch: pytest.MonkeyPatch, oldest: str
+) -> None:
+    country = make_country("poll")
+    monkeypatch.setattr(oldest, 990_000)
+    with pytest.raises(SourceFault, match=r"PostgreSQL 1\d\b.* 99"):
+        country.prepare()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "mysql://laurel:se:cret@host/elt", "postgresql://laurel:se@cret@host/elt",
+        "postgresql://laurel:se/cret@host/elt", "postgresql://laurel:se%cret@host/elt", "secret",
+    ],
+)  # fmt: skip
+def test_an_address_that_cannot_be_read_is_not_told(address: str) -> None:
+    with pytest.raises(ConfigurationError, match="postgresql://role:password@host:5432/database") as caught:
+        asyncio.run(open_source(a_source(), SecretStr(address)))
+    assert "cret" not in str(caught.value)
+    assert caught.value.__cause__ is None
 
 
 def test_what_cannot_be_followed_is_said(make_country: MakeCountry) -> None:
