@@ -9,8 +9,8 @@ one. A response has arrived at a viewer with the first event whose picture count
 country with the picture that counts n more than there were. `lost` is what differs at the end between the
 running sums, their recount and the sources.
 
-Then, on the same databases: 1 000 viewers; a backlog while the follower is held still, and how fast it is
-made up; and last the poller, without the follower, at the same rate. Shares are of one core: `cpu_share` is
+Before that, on the same databases, the poller alone at the same rate. After it: 1 000 viewers; and a backlog
+while the follower is held still, and how fast it is made up. Shares are of one core: `cpu_share` is
 the follower's, `source_cpu_share` that of one country's database, and those of the poller include it.
 """
 
@@ -79,6 +79,7 @@ def main() -> None:
 def measure(bench: Bench, countries: Countries, arguments: argparse.Namespace) -> dict[str, Any]:
     """All rounds; times in milliseconds where the name says so, else seconds; shares of one core."""
     rate, seconds, crowd = arguments.rate, arguments.seconds, arguments.crowd
+    peer = {} if arguments.no_peer else _peer(bench, countries, rate, seconds)
     with served(bench) as server, following(bench, prepared=arguments.way == "notify") as follower:
         follower.wait_for(countries.count())
         stage = _Stage(bench, countries, server, follower)
@@ -94,10 +95,10 @@ def measure(bench: Bench, countries: Countries, arguments: argparse.Namespace) -
             result |= stage.burst(arguments.burst)
         follower.wait_for(countries.count())
         result["lost"] = len(follower.check())
-    if not arguments.no_peer:
-        result |= _peer(bench, countries, rate, seconds)
-        for name in ("p50_ms", "p99_ms"):
-            result[f"poller_to_ours_{name[:3]}"] = round(result[f"poller_{name}"] / result[name], 1)
+    if peer:
+        result |= {f"poller_{name}": value for name, value in peer.items()}
+        for name in ("p50", "p99"):
+            result[f"poller_to_ours_{name}"] = round(peer[f"{name}_ms"] / result[f"{name}_ms"], 1)
     return result
 
 
@@ -138,14 +139,16 @@ class _Stage:
             for code, address in self._countries.addresses.items():
                 _insert_many(address, code, each)
             wanted = self._countries.count()
-            began = time.monotonic()
+            before, began = Work.of(self._parts), time.monotonic()
         self._follower.wait_for(wanted)
         seconds = time.monotonic() - began
+        shares = Work.of(self._parts).share_since(before, 1)
         count = each * len(self._countries.addresses)
         return {
             "burst_rows": count,
             "burst_seconds": round(seconds, 2),
             "burst_rows_a_second": round(count / seconds),
+            **{f"burst_{name}cpu_seconds": round(share, 2) for name, share in shares.items()},
         }
 
 
@@ -214,6 +217,8 @@ def _by_country(submitted: Sequence[Submitted]) -> dict[str, Times]:
 
 
 def _percentiles(lags: Times) -> dict[str, float]:
+    if not len(lags):
+        raise SystemExit("Nothing of what was submitted was ever shown.")
     middle, most = np.percentile(lags, (50, 99))
     return {
         "p50_ms": round(float(middle) * 1000, 1),
@@ -263,12 +268,11 @@ def _peer(bench: Bench, countries: Countries, rate: float, seconds: float) -> di
         came = first < len(at)
         unseen += int(np.sum(~came))
         lags.append(at[first[came]] - committed[came])
-    measured = {
+    return {
         **_percentiles(np.concatenate(lags)),
         "unseen": unseen,
         **{f"{name}cpu_share": round(share, 4) for name, share in shares.items()},
     }
-    return {f"poller_{name}": value for name, value in measured.items()}
 
 
 def _wait_until_polled(central: str, there: Mapping[str, int]) -> None:
