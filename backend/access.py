@@ -6,6 +6,7 @@ with an API key, people with the cookie of their session; where both are sent th
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -56,6 +57,13 @@ def principal() -> Principal:
     """Who calls; only in views whose action needs a key or a sign-in."""
     caller: Principal = g.principal
     return caller
+
+
+def secret_sha256() -> bytes:
+    """Of the key or the session's cookie that the caller has shown, as the database keeps it."""
+    sent = request.authorization
+    secret = sent.token if sent is not None else read_session_token()
+    return hashlib.sha256((secret or "").encode(errors="replace")).digest()
 
 
 def _check() -> None:

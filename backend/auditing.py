@@ -63,6 +63,8 @@ NOT_WRITTEN = frozenset(
         "datasets:read",
         "docs:read",
         "health:read",
+        "live:public",  # figures of countries, and of no person
+        "live:read",
         "marts:list",  # which there are, no rows
         "metrics:read",
         "models:read",

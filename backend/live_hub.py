@@ -10,7 +10,7 @@ import random
 import selectors
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from threading import Lock, Thread
 
@@ -46,6 +46,7 @@ class LiveHub:
         most_viewers: how many there may be at once.
         keep: is given each picture that was read.
         count: is told how many viewers there are.
+        count_events: is told how many events were sent.
         life_seconds: about how long a stream lives.
     """
 
@@ -56,16 +57,19 @@ class LiveHub:
         *,
         keep: Callable[[Picture], None],
         count: Callable[[int], None],
+        count_events: Callable[[int], None] = lambda _: None,
         life_seconds: float = LIFE_SECONDS,
     ) -> None:
         self.places = Places(most_viewers)
         self._keep = keep
         self._count = count
+        self._count_events = count_events
         self._life_seconds = life_seconds
-        self._reader = LiveReader(database_url, self._hear)
+        self._reader = LiveReader(database_url, self._hear, self.places.secrets, self._end)
         self._lock = Lock()  # of all that more than one thread touches
         self._arrivals: list[Viewer] = []
         self._news: News | None = None
+        self._ended: set[bytes] = set()
         self._loop: Thread | None = None
         self._wake_out: socket.socket | None = None
         self._is_stopping = False
@@ -120,6 +124,12 @@ class LiveHub:
             self._news = news
             self._wake()
 
+    def _end(self, secrets: set[bytes]) -> None:
+        """These may watch no longer, the reader says, in its thread."""
+        with self._lock:
+            self._ended |= secrets
+            self._wake()
+
     def _run(self, woken: socket.socket) -> None:
         woken.setblocking(False)
         with selectors.DefaultSelector() as selector, woken:
@@ -143,6 +153,7 @@ class LiveHub:
                 key.fileobj.recv(4096)  # what woke us
         self._show_news(viewers)
         self._take_in(viewers)
+        self._send_away(viewers)
         self._keep_up(viewers)
 
     def _take_in(self, viewers: Viewers) -> None:
@@ -151,9 +162,17 @@ class LiveHub:
         for viewer in arrived:
             viewers.add(viewer)
             if self._shown is not None:
-                _greet(viewers, viewer, self._shown)
+                self._greet(viewers, viewer, self._shown)
             if self._is_stale:
-                viewers.send(viewer, frames.stale_event(self._shown))
+                self._push(viewers, [viewer], frames.stale_event(self._shown))
+
+    def _send_away(self, viewers: Viewers) -> None:
+        with self._lock:
+            ended, self._ended = self._ended, set()
+        if ended:
+            for viewer in viewers:
+                if viewer.place.held_with.secret_sha256 in ended:
+                    viewers.dismiss(viewer)
 
     def _show_news(self, viewers: Viewers) -> None:
         with self._lock:
@@ -171,11 +190,18 @@ class LiveHub:
         if event is None and self._is_stale:
             event = frames.resume_event(now)
         self._is_stale = False
+        seeing = [viewer for viewer in viewers if viewer.has_picture]
         for viewer in viewers:
             if not viewer.has_picture:
-                _greet(viewers, viewer, now)
-            elif event is not None:
-                viewers.send(viewer, event)
+                self._greet(viewers, viewer, now)
+        if event is not None:
+            self._push(viewers, seeing, event)
+
+    def _greet(self, viewers: Viewers, viewer: Viewer, shown: Shown) -> None:
+        knows_it = viewer.known_version == shown["version"]
+        event = frames.resume_event(shown) if knows_it else frames.picture_event(shown)
+        self._push(viewers, [viewer], event)
+        viewer.has_picture = True
 
     def _forget(self, viewers: Viewers) -> None:
         """The last picture grows old; who came just now is given the next one whole."""
@@ -186,7 +212,7 @@ class LiveHub:
     def _call_stale(self, viewers: Viewers) -> None:
         if not self._is_stale:
             self._is_stale = True
-            _send_all(viewers, frames.stale_event(self._shown))
+            self._push(viewers, list(viewers), frames.stale_event(self._shown))
 
     def _keep_up(self, viewers: Viewers) -> None:
         now = time.monotonic()
@@ -194,10 +220,16 @@ class LiveHub:
             self._call_stale(viewers)
         if now >= self._next_heartbeat:
             self._next_heartbeat = now + HEARTBEAT_SECONDS
-            _send_all(viewers, frames.HEARTBEAT)
+            for viewer in viewers:
+                viewers.send(viewer, frames.HEARTBEAT)
         for viewer in viewers:
             if now >= viewer.ends_at:
                 viewers.dismiss(viewer)
+
+    def _push(self, viewers: Viewers, receivers: Sequence[Viewer], event: frames.Frame) -> None:
+        for viewer in receivers:
+            viewers.send(viewer, event)
+        self._count_events(len(receivers))
 
     def _count_viewers(self, number: int) -> None:
         self._count(number)
@@ -205,17 +237,6 @@ class LiveHub:
             self._reader.wanted.set()
         else:
             self._reader.wanted.clear()
-
-
-def _greet(viewers: Viewers, viewer: Viewer, shown: Shown) -> None:
-    knows_it = viewer.known_version == shown["version"]
-    viewers.send(viewer, frames.resume_event(shown) if knows_it else frames.picture_event(shown))
-    viewer.has_picture = True
-
-
-def _send_all(viewers: Viewers, frame: frames.Frame) -> None:
-    for viewer in viewers:
-        viewers.send(viewer, frame)
 
 
 def _dismiss_all(viewers: Viewers) -> None:

@@ -1,6 +1,7 @@
 """Reads the live picture once per change, for all viewers of this process; a thread of its own.
 
-So a database that answers slowly, or not at all, holds up no viewer.
+So a database that answers slowly, or not at all, holds up no viewer. It also looks whether those who watch
+still may.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from elt.errors import DatabaseUnavailable
 from elt.live import CHANNEL
 from elt.live.picture import Picture, read_picture
 from elt.log import get_logger
+from elt.people.keys import valid_keys
+from elt.people.sessions import valid_sessions
 from elt.warehouse import Connection, connect
 
 GATHER_SECONDS = 0.05
@@ -24,6 +27,9 @@ GATHER_SECONDS = 0.05
 
 LOOK_SECONDS = 5.0
 """The picture is read so often without a change too: hours pass, and sources fall silent."""
+
+CHECK_SECONDS = 5.0
+"""So often it is looked which keys and sessions have ended meanwhile."""
 
 _RETRY_SECONDS = 1.0
 _STATEMENT_TIMEOUT = "set statement_timeout = '5s'"
@@ -44,10 +50,25 @@ News = Picture | Away | Rested
 
 
 class LiveReader:
-    """Reads while it is `wanted`, and tells what it has read from its own thread."""
+    """Reads while it is `wanted`, and tells what it has read from its own thread.
 
-    def __init__(self, database_url: str, tell: Callable[[News], None]) -> None:
+    Args:
+        database_url: where from.
+        tell: is given each picture, or why there is none.
+        in_use: the SHA-256 of keys and cookies that are watched with.
+        end: is given those of them that are worth nothing any more.
+    """
+
+    def __init__(
+        self,
+        database_url: str,
+        tell: Callable[[News], None],
+        in_use: Callable[[], set[bytes]],
+        end: Callable[[set[bytes]], None],
+    ) -> None:
         self.wanted = Event()
+        self._in_use = in_use
+        self._end = end
         self._address = make_conninfo(database_url, tcp_user_timeout=_CUT_MILLISECONDS)
         self._tell = tell
         self._stopping = Event()
@@ -76,11 +97,21 @@ class LiveReader:
         with connect(self._address, application_name="laurel-viewers", role="laurel_app") as connection:
             connection.execute(_STATEMENT_TIMEOUT)
             connection.execute(sql.SQL("listen {}").format(sql.Identifier(CHANNEL)))
+            check_at = 0.0
             while self.wanted.is_set() and not self._stopping.is_set():
                 read_at = time.monotonic()
                 self._tell(read_picture(connection))
+                if read_at >= check_at:
+                    check_at = read_at + CHECK_SECONDS
+                    self._check(connection)
                 self._wait(connection, read_at)
         self._tell(Rested())
+
+    def _check(self, connection: Connection) -> None:
+        in_use = self._in_use()
+        ended = in_use - valid_keys(connection, in_use) - valid_sessions(connection, in_use)
+        if ended:
+            self._end(ended)
 
     def _wait(self, connection: Connection, read_at: float) -> None:
         """Until there is a change, and some time has passed since the last reading."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from backend.live_frames import LAST_CHUNK, Frame
 from backend.live_places import Place
 
-MOST_PENDING = 256 * 1024
+MOST_PENDING = 64 * 1024
 """How many bytes a viewer may leave untaken and still be sent one more event, however large."""
 
 _SEND_BUFFER = 64 * 1024  # the kernel would keep megabytes for each

@@ -42,6 +42,7 @@ _SECONDS = Histogram(
     buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 30, 120, 600),
 )
 _UPLOAD_BYTES = Counter("laurel_upload_bytes", "Bytes of files that were stored.")
+_EVENTS = Counter("laurel_live_events", "Events sent to viewers of the live picture.")
 _VIEWERS = Gauge("laurel_live_viewers", "Open streams of the live picture.", multiprocess_mode="livesum")
 
 _FIGURES = """
@@ -97,6 +98,11 @@ def count_upload(size: int) -> None:
 def count_viewers(number: int) -> None:
     """How many viewers this process has now."""
     _VIEWERS.set(number)
+
+
+def count_events(number: int) -> None:
+    """Count events that were sent to viewers."""
+    _EVENTS.inc(number)
 
 
 def render(services: Services) -> bytes:

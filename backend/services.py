@@ -14,7 +14,7 @@ from psycopg_pool import ConnectionPool
 
 from backend.live_hub import LiveHub
 from backend.live_pictures import LivePictures
-from backend.metrics import count_viewers
+from backend.metrics import count_events, count_viewers
 from elt.people.principals import Principal
 from elt.serving.sessions import reader
 from elt.settings import Settings
@@ -39,6 +39,7 @@ class Services:
             self.settings.live_viewers,
             keep=self.live_pictures.keep,
             count=count_viewers,
+            count_events=count_events,
         )
 
     @cached_property

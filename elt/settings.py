@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(default=4 * 1024**3, gt=0)
     caller_requests_per_minute: int = Field(default=6_000, gt=0)
     address_requests_per_minute: int = Field(default=12_000, gt=0)
-    live_viewers: int = Field(default=1_000, gt=0)
+    live_viewers: int = Field(default=2_000, gt=0)
     trusted_proxies: int = Field(default=0, ge=0)
     outgoing_allow: str = ""
     hold_share: float = Field(default=0.3, gt=0, le=1)

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 
 from flask import Blueprint, Response, request
 
-from backend.access import allow
+from backend.access import allow, principal, secret_sha256
 from backend.live_frames import OPENING, picture_event, show
+from backend.live_places import Pass
 from backend.operations import JSON_TYPE, Answer, operation
 from backend.schemas.live import (
     Bubble,
@@ -76,6 +77,7 @@ def show_live(headers: PictureHeaders) -> Response:
         "break the browser sends `Last-Event-ID` and is told only what is new. `docs/live.md` says more."
     ),
     headers=StreamHeaders,
+    problems=(429, 503),
 )
 def stream_live(headers: StreamHeaders) -> Response:
     """The answer begins in gunicorn's thread and goes on in `LiveHub`."""
@@ -84,7 +86,7 @@ def stream_live(headers: StreamHeaders) -> Response:
         event = picture_event(show(services().live_pictures.current()))
         return Response(OPENING + event.plain, content_type=EVENT_STREAM)
     hub = services().live_hub
-    place = hub.places.take()
+    place = hub.places.take(Pass(principal().id, secret_sha256()))
     environ = request.environ
 
     def begin() -> Iterator[bytes]:

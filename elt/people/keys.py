@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast, get_args
@@ -33,6 +34,7 @@ _SECRET_LENGTH = 43  # 62 ** 43 > 2 ** 256
 _CHECK_LENGTH = 6  # 62 ** 6 > 2 ** 32
 _NAME_LENGTH = 200
 
+_IS_CURRENT = sql.SQL("(k.revoked_at is null and (k.expires_at is null or k.expires_at > now()))")
 _IS_SUSPENDED = sql.SQL(
     """
     (k.owner like 'user:%%' and not exists (
@@ -146,10 +148,9 @@ def verify_key(connection: Connection, plaintext: str) -> Principal | None:
             select k.key_id, k.name, k.role, k.school_id, k.scopes,
                    k.last_used_at is null or k.last_used_at < now() - interval '1 minute' as is_stale
             from ops.keys as k
-            where k.key_sha256 = %s and k.revoked_at is null
-              and (k.expires_at is null or k.expires_at > now()) and not {}
+            where k.key_sha256 = %s and {} and not {}
             """
-        ).format(_IS_SUSPENDED),
+        ).format(_IS_CURRENT, _IS_SUSPENDED),
         (_hash(plaintext),),
     ).fetchone()
     if found is None:
@@ -163,6 +164,20 @@ def verify_key(connection: Connection, plaintext: str) -> Principal | None:
         found["name"],
         actions=None if found["scopes"] is None else frozenset(found["scopes"]),
     )
+
+
+def valid_keys(connection: Connection, sha256: Collection[bytes]) -> set[bytes]:
+    """Those of these hashes whose key is good now. It does not count as a use."""
+    found = connection.execute(
+        sql.SQL(
+            """
+            select k.key_sha256 from ops.keys as k
+            where k.key_sha256 = any(%s) and {} and not {}
+            """
+        ).format(_IS_CURRENT, _IS_SUSPENDED),
+        (list(sha256),),
+    )
+    return {bytes(row["key_sha256"]) for row in found}
 
 
 def list_keys(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -97,6 +98,21 @@ def find_session(connection: Connection, token: str) -> Principal | None:
         found["name"],
         read_assignments(found["assignments"]),
     )
+
+
+def valid_sessions(connection: Connection, sha256: Collection[bytes]) -> set[bytes]:
+    """Those of these hashes whose session lives. It is not prolonged."""
+    found = connection.execute(
+        """
+        select s.session_sha256
+        from ops.sessions as s
+        join ops.users as u using (user_id)
+        where s.session_sha256 = any(%s) and s.expires_at > now() and s.last_seen_at > now() - %s
+          and u.disabled_at is null
+        """,
+        (list(sha256), IDLE),
+    )
+    return {bytes(row["session_sha256"]) for row in found}
 
 
 def describe_session(connection: Connection, token: str) -> SessionRecord | None:

@@ -6,6 +6,7 @@ The follower's part is written by `tests.live_figures`.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -22,9 +23,14 @@ import httpx
 import psutil
 import pytest
 
-from backend.live_hub import LiveHub
+from backend import live_hub, live_reader
+from backend.live_hub import LIFE_SECONDS, LiveHub
+from backend.live_places import Pass, Places, TooManyViewers
 from backend.live_viewers import MOST_PENDING
-from elt.people.sessions import start_session
+from elt.errors import TooManyRequests
+from elt.live.picture import Picture, read_picture
+from elt.people.keys import create_key, revoke_key
+from elt.people.sessions import end_sessions, start_session
 from elt.people.users import create_user
 from elt.warehouse import Connection, connect
 from tests.conftest import PostgresServer
@@ -49,11 +55,12 @@ class Watcher:
     """A viewer on a plain socket, which reads HTTP by itself."""
 
     def __init__(
-        self, server: ApiServer, key: str, *, version: str = "1.1", method: str = "GET", **headers: str
+        self, server: ApiServer, key: str | None, *, version: str = "1.1", method: str = "GET", **headers: str
     ) -> None:
         address = urlsplit(server.url)
         self.socket = socket.create_connection((address.hostname, address.port), timeout=PATIENCE)
-        lines = [f"{method} {STREAM} HTTP/{version}", "Host: test", f"Authorization: Bearer {key}"]
+        lines = [f"{method} {STREAM} HTTP/{version}", "Host: test"]
+        lines += [f"Authorization: Bearer {key}"] if key else []
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         self.socket.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
         self._raw = b""
@@ -127,6 +134,13 @@ def connection(api_server: ApiServer) -> Iterator[Connection]:
     """To the database of the server, where nothing of others is left."""
     with connect(api_server.settings.database_url.get_secret_value()) as opened:
         clear(opened)
+        yield opened
+
+
+@pytest.fixture
+def connection_here(database_url: str) -> Iterator[Connection]:
+    """To the database of hubs in this process."""
+    with connect(database_url) as opened:
         yield opened
 
 
@@ -210,12 +224,14 @@ def test_a_source_or_country_that_is_gone_is_told_by_a_whole_picture(
 
 
 def test_a_stream_says_that_it_stands_though_nothing_happens(
-    watch: Callable[..., Watcher], connection: Connection
+    database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    viewer = watch()
-    assert viewer.next().name == "picture"
-    assert viewer.next(":").name == ":"
-    assert viewer.next(":").name == ":"
+    monkeypatch.setattr(live_hub, "HEARTBEAT_SECONDS", 0.1)
+    with join(database_url) as (_, [viewer]):
+        received = b""
+        while received.count(b": alive\n\n") < 2:
+            received += viewer.recv(65536)
+    assert b"event: picture" in received
 
 
 def test_how_fresh_a_source_is_is_told_without_a_new_version(
@@ -292,11 +308,11 @@ def test_a_viewer_that_goes_away_frees_its_place_and_its_file(
         viewer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, how)
         viewer.close()
 
-    for _ in range(20):
+    for _ in range(8):
         come_and_go(reset)  # now both workers have the files that stay
     eventually(lambda: viewers(api_server) == 0)
     before = open_files(api_server)
-    for _ in range(30):
+    for _ in range(15):
         come_and_go(reset)
         come_and_go(bytes(8))
     eventually(lambda: viewers(api_server) == 0)
@@ -306,18 +322,14 @@ def test_a_viewer_that_goes_away_frees_its_place_and_its_file(
 def test_a_viewer_that_does_not_read_holds_nobody_up_and_is_dropped(
     watch: Callable[..., Watcher], api_server: ApiServer, connection: Connection
 ) -> None:
+    add_source(connection, "alb", "ALB")
     sleeper = watch()
     sleeper.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     others = [watch() for _ in range(4)]
-    for watcher in others:
-        watcher.next("picture")
-    # Names as long as this fill what is kept for a viewer soon.
-    sources = [f"{number:04}" + "x" * 4000 for number in range(2 * MOST_PENDING // 4000)]
-    for source in sources:
-        add_source(connection, source, None)
-    for number in range(1, 21):
-        connection.execute("update live.sources set lag_seconds = %s", (number,))
-        version = add_responses(connection, sources[0], "ALB", [Given()])
+    # Problems as long as this fill what is kept for a viewer soon; and each event is read before the next.
+    for number in range(40):
+        connection.execute("update live.sources set problem = %s", (f"{number}" + "x" * (MOST_PENDING // 4),))
+        version = add_responses(connection, "alb", "ALB", [Given()])
         for watcher in others:
             watcher.until(version)
     eventually(lambda: viewers(api_server) == len(others))
@@ -381,21 +393,110 @@ def test_a_worker_that_is_killed_loses_only_its_own_viewers(
 
 
 def test_a_stream_ends_after_its_life(database_url: str) -> None:
-    """So that whoever may watch no longer stops soon: who connects again is checked again."""
-    counts: list[int] = []
-    hub = LiveHub(database_url, 2, keep=lambda _: None, count=counts.append, life_seconds=0.5)
-    place = hub.places.take()
-    ours, theirs = socket.socketpair()
-    ours.settimeout(PATIENCE)
-    hub.adopt(theirs, place, is_chunked=True, known_version=None)
+    """So nothing is pushed for ever to somebody whom nobody checks again."""
+    with join(database_url, life_seconds=0.5) as (hub, [viewer]):
+        received = read_to_end(viewer)
+        assert b"event: picture" in received
+        assert received.endswith(b"0\r\n\r\n")
+        eventually(lambda: hub.places.secrets() == set())
+
+
+def test_each_change_is_read_once_however_many_watch(
+    database_url: str, connection_here: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+
+    def read_and_count(connection: Connection) -> Picture:
+        read.append(1)
+        return read_picture(connection)
+
+    monkeypatch.setattr(live_reader, "read_picture", read_and_count)
+    add_source(connection_here, "alb", "ALB")
+    number, changes = 100, 5
+    with join(database_url, number) as (_, watchers):
+        for _ in range(changes):
+            version = add_responses(connection_here, "alb", "ALB", [Given()])
+            for watcher in watchers:
+                wait_for(watcher, b"id: %d\n" % version)
+    # One for each change, one at the start, and one every five seconds without.
+    assert changes <= len(read) < number
+
+
+def test_who_may_watch_no_longer_is_sent_away_at_once_and_nobody_else(
+    api_server: ApiServer, connection: Connection
+) -> None:
+    key_id, revoked = create_key(connection, "leaves", "analyst", None, "test")
+    _, kept = create_key(connection, "stays", "analyst", None, "test")
+    user_id = create_user(connection, "leaves@example.org", "A", "teacher", "test")
+    session = start_session(connection, user_id)
+    leaving = [Watcher(api_server, revoked) for _ in range(4)]
+    leaving += [Watcher(api_server, None, Cookie=f"laurel_session={session}") for _ in range(4)]
+    staying = [Watcher(api_server, kept) for _ in range(4)]
+    for watcher in leaving + staying:
+        assert watcher.next().name == "picture"
+    revoke_key(connection, key_id, "test")
+    end_sessions(connection, user_id)
+    assert [watcher.wait_for_end() for watcher in leaving] == [True] * 8
+    add_source(connection, "alb", "ALB")
+    version = add_responses(connection, "alb", "ALB", [Given()])
+    for watcher in staying:
+        watcher.until(version)
+        watcher.close()
+    assert Watcher(api_server, revoked).status == 401
+
+
+def test_no_account_takes_more_than_half_of_the_places() -> None:
+    places = Places(6)
+    first, second, other = Pass("key:1", b"1"), Pass("key:1", b"2"), Pass("key:2", b"3")
+    held = [places.take(first), places.take(first), places.take(second)]
+    with pytest.raises(TooManyRequests, match="3 streams"):
+        places.take(second)
+    held += [places.take(other) for _ in range(3)]
+    with pytest.raises(TooManyViewers, match="All 6"):
+        places.take(Pass("key:3", b"4"))
+    for place in held:
+        place.release()
+        place.release()  # once is enough
+    assert places.secrets() == set()
+    assert places.take(second).held_with == second
+
+
+@contextlib.contextmanager
+def join(
+    database_url: str, number: int = 1, *, life_seconds: float = LIFE_SECONDS
+) -> Iterator[tuple[LiveHub, list[socket.socket]]]:
+    """A hub in this process with so many viewers, who may watch for as long as the test lasts."""
+    with connect(database_url) as connection:
+        _, key = create_key(connection, "watches", "analyst", None, "test")
+    held_with = Pass("key:test", hashlib.sha256(key.encode()).digest())
+    hub = LiveHub(
+        database_url, 2 * number, keep=lambda _: None, count=lambda _: None, life_seconds=life_seconds
+    )
+    with contextlib.ExitStack() as stack:
+        stack.callback(hub.stop)
+        watchers = []
+        for _ in range(number):
+            ours, theirs = socket.socketpair()
+            ours.settimeout(PATIENCE)
+            watchers.append(stack.enter_context(ours))
+            hub.adopt(theirs, hub.places.take(held_with), is_chunked=True, known_version=None)
+        yield hub, watchers
+
+
+def read_to_end(watcher: socket.socket) -> bytes:
     received = b""
-    while piece := ours.recv(65536):
+    while piece := watcher.recv(65536):
         received += piece
-    assert b"event: picture" in received
-    assert received.endswith(b"0\r\n\r\n")
-    eventually(lambda: counts == [1, 0])
-    hub.stop()
-    ours.close()
+    return received
+
+
+def wait_for(watcher: socket.socket, text: bytes) -> None:
+    """Read until this has come."""
+    received = b""
+    while text not in received:
+        piece = watcher.recv(65536)
+        assert piece, "The stream has ended."
+        received += piece
 
 
 @contextlib.contextmanager
