@@ -19,6 +19,7 @@ from backend.routes.erasures import erasures
 from backend.routes.health import health
 from backend.routes.keys import keys
 from backend.routes.live import live, live_public
+from backend.routes.live_pages import live_pages
 from backend.routes.marts import marts
 from backend.routes.models import models
 from backend.routes.oidc import register_oidc
@@ -82,6 +83,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     for resource in _RESOURCES:
         app.register_blueprint(resource, url_prefix=BASE)
     app.register_blueprint(live_public)
+    app.register_blueprint(live_pages)
     app.register_blueprint(session_pages)
     register_oidc(app, app.extensions["laurel"].settings)
     register_docs(app)

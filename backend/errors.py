@@ -10,7 +10,7 @@ import re
 import traceback
 from typing import Any
 
-from flask import Flask, Response, g, render_template, request
+from flask import Flask, Response, g, redirect, render_template, request, url_for
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
@@ -161,12 +161,20 @@ def _of_http(error: HTTPException) -> Response:
     if error.code is None or error.code < 400:
         response: Response = error.get_response()  # type: ignore[assignment]
         return response
+    if error.code == 401 and request.method == "GET" and _is_for_a_person():
+        return _ask_to_sign_in()
     detail = error.description or error.name
     if error.code == 404:
         detail = f"There is nothing at {request.path}. The routes are listed at /apidocs/."
     elif error.code == 405:
         detail = f"{request.method} is not possible here; allowed: {kept.get('Allow', 'nothing')}."
     return problem(error.code, error.name, detail, headers=kept)
+
+
+def _ask_to_sign_in() -> Response:
+    """Who wants to see a page signs in first, and comes back to it."""
+    wanted = request.full_path.removesuffix("?")
+    return redirect(url_for("session_pages.show_sign_in", next=wanted), 303)  # type: ignore[return-value]
 
 
 def _trace(error: BaseException) -> dict[str, Any]:

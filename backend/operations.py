@@ -69,7 +69,7 @@ def operation(
         @functools.wraps(view)
         def run(**arguments: Any) -> Response:
             if query is not None:
-                arguments["query"] = _parse_query(query)
+                arguments["query"] = parse_query(query)
             if headers is not None:
                 arguments["headers"] = _parse_headers(headers)
             if body is not None:
@@ -99,7 +99,12 @@ def parse_fields(model: type[Model], fields: Mapping[str, str]) -> Model:
         raise InvalidRequest.of(error, "In what is said about the file") from None
 
 
-def _parse_query(model: type[BaseModel]) -> BaseModel:
+def parse_query(model: type[Model]) -> Model:
+    """The parameters of the address.
+
+    Raises:
+        InvalidRequest: one is missing, unknown or wrong.
+    """
     takes_any = model.model_config.get("extra") == "allow"
     try:
         return model.model_validate_strings(_query_values(set(model.model_fields) if takes_any else None))

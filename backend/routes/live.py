@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from flask import Blueprint, Response, request
 
 from backend.access import allow, principal, secret_sha256
+from backend.live_choice import Choice
 from backend.live_frames import OPENING, picture_event, show
 from backend.live_places import Pass
 from backend.operations import JSON_TYPE, Answer, operation
@@ -34,7 +35,6 @@ from backend.schemas.live import (
 )
 from backend.services import services
 from backend.socket_handover import can_take_over, handed_over, take_over
-from elt.live.picture import CountryFigures, Picture
 
 live = Blueprint("live", __name__)
 live_public = Blueprint("live_public", __name__)
@@ -116,8 +116,8 @@ def _let_any_site_read(response: Response) -> Response:
 )
 def count_submissions(query: CountriesQuery) -> Response:
     """For a single figure."""
-    asked = _Asked(query)
-    return asked.answer(Submissions(count=sum(country.responses for country in asked.countries)))
+    choice = Choice(query)
+    return _answer(choice, Submissions(count=sum(country.responses for country in choice.countries)))
 
 
 @live_public.get("/tmins")
@@ -130,14 +130,14 @@ def count_submissions(query: CountriesQuery) -> Response:
 )
 def show_learning_hours(query: CountriesQuery) -> Response:
     """For bars."""
-    asked = _Asked(query)
+    choice = Choice(query)
     bars = [
         HoursOfCountry(country=found.country, hours=round(found.lesson_hours, 2))
-        for found in asked.countries
+        for found in choice.countries
         if found.lesson_hours is not None
     ]
     bars.sort(key=lambda bar: -bar.hours)
-    return asked.answer(LearningHours(datasets=bars, minimum_sample=asked.picture.minimum_sample))
+    return _answer(choice, LearningHours(datasets=bars, minimum_sample=choice.picture.minimum_sample))
 
 
 @live_public.get("/escs")
@@ -150,13 +150,13 @@ def show_learning_hours(query: CountriesQuery) -> Response:
 )
 def show_scores(query: CountriesQuery) -> Response:
     """For a map."""
-    asked = _Asked(query)
+    choice = Choice(query)
     scores = [
         ScoreOfCountry(id=found.country, value=round(found.escs, 4))
-        for found in asked.countries
+        for found in choice.countries
         if found.escs is not None
     ]
-    return asked.answer(Scores(datasets=scores, minimum_sample=asked.picture.minimum_sample))
+    return _answer(choice, Scores(datasets=scores, minimum_sample=choice.picture.minimum_sample))
 
 
 @live_public.get("/eeb")
@@ -169,17 +169,17 @@ def show_scores(query: CountriesQuery) -> Response:
 )
 def show_bubbles(query: CountriesQuery) -> Response:
     """For bubbles."""
-    asked = _Asked(query)
-    minimum = asked.picture.minimum_sample
+    choice = Choice(query)
+    minimum = choice.picture.minimum_sample
     bubbles = [
         BubbleOfCountry(
             id=found.country,
             data=[Bubble(x=round(found.durecec, 2), y=round(found.belong, 4), submissions=found.both)],
         )
-        for found in sorted(asked.countries, key=lambda found: -found.both)
+        for found in sorted(choice.countries, key=lambda found: -found.both)
         if found.both >= minimum and found.durecec is not None and found.belong is not None
     ]
-    return asked.answer(Bubbles(datasets=bubbles, minimum_sample=minimum))
+    return _answer(choice, Bubbles(datasets=bubbles, minimum_sample=minimum))
 
 
 @live_public.get("/sot")
@@ -192,35 +192,21 @@ def show_bubbles(query: CountriesQuery) -> Response:
 )
 def show_submissions_over_time(query: CountriesQuery) -> Response:
     """For a line."""
-    asked = _Asked(query)
-    hours = asked.picture.hours
-    if asked.codes is not None:
-        hours = asked.picture.hours_of(asked.codes)
+    choice = Choice(query)
+    hours = choice.picture.hours
+    if choice.codes:
+        hours = choice.picture.hours_of(choice.codes)
     line = Line(data=[Point(x=f"{each.hour:%Y-%m-%dT%H:%MZ}", y=each.responses) for each in hours])
-    return asked.answer(SubmissionsOverTime(datasets=[line]))
+    return _answer(choice, SubmissionsOverTime(datasets=[line]))
 
 
-class _Asked:
-    """What one of the five is asked for: `codes` in upper case, None for all, and their `countries`."""
-
-    def __init__(self, query: CountriesQuery) -> None:
-        self.picture: Picture = services().live_pictures.current()
-        self.codes = query.countries.upper().split(",") if query.countries else None
-        self.countries: list[CountryFigures] = [
-            country
-            for country in self.picture.countries
-            if self.codes is None or country.country in self.codes
-        ]
-
-    def answer(self, answer: PublicAnswer) -> Response:
-        """The answer, with the codes that are nowhere."""
-        known = {country.country for country in self.picture.countries}
-        known |= {source.country for source in self.picture.sources if source.country}
-        answer.unknown_countries = [code for code in dict.fromkeys(self.codes or ()) if code not in known]
-        hidden = None if answer.unknown_countries else {"unknown_countries"}
-        response = Response(answer.model_dump_json(exclude=hidden), content_type=JSON_TYPE)
-        response.headers["Cache-Control"] = f"public, max-age={_PUBLIC_SECONDS}"
-        return response
+def _answer(choice: Choice, answer: PublicAnswer) -> Response:
+    """The answer, with the codes that are nowhere."""
+    answer.unknown_countries = choice.unknown
+    hidden = None if answer.unknown_countries else {"unknown_countries"}
+    response = Response(answer.model_dump_json(exclude=hidden), content_type=JSON_TYPE)
+    response.headers["Cache-Control"] = f"public, max-age={_PUBLIC_SECONDS}"
+    return response
 
 
 def _version(sent: str | None) -> int | None:

@@ -70,6 +70,7 @@ EXPECTED: dict[tuple[str, str], tuple[int, int, int, int, int]] = {
     ("GET", f"{BASE}/session"): (401, 200, 200, 200, 200),
     ("GET", f"{BASE}/live/pisa"): (401, 200, 200, 200, 200),
     ("GET", f"{BASE}/live/pisa/stream"): (401, 200, 200, 200, 200),
+    ("GET", "/live"): (401, 200, 200, 200, 200),
     ("GET", "/tmins"): (200, 200, 200, 200, 200),
 }
 
