@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
@@ -18,6 +19,15 @@ AsyncConnection = psycopg.AsyncConnection[DictRow]
 
 # Sessions left idle inside a transaction would hold locks for ever after a network cut.
 _SESSION_OPTIONS = "-c idle_in_transaction_session_timeout=300000 -c timezone=UTC"
+
+# So that the server, too, soon notices a cut, and frees what the session had locked.
+_ASYNC_OPTIONS = (
+    "-c statement_timeout=120000 -c timezone=UTC -c idle_in_transaction_session_timeout=60000 "
+    "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 "
+    "-c tcp_user_timeout=15000"
+)
+ANSWER_SECONDS = 150.0
+"""How long the server may be silent, which ends statements of `connect_async` after two minutes."""
 
 
 class _Session(psycopg.Connection[DictRow]):
@@ -73,16 +83,36 @@ async def connect_async(
             connect_timeout=5,
             row_factory=dict_row,
             application_name=application_name,
-            options=f"{_SESSION_OPTIONS} -c statement_timeout=120000",
+            options=_ASYNC_OPTIONS,
             keepalives_idle=5,
             keepalives_interval=2,
             keepalives_count=3,
             tcp_user_timeout=15_000,
         )
-        async with connection:
+        try:
             yield connection
+        finally:
+            await connection.close()  # asks nothing of a server that may be gone
     except psycopg.OperationalError as error:
         raise DatabaseUnavailable(_without_secrets(error)) from None
+
+
+@asynccontextmanager
+async def answered(connection: AsyncConnection, seconds: float | None = None) -> AsyncIterator[None]:
+    """What is asked inside is answered in `seconds` (ANSWER_SECONDS), or the connection is closed.
+
+    Raises:
+        DatabaseUnavailable: the server went away, or is silent.
+    """
+    limit = ANSWER_SECONDS if seconds is None else seconds
+    try:
+        async with asyncio.timeout(limit):
+            yield
+    except TimeoutError:
+        await connection.close()
+        raise DatabaseUnavailable(f"The warehouse did not answer in {limit:g} s.") from None
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailable(f"The warehouse went away ({type(error).__name__}).") from error
 
 
 def open_pool(

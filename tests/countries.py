@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ import psycopg
 import yaml
 from psycopg import sql
 
+from elt.live.follower import follow
 from elt.settings import Settings
 from tests.conftest import PostgresServer
 
@@ -157,3 +160,21 @@ def wait_until_followed(warehouse: str, countries: list[Country], *, seconds: fl
     while found := differences(warehouse, countries):
         assert time.monotonic() < end, found
         time.sleep(0.1)
+
+
+@contextmanager
+def following(settings: Settings) -> Iterator[None]:
+    """A follower in a thread; it has ended on return."""
+    loop = asyncio.new_event_loop()
+    stop = asyncio.Event()
+    thread = threading.Thread(
+        target=lambda: loop.run_until_complete(follow(settings, stop=stop)), name="follower"
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(30)
+        assert not thread.is_alive()
+        loop.close()

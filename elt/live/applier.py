@@ -8,21 +8,26 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import psycopg
 
+from elt import warehouse
 from elt.errors import DatabaseUnavailable, LaurelError, LoadError, public_text
 from elt.live.apply import Reading, apply
 from elt.live.changes import Changes
 from elt.live.check import CheckedRows, RowChecker
 from elt.log import get_logger
-from elt.warehouse import AsyncConnection
+from elt.warehouse import AsyncConnection, answered
 
 GATHER_SECONDS = 0.05
 TELL_SECONDS = 2.0
 """Viewers hear at least so often how fresh the picture is."""
+
+PING_SECONDS = 10.0
+"""How often the warehouse is asked whether it is there while there is nothing to apply."""
 
 _ROWS_AT_ONCE = 10_000
 _ROWS_IN_LOOP = 500  # more are checked in a thread
@@ -77,6 +82,7 @@ class Applier:
         self._waiting: list[_Waiting] = []
         self._has_work = asyncio.Event()
         self._told_at = 0.0
+        self._away: DatabaseUnavailable | None = None
 
     async def submit(self, part: Part) -> CheckedRows:
         """Wait until a part is applied; what became of its rows. One part of a source at a time.
@@ -86,6 +92,8 @@ class Applier:
             LoadError: it cannot be applied.
             DatabaseUnavailable: the warehouse went away; whether it was applied is not known.
         """
+        if self._away is not None:
+            raise self._away
         waiting = _Waiting(part)
         self._waiting.append(waiting)
         self._has_work.set()
@@ -95,13 +103,30 @@ class Applier:
         """Apply what is handed in, until cancelled.
 
         Raises:
-            DatabaseUnavailable: the warehouse went away; so do all tasks that wait.
+            DatabaseUnavailable: the warehouse went away, or is silent; all tasks that wait hear so, too.
         """
+        batch: Sequence[_Waiting] = ()
+        try:
+            while True:
+                await self._wait_for_work()
+                if self._rows() < _ROWS_AT_ONCE:
+                    await asyncio.sleep(self._gather_seconds)
+                batch = self._take()
+                await self._apply(batch)
+        except DatabaseUnavailable as away:
+            self._away = away
+            for waiting in (*batch, *self._waiting):
+                waiting.fail(away)
+            raise
+
+    async def _wait_for_work(self) -> None:
         while True:
-            await self._has_work.wait()
-            if self._rows() < _ROWS_AT_ONCE:
-                await asyncio.sleep(self._gather_seconds)
-            await self._apply(self._take())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PING_SECONDS):
+                    await self._has_work.wait()
+                return
+            async with answered(self._connection):
+                await self._connection.execute("select 1")
 
     def _rows(self) -> int:
         return sum(len(waiting.part.changes.rows) for waiting in self._waiting)
@@ -120,9 +145,11 @@ class Applier:
     async def _apply(self, batch: Sequence[_Waiting]) -> None:
         try:
             await self._apply_together(batch)
-        except (psycopg.Error, LaurelError) as error:
+        except (psycopg.Error, LaurelError, TimeoutError) as error:
+            if isinstance(error, TimeoutError):
+                await self._connection.close()
             if self._connection.closed:
-                self._give_up(batch, error)
+                raise DatabaseUnavailable(f"The warehouse went away ({type(error).__name__}).") from error
             # The rules' expressions may be left half way.
             self._checker = RowChecker()
             if len(batch) > 1:
@@ -133,12 +160,6 @@ class Applier:
             _log.error("reading_not_applied", source=source, reason=public_text(error))
             batch[0].fail(LoadError(f"What was read of {source} cannot be kept: {public_text(error)}."))
 
-    def _give_up(self, batch: Sequence[_Waiting], error: Exception) -> None:
-        away = DatabaseUnavailable(f"The warehouse went away ({type(error).__name__}).")
-        for waiting in (*batch, *self._waiting):
-            waiting.fail(away)
-        raise away from error
-
     async def _apply_together(self, batch: Sequence[_Waiting]) -> None:
         checked = await self._check([waiting.part for waiting in batch])
         readings = [
@@ -146,7 +167,8 @@ class Applier:
             for part in (waiting.part for waiting in batch)
         ]
         tell = time.monotonic() - self._told_at >= TELL_SECONDS
-        applied = await apply(self._connection, readings, tell=tell)
+        async with asyncio.timeout(warehouse.ANSWER_SECONDS):
+            applied = await apply(self._connection, readings, tell=tell)
         if applied.version is not None:
             self._told_at = time.monotonic()
             if self._told is not None:

@@ -9,11 +9,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 
-import psycopg
 from psycopg import sql
 
 from elt.errors import ConfigurationError, DatabaseUnavailable, public_text
@@ -28,11 +26,19 @@ from elt.log import get_logger
 from elt.notify import alert
 from elt.settings import Settings
 from elt.sources.configuration import Source, environment_of
-from elt.warehouse import AsyncConnection, connect_async
+from elt.warehouse import AsyncConnection, answered, connect_async
 
 BEAT_SECONDS = 5.0
 LOCK_KEY = 0x6C61_7572_6C69_7665  # "laurlive"
 
+EAR_SECONDS = 10.0
+"""How often the ear asks the warehouse whether it is still there, and how soon that must answer."""
+
+_LOCK_KEPT = "30s"  # by a session that is silent; the applier's never is
+_END_IF_SILENT = """
+    select set_config('idle_session_timeout', %s, false),
+           set_config('idle_in_transaction_session_timeout', %s, false)
+"""
 _LOOK_SECONDS = 3.0  # for files of sources that came, went or changed
 _STANDBY_SECONDS = 2.0
 _AWAY_SECONDS = 60.0  # before anybody is told
@@ -81,7 +87,7 @@ async def _follow_while_connected(settings: Settings) -> None:
             beats = Beats(settings.live_bound_seconds)
             applier = Applier(writing, beats.carry)
             follower = _Follower(settings, asking, applier, beats)
-            with _in_warehouse():
+            async with answered(listening):
                 await listening.execute(sql.SQL("listen {}").format(sql.Identifier(CHANNEL)))
             group.create_task(applier.run())
             group.create_task(_listen(listening, beats))
@@ -90,13 +96,18 @@ async def _follow_while_connected(settings: Settings) -> None:
 
 
 async def _become_the_only_one(connection: AsyncConnection) -> None:
-    """Wait for the lock, which the server frees when the follower that has it is gone."""
+    """Wait for the lock, which the server frees when the follower that has it is gone.
+
+    Where the network is so broken that the server cannot know, it ends the session of whoever is silent.
+    """
     is_waiting = False
     while True:
-        with _in_warehouse():
+        async with answered(connection):
             cursor = await connection.execute("select pg_try_advisory_lock(%s) as has", (LOCK_KEY,))
             row = await cursor.fetchone()
         if row is not None and row["has"]:
+            async with answered(connection):
+                await connection.execute(_END_IF_SILENT, (_LOCK_KEPT, _LOCK_KEPT))
             _log.info("follower_started")
             return
         if not is_waiting:
@@ -106,9 +117,12 @@ async def _become_the_only_one(connection: AsyncConnection) -> None:
 
 
 async def _listen(connection: AsyncConnection, beats: Beats) -> None:
-    with _in_warehouse():
-        async for notify in connection.notifies():
-            beats.hear(int(notify.payload))
+    """A connection on which nothing comes may be dead; this is where it is noticed soonest."""
+    while True:
+        async with answered(connection, 2 * EAR_SECONDS):
+            async for notify in connection.notifies(timeout=EAR_SECONDS):
+                beats.hear(int(notify.payload))
+            await connection.execute("select 1")
 
 
 @dataclass(slots=True)
@@ -213,14 +227,6 @@ def _wanted(settings: Settings) -> dict[str, tuple[Source, str]]:
             address = ""
         wanted[source.name] = (source, address)
     return wanted
-
-
-@contextmanager
-def _in_warehouse() -> Iterator[None]:
-    try:
-        yield
-    except psycopg.OperationalError as error:
-        raise DatabaseUnavailable(f"The warehouse went away ({type(error).__name__}).") from error
 
 
 async def _wait(live: LiveSource) -> None:

@@ -11,13 +11,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
-import psycopg
-
-from elt.errors import DatabaseUnavailable
 from elt.live import CHANNEL
 from elt.live.changes import Way
 from elt.sources.tables import Digest
-from elt.warehouse import AsyncConnection
+from elt.warehouse import AsyncConnection, answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +161,6 @@ async def remove_others(connection: AsyncConnection, names: Collection[str]) -> 
 async def _ask(
     connection: AsyncConnection, query: LiteralString, values: Sequence[Any] | Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    try:
+    async with answered(connection):
         cursor = await connection.execute(query, values)
         return await cursor.fetchall() if cursor.description else []
-    except psycopg.OperationalError as error:
-        raise DatabaseUnavailable(f"The warehouse went away ({type(error).__name__}).") from error

@@ -1,11 +1,13 @@
 """What happens to the follower of country databases, and to them: nothing is lost, nothing is counted twice.
 
 - the follower is killed at random moments while others write; another one stands by and takes over
-- the sources' server dies and recovers; a table is locked beside 19 healthy ones
+- the network to a source, or to the warehouse, is cut or falls silent
+- the sources' server stops, or dies and recovers; a table is locked beside 19 healthy ones
 - 100 000 rows came while nobody followed
 
-After each the running sums are those of a full recount at the sources. Connections that are cut, transactions
-that commit late, two followers at once, sources that come and go: `integration/test_live_follower`.
+After each the running sums and the rows are those of a full recount at the sources. Connections that are
+ended, transactions that commit late, two followers at once, sources that come and go, bad rows:
+`integration/test_live_follower`.
 """
 
 from __future__ import annotations
@@ -30,13 +32,16 @@ import pytest
 from pydantic import SecretStr
 
 from elt.live.audit import check_live
+from elt.live.listing import list_live
 from elt.live.opening import find_live_source
 from elt.live.prepare import prepare, reader_of
 from elt.settings import PROJECT_DIR, Settings
+from elt.warehouse import Connection, connect
 from local import postgres
 from local.ports import find_free_port
 from tests.conftest import PostgresServer
-from tests.countries import Country, configure, make_countries, wait_until_followed
+from tests.countries import Country, configure, following, make_countries, wait_until_followed
+from tests.faults.network import State, network_to
 from tests.faults.world import FragileServer, wait_until
 
 KILLS = int(os.environ.get("LAUREL_RANDOM_KILLS", "6"))
@@ -229,6 +234,81 @@ def test_one_that_is_locked_delays_no_other(
 
 
 @pytest.fixture
+def quick_to_notice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silence is noticed in seconds; what the driver waits for by itself (ten seconds) is not changed."""
+    monkeypatch.setattr("elt.live.connection._GRACE_SECONDS", 0.5)
+    monkeypatch.setattr("elt.live.connection._CONNECT_SECONDS", 2)
+    monkeypatch.setattr("elt.live.applier.PING_SECONDS", 0.5)
+    monkeypatch.setattr("elt.live.follower.EAR_SECONDS", 0.5)
+    monkeypatch.setattr("elt.live.follower._LOCK_KEPT", "3s")
+
+
+@pytest.mark.usefixtures("quick_to_notice")
+def test_the_network_to_sources_is_cut_and_falls_silent(
+    settings: Settings, postgres_server: PostgresServer, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    six = make_countries(postgres_server, CODES[:6])
+    with network_to(postgres_server.cluster.port) as cut, network_to(postgres_server.cluster.port) as silent:
+        configure(settings, six, monkeypatch.setenv, timeout_seconds=1)
+        prepared(settings, six[::2])
+        for network, behind in ((cut, six[:2]), (silent, six[2:4])):
+            for country in behind:
+                monkeypatch.setenv(country.variable, network.address(country.url))
+        with following(settings):
+            for country in six:
+                country.fill(1, 20)
+            wait_until_followed(database_url, six)
+            cut.become("cut")
+            silent.become("silent")
+            for country in six:
+                country.fill(21, 40)
+                with country.connect() as source:
+                    source.execute("delete from responses where id < 5; update responses set escs = 0.25")
+            wait_until_followed(database_url, six[4:])
+            with connect(database_url) as warehouse:
+                wait_until(lambda: sum(bool(each.problem) for each in list_live(warehouse)) == 4, "not told")
+            cut.become("whole")
+            silent.become("whole")
+            for country in six:
+                country.fill(41, 50)
+            wait_until_followed(database_url, six)
+    assert cut.passed > 2
+    assert silent.passed > 2
+    for country in six:
+        monkeypatch.setenv(country.variable, country.url)
+    assert check_live(settings) == []
+
+
+@pytest.mark.usefixtures("quick_to_notice")
+@pytest.mark.parametrize("state", ["cut", "silent"])
+def test_the_network_to_the_warehouse_is_cut_or_falls_silent(
+    settings: Settings, postgres_server: PostgresServer, database_url: str, countries: list[Country],
+    state: State,
+) -> None:  # fmt: skip
+    writers = Writers(countries, SEED)
+    with network_to(postgres_server.cluster.port) as network:
+        behind = settings.model_copy(update={"database_url": SecretStr(network.address(database_url))})
+        try:
+            with following(behind):
+                wait_until(lambda: network.passed >= 3, "nobody follows")
+                time.sleep(1)  # so that something is on its way
+                network.become(state)
+                with connect(database_url) as warehouse:
+                    wait_until(lambda: not _followers(warehouse), "the server keeps the lock")
+                network.become("whole")
+                writers.stop()
+                wait_until_followed(database_url, countries)
+        finally:
+            writers.stop()
+    assert check_live(settings) == []
+
+
+def _followers(warehouse: Connection) -> list[object]:
+    """Sessions that have the lock of followers."""
+    return list(warehouse.execute("select pid from pg_locks where locktype = 'advisory' and granted"))
+
+
+@pytest.fixture
 def fragile() -> Iterator[FragileServer]:
     """A server for sources only."""
     folder = Path(tempfile.mkdtemp(prefix="laurel-test-countries-"))
@@ -245,23 +325,40 @@ def fragile() -> Iterator[FragileServer]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_the_server_of_the_sources_dies(
+def test_the_server_of_the_sources_stops_and_dies(
     settings: Settings, database_url: str, fragile: FragileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = make_countries(fragile.databases, CODES[:4])
     configure(settings, made, monkeypatch.setenv)
     prepared(settings, made[:2])
     with follower(settings):
-        for number in range(3):
+        for number, end in enumerate((fragile.kill, fragile.stop, fragile.kill)):
             for country in made:
                 country.fill(number * 1000 + 1, number * 1000 + 200)
-            if number != 1:  # once it dies while changes are on their way
+            if number != 2:  # the last time it dies while changes are on their way
                 wait_until_followed(database_url, made)
-            fragile.kill()
+            end()
             fragile.start()
         for country in made:
             country.fill(9001, 9100)
         wait_until_followed(database_url, made)
+    # What was noted while nobody followed is gone after a crash, and so is the sign that it was complete.
+    for country in made:
+        with country.connect() as source:
+            source.execute("delete from responses where id < 100; update responses set tmins = '7'")
+    fragile.kill()
+    fragile.start()
+    for country in made[:2]:
+        with country.connect() as source:
+            noted = source.execute("table laurel_live.changes").fetchall()
+            complete = source.execute("table laurel_live.floor").fetchall()
+        assert (noted, complete) == ([], [])
+    with follower(settings):
+        wait_until_followed(database_url, made)
+        for country in made:
+            country.fill(9201, 9300)
+        wait_until_followed(database_url, made)
+    assert "what changed since then is no longer noted at the source" in _log(settings)
     assert check_live(settings) == []
 
 

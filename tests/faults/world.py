@@ -56,13 +56,23 @@ class FragileServer:
     def kill(self) -> None:
         """End all of its processes at once."""
         main = psutil.Process(self._process.pid)
-        for process in [main, *main.children(recursive=True)]:
+        main.suspend()  # or it would begin new ones meanwhile
+        children = main.children(recursive=True)
+        for process in [*children, main]:
             process.kill()
         self._process.wait()
+        wait_until(lambda: not any(map(_lives, children)), "the server's processes live on")
 
     def stop(self) -> None:
         """End it."""
         postgres.stop(self._process)
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @dataclass

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pytest
 from pydantic import SecretStr
 
 from elt.errors import NotFound, SourceUnavailable
 from elt.live.audit import check_live
-from elt.live.follower import follow
 from elt.live.listing import LiveStatus, list_live, list_rejects
 from elt.live.once import follow_once
 from elt.live.opening import find_live_source
@@ -21,27 +18,16 @@ from elt.live.prepare import prepare, reader_of
 from elt.settings import Settings
 from elt.warehouse import Connection
 from tests.conftest import PostgresServer
-from tests.countries import Country, configure, differences, make_countries, wait_until_followed
+from tests.countries import (
+    Country,
+    configure,
+    differences,
+    following,
+    make_countries,
+    wait_until_followed,
+)
 
 WAIT = 15.0
-
-
-@contextmanager
-def following(settings: Settings) -> Iterator[None]:
-    """A follower in a thread; it has ended on return."""
-    loop = asyncio.new_event_loop()
-    stop = asyncio.Event()
-    thread = threading.Thread(
-        target=lambda: loop.run_until_complete(follow(settings, stop=stop)), name="follower"
-    )
-    thread.start()
-    try:
-        yield
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(WAIT)
-        assert not thread.is_alive()
-        loop.close()
 
 
 def until(condition: Callable[[], object]) -> None:
