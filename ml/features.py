@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 AS_OF = "as_of_date"
+GRADE = "grade_level"
 LABEL = "label"
 LABEL_VALUE = "label_value"
 KNOWN_AT = "known_at"
@@ -34,6 +35,10 @@ _KINDS = {
     "time": {"date", "timestamp with time zone", "timestamp without time zone"},
 }
 _WANTED = {"number": "number", "boolean": "boolean", "ordinal": "text", "category": "text"}
+
+
+Class = tuple[str, str]
+"""A school and one of its grades."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,18 +128,26 @@ def measure_history(connection: Connection, target: Target, thresholds: Mapping[
     return History(row["rows"], row["positives"], row["until"], row["students"])
 
 
-def find_latest(connection: Connection, target: Target) -> dict[str, date]:
-    """The latest as-of date of each school."""
-    query = sql.SQL("select school_id, max({as_of}) as latest from {relation} group by school_id").format(
-        as_of=sql.Identifier(AS_OF), relation=_relation(target)
-    )
-    return {row["school_id"]: row["latest"] for row in connection.execute(query)}
+def find_latest(connection: Connection, target: Target) -> dict[Class, date]:
+    """The latest as-of date of each school's grades: schools hand in their terms grade by grade.
+
+    A grade that lies a year behind its school is not taught there any more. The view `int_current_terms`, on
+    which the lists rest, says the same.
+    """
+    query = sql.SQL(
+        "select school_id, grade, latest from ("
+        "select school_id, {grade} as grade, max({as_of}) as latest,"
+        " max(max({as_of})) over (partition by school_id) as newest"
+        " from {relation} group by school_id, {grade}"
+        ") grades where latest > newest - interval '1 year'"
+    ).format(grade=sql.Identifier(GRADE), as_of=sql.Identifier(AS_OF), relation=_relation(target))
+    return {(row["school_id"], row["grade"]): row["latest"] for row in connection.execute(query)}
 
 
-def current_rows(target: Target, latest: Mapping[str, date]) -> sql.Composable:
+def current_rows(target: Target, latest: Mapping[Class, date]) -> sql.Composable:
     """A query for the current students' latest rows: all columns of the mart plus `row_version`.
 
-    Current are the students whose latest as-of date is the latest of their school; the others have left.
+    Current are the students whose latest as-of date is the latest of their grade; the others have left.
     Of whom the outcome is known already, nothing is foretold any more.
     `row_version` changes exactly when the declared features do.
 
@@ -143,20 +156,27 @@ def current_rows(target: Target, latest: Mapping[str, date]) -> sql.Composable:
             with its own latest days it was worked out anew for every row.
     """
     features = [sql.Identifier("f", name) for name in (AS_OF, *_feature_names(target))]
+    days = sorted(set(latest.values()))
     return sql.SQL(
         "select f.*, md5(row({features})::text) as row_version from {relation} f"
         " where f.{as_of} = any({days}::date[]) and {inside} and num_nonnulls({label}) = 0"
-        " and (f.school_id, f.{as_of}) in"
-        " (select * from unnest({schools}::text[], {days_of_schools}::date[]))"
+        " and (f.school_id, f.{grade}, f.{as_of}) in"
+        " (select * from unnest({schools}::text[], {grades}::text[], {days_of_grades}::date[]))"
+        " and not exists (select from {relation} later where later.{as_of} > {first}::date"
+        " and later.{as_of} > f.{as_of}"
+        " and later.school_id = f.school_id and later.student_id = f.student_id)"
     ).format(
         features=sql.SQL(", ").join(features),
         relation=_relation(target),
         as_of=sql.Identifier(AS_OF),
-        days=sorted(set(latest.values())),
+        grade=sql.Identifier(GRADE),
+        days=days,
         inside=_is_inside(target),
         label=sql.SQL(", ").join(sql.Identifier("f", column) for column in target.label.columns),
-        schools=list(latest),
-        days_of_schools=list(latest.values()),
+        schools=[school for school, _ in latest],
+        grades=[grade for _, grade in latest],
+        days_of_grades=list(latest.values()),
+        first=days[0] if days else None,
     )
 
 
@@ -191,7 +211,7 @@ def read_current(
 ) -> pd.DataFrame:
     """The current students' latest rows: key, row_version, features; of some schools where they are named."""
     latest = find_latest(connection, target)
-    asked = latest if schools is None else {school: latest[school] for school in schools}
+    asked = {each: day for each, day in latest.items() if schools is None or each[0] in schools}
     query = current_rows(target, asked)
     return _read(connection, query, target, {"row_version": "row_version"}, [])
 
@@ -219,7 +239,7 @@ def _wanted_columns(target: Target) -> dict[str, str]:
     outcomes = {each.column: "number" if each.below else "boolean" for each in target.label.any_of}
     value = {target.label.value.column: "number"} if target.label.value else {}
     left_out = [column for rows in target.cohort.leave_out for column in rows]
-    words = [*target.key, *target.fairness.columns, *target.cohort.where, *left_out]
+    words = [*target.key, GRADE, *target.fairness.columns, *target.cohort.where, *left_out]
     return {
         AS_OF: "time",
         target.known_at: "time",

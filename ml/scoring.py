@@ -199,8 +199,9 @@ class _Scoring:
         from ml.drift import measure_drift
 
         reference, latest = model.metrics.get("reference"), scores.rows["as_of_date"].max().date()
+        rows = scores.rows[scores.rows["as_of_date"].dt.date == latest]
         current = ledger.count_current(self._connection, self._target)["students"]
-        people = len(set(zip(scores.rows["school_id"], scores.rows["student_id"], strict=True)))
+        people = len(set(zip(rows["school_id"], rows["student_id"], strict=True)))
         enough = people >= _ENOUGH_FOR_DRIFT * current
         is_known = ledger.is_drift_known(self._connection, model.model_id, latest)
         if scores.probability is None or not reference or not enough or is_known:

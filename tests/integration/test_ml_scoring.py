@@ -290,6 +290,53 @@ def test_who_left_or_leaves_gets_no_prediction(settings: Settings, mart):
     assert found["n"] == 0
 
 
+def test_grades_whose_term_is_not_handed_in_yet_stay_current(settings: Settings, mart):
+    """Of the sixth term only JSS1 is there, and one of JSS2 who is now in SS1, where nobody else is yet."""
+    mart.execute(
+        "delete from marts.mart_student_features where terms_seen = 6"
+        " and not (grade_level = 'JSS1' or student_id = 'STU0001');"
+        " update marts.mart_student_features set grade_level = 'SS1'"
+        " where student_id = 'STU0001' and terms_seen = 6;"
+        # The results of the others have not come: of them the fifth term's row is the newest.
+        " update marts.mart_student_features set next_term_average = null, next_known_at = null"
+        " where terms_seen = 5 and grade_level <> 'JSS1' and student_id <> 'STU0001'"
+    )
+    assert score(settings).students == 300
+    lines = mart.execute(
+        "select f.grade_level, f.terms_seen, count(*) as n from ml.predictions p"
+        " join marts.mart_student_features f using (school_id, student_id, as_of_date)"
+        " group by f.grade_level, f.terms_seen order by f.grade_level"
+    ).fetchall()
+    assert [tuple(line.values()) for line in lines] == [
+        ("JSS1", 6, 100), ("JSS2", 5, 99), ("JSS3", 5, 100), ("SS1", 6, 1),
+    ]  # fmt: skip
+
+
+def test_who_is_missing_from_the_newer_grade_left_although_the_older_one_waits(settings: Settings, mart):
+    """Two went on to SS1 in the fifth term; in the sixth one of them is gone, and JSS2 has nothing newer."""
+    mart.execute(
+        "delete from marts.mart_student_features where grade_level = 'JSS2' and terms_seen > 4"
+        " and student_id not in ('STU0001', 'STU0007');"
+        " delete from marts.mart_student_features where student_id = 'STU0001' and terms_seen = 6;"
+        " update marts.mart_student_features set grade_level = 'SS1'"
+        " where student_id in ('STU0001', 'STU0007') and terms_seen > 4;"
+        " update marts.mart_student_features set next_term_average = null, next_known_at = null"
+        " where grade_level = 'JSS2' and terms_seen = 4"
+    )
+    assert score(settings).students == 299
+    gone = mart.execute("select 1 from ml.predictions where student_id = 'STU0001'").fetchall()
+    assert gone == []
+
+
+def test_a_grade_of_which_nothing_came_for_a_year_has_nobody_to_help(settings: Settings, mart):
+    mart.execute(
+        "delete from marts.mart_student_features where grade_level = 'JSS2' and terms_seen > 2;"
+        " update marts.mart_student_features set next_term_average = null, next_known_at = null"
+        " where grade_level = 'JSS2' and terms_seen = 2"
+    )
+    assert score(settings).students == 200
+
+
 def test_a_tampered_model_is_not_loaded_and_the_rule_speaks(settings: Settings, mart, store: Store):
     score(settings)
     store.put("models/at_risk/1.skops", [b"something else"], replace=True)

@@ -8,20 +8,30 @@ from typing import Any
 import pytest
 
 from elt.warehouse import Connection
+from ml.features import read_current
+from ml.target import load_target
 
 pytestmark = pytest.mark.usefixtures("small_school")
 
 EARLIER, LATER = date(2023, 12, 20), date(2024, 4, 10)
+# The two terms of `tests.small_school`.
+EARLIER_TERM, LATER_TERM = date(2024, 12, 20), date(2025, 4, 10)
 
 
 def _predict(
-    connection: Connection, student: str, day: date, *, listed: bool, target: str = "at_risk"
+    connection: Connection,
+    student: str,
+    day: date,
+    *,
+    listed: bool,
+    target: str = "at_risk",
+    school: str = "south",
 ) -> None:
     connection.execute(
         "insert into ml.predictions (target, method, school_id, student_id, as_of_date, probability, score,"
         " is_at_risk, reasons, recommendations, data_version)"
-        " values (%s, 'model', 'south', %s, %s, .5, .5, %s, '[]', '[]', 'v')",
-        (target, student, day, listed),
+        " values (%s, 'model', %s, %s, %s, .5, .5, %s, '[]', '[]', 'v')",
+        (target, school, student, day, listed),
     )
 
 
@@ -67,3 +77,35 @@ def test_of_several_lines_for_a_day_the_newest_counts_and_of_corrected_results_t
         "select verdict, is_at_risk from marts.mart_student_flags where school_id = 'south'"
     ).fetchall()
     assert flags == [{"verdict": "missed", "is_at_risk": False}]
+
+
+def test_grades_that_hand_in_later_stay_on_the_list_and_who_changed_grade_is_there_once(
+    connection: Connection,
+) -> None:
+    """Of the second term `main` has STU003 alone, now in JSS2; before, three were in JSS1 and one in JSS2."""
+    connection.execute(
+        "delete from intermediate.int_student_features"
+        " where school_id = 'main' and term = 'Second Term' and student_id <> 'STU003';"
+        " update intermediate.int_student_features set grade_level = 'JSS2', grade_order = 2"
+        " where school_id = 'main' and term = 'Second Term';"
+        " update intermediate.int_student_features set next_term_average = null, next_known_at = null"
+    )
+    for school, student, day in (
+        ("main", "STU001", EARLIER_TERM), ("main", "STU/4", EARLIER_TERM), ("main", "STU002", EARLIER_TERM),
+        ("main", "STU003", EARLIER_TERM), ("main", "STU003", LATER_TERM), ("north", "STU001", LATER_TERM),
+    ):  # fmt: skip
+        for target in ("at_risk", "jamb_score"):
+            _predict(connection, student, day, listed=True, target=target, school=school)
+    # STU002 is missing from the second term of JSS2, and left.
+    expected = [
+        ("main", "STU/4", EARLIER_TERM), ("main", "STU001", EARLIER_TERM), ("main", "STU003", LATER_TERM),
+        ("north", "STU001", LATER_TERM),
+    ]  # fmt: skip
+    for mart in ("mart_student_risk", "mart_student_predictions"):
+        shown = connection.execute(
+            f"select school_id, student_id, as_of_date from marts.{mart} order by school_id, student_id"
+        ).fetchall()
+        assert [tuple(line.values()) for line in shown] == expected, mart
+    rows = read_current(connection, load_target("at_risk"))
+    scored = zip(rows["school_id"], rows["student_id"], rows["as_of_date"].dt.date, strict=True)
+    assert sorted(scored) == expected

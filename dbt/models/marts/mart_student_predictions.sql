@@ -1,17 +1,15 @@
--- Exams to come, of the students who were there at the end of the school's latest term: of each target (and subject)
+-- Exams to come, of the students who are there, by the latest term of their grade: of each target (and subject)
 -- the newest prediction. The probability is that of not passing.
-with latest as (
-    select school_id, max(as_of_date) as as_of_date
-    from {{ ref('mart_student_features') }}
-    group by school_id
-),
-
-newest as (
+with newest as (
     select distinct on (predictions.target, predictions.school_id, predictions.student_id, predictions.subject)
-        predictions.*
+        predictions.*,
+        current_terms.school_year,
+        current_terms.term
     from {{ source('ml', 'predictions') }} as predictions
-    inner join latest
-        on latest.school_id = predictions.school_id and latest.as_of_date = predictions.as_of_date
+    inner join {{ ref('int_current_terms') }} as current_terms
+        on current_terms.school_id = predictions.school_id
+        and current_terms.student_id = predictions.student_id
+        and current_terms.as_of_date = predictions.as_of_date
     where predictions.target <> 'at_risk'
     order by
         predictions.target,
@@ -19,18 +17,6 @@ newest as (
         predictions.student_id,
         predictions.subject,
         predictions.prediction_id desc
-),
-
--- A subject that was withdrawn, or is written otherwise by now, keeps its predictions in the ledger alone.
-taken as (
-    select subjects.school_id, subjects.student_id, subjects.subject, terms.as_of_date
-    from {{ ref('int_subject_features') }} as subjects
-    inner join {{ ref('int_student_features') }} as terms
-        on terms.school_id = subjects.school_id
-        and terms.student_id = subjects.student_id
-        and terms.school_year = subjects.school_year
-        and terms.term = subjects.term
-    inner join latest on latest.school_id = terms.school_id and latest.as_of_date = terms.as_of_date
 )
 
 select
@@ -55,11 +41,13 @@ from newest
 -- Erased students have no overview; a prediction outlives nobody, nor the exam.
 inner join {{ ref('mart_student_overview') }} as overview
     on overview.school_id = newest.school_id and overview.student_id = newest.student_id
-left join taken
+-- A subject that was withdrawn, or is written otherwise by now, keeps its predictions in the ledger alone.
+left join {{ ref('int_subject_features') }} as taken
     on taken.school_id = newest.school_id
     and taken.student_id = newest.student_id
     and taken.subject = newest.subject
-    and taken.as_of_date = newest.as_of_date
+    and taken.school_year = newest.school_year
+    and taken.term = newest.term
 left join {{ source('ml', 'models') }} as models on models.model_id = newest.model_id
 where
     (newest.subject = '' or taken.subject is not null)

@@ -1,23 +1,15 @@
--- The newest prediction of each student who was there at the end of the school's latest term. Who has left, or
+-- The newest prediction of each student who is there, by the latest term of the student's grade. Who has left, or
 -- whose history was withdrawn, keeps predictions in the ledger but is nobody to help now.
-with latest as (
-    select school_id, max(as_of_date) as as_of_date
-    from {{ ref('mart_student_features') }}
-    group by school_id
-),
-
-students as (
+with students as (
     select
         overview.school_id,
         overview.student_id,
         overview.grade_level,
         overview.stream,
-        features.as_of_date
+        terms.as_of_date
     from {{ ref('mart_student_overview') }} as overview
-    inner join {{ ref('mart_student_features') }} as features
-        on features.school_id = overview.school_id and features.student_id = overview.student_id
-    inner join latest
-        on latest.school_id = features.school_id and latest.as_of_date = features.as_of_date
+    inner join {{ ref('int_current_terms') }} as terms
+        on terms.school_id = overview.school_id and terms.student_id = overview.student_id
 ),
 
 models as (
