@@ -180,12 +180,25 @@ def test_rows_that_do_not_count_say_why_and_never_with_what(
     run(lambda c: apply(c, [read(connection, checker, "alb", rows)]))
     rejects = connection.execute("select id, issues from live.rejects order by id, place").fetchall()
     assert [(each["id"], each["issues"][0]["column"], each["issues"][0]["rule"]) for each in rejects] == [
-        ("2", "cnt", "required"), ("3", "cnt", "pattern"), ("4", "cnt", "other_country"),
+        ("2", "cnt", "required"), ("3", "cnt", "enum"), ("4", "cnt", "other_country"),
         ("5", "escs", "type"), ("6", "time_submitted", "ahead"), ("8", "id", "repeated"),
     ]  # fmt: skip
     assert "much" not in repr(rejects)
     found = sums(connection)["alb"]
     assert (found["responses"], found["escs_n"], found["escs_sum"]) == (3, 2, Decimal("0.5"))
+
+
+def test_ids_may_have_any_character(connection: Connection, run: Run[Applied], checker: RowChecker) -> None:
+    ids = ['a"b\\c', "NULL", "{}", "", "é,\n"]
+    rows = [replace(row(1, escs="much"), id=id) for id in ids]
+    run(lambda c: apply(c, [read(connection, checker, "alb", rows)]))
+    kept = connection.execute("select id from live.rejects").fetchall()
+    assert sorted(each["id"] for each in kept) == sorted(ids)
+    gone = read(connection, checker, "alb", [])
+    gone = replace(gone, changes=replace(gone.changes, ids=frozenset(ids[:3])))
+    run(lambda c: apply(c, [gone]))
+    kept = connection.execute("select id from live.rejects").fetchall()
+    assert sorted(each["id"] for each in kept) == sorted(ids[3:])
 
 
 def test_of_a_repeated_id_the_same_row_counts_in_whatever_order_they_come(
