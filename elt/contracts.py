@@ -35,6 +35,8 @@ Identity = Literal["student", "guardian", "teacher", "student_course", "candidat
 DEFAULT_MAX_LENGTH = 1000
 """No text of a school record is longer; a cell that is has swallowed its neighbours."""
 
+_MOST_CHOICES_IN_A_HINT = 40
+
 REJECTS_COLUMNS = ("line", "column", "rule", "hint")
 """What `rejects.csv` adds behind the uploader's own columns."""
 
@@ -52,7 +54,10 @@ class _Part(pydantic.BaseModel):
 
 
 class Constraints(_Part):
-    """What each cell of a field must keep. Ranges include both ends."""
+    """What each cell of a field must keep. Ranges include both ends.
+
+    `minutes_ahead`: how far a time may lie after it was handed in, for clocks that are not quite right.
+    """
 
     required: bool = False
     minimum: int | float | date | None = None
@@ -60,6 +65,7 @@ class Constraints(_Part):
     enum: tuple[str, ...] | None = pydantic.Field(default=None, strict=False)
     pattern: str | None = None
     max_length: int = pydantic.Field(default=DEFAULT_MAX_LENGTH, gt=0)
+    minutes_ahead: int | None = pydantic.Field(default=None, ge=0)
 
 
 class Field(_Part):
@@ -99,6 +105,8 @@ class Field(_Part):
             raise ValueError(f"{self.name}: a {self.type} has no minimum or maximum")
         if (limits.enum or limits.pattern) and self.type != "string":
             raise ValueError(f"{self.name}: enum and pattern are for type string")
+        if limits.minutes_ahead is not None and self.type != "datetime":
+            raise ValueError(f"{self.name}: minutesAhead is for type datetime")
         if self.from_upload and self.name != "school_id":
             raise ValueError(f"{self.name}: only school_id can come from the upload")
         if limits.pattern:
@@ -428,6 +436,12 @@ _STRUCTURE_HINTS = {
 _FIELD_RULES = ("required", "type", "minimum", "maximum", "enum", "pattern", "max_length")
 
 
+def _choices_in_words(choices: Sequence[str]) -> str:
+    if len(choices) <= _MOST_CHOICES_IN_A_HINT:
+        return f"one of: {', '.join(choices)}"
+    return f"one of {len(choices)} values such as {choices[0]}; the data dictionary lists them"
+
+
 def _field_hint(field: Field, rule: str) -> str:
     limits, unit = field.constraints, f" {field.unit}" if field.unit else ""
     expected = {
@@ -435,7 +449,7 @@ def _field_hint(field: Field, rule: str) -> str:
         "type": _TYPE_HINTS[field.type],
         "minimum": f"at least {limits.minimum}{unit}",
         "maximum": f"at most {limits.maximum}{unit}",
-        "enum": f"one of: {', '.join(limits.enum or ())}",
+        "enum": _choices_in_words(limits.enum or ()),
         "pattern": f"the form {limits.pattern}" + (f", such as {field.example}" if field.example else ""),
         "max_length": f"at most {limits.max_length} characters; is a quote missing before it?",
     }[rule]

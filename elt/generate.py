@@ -168,6 +168,8 @@ def _limits(contract: Contract, field: Field) -> list[str]:
         words.append(f"at least {limits.minimum}")
     if limits.maximum is not None:
         words.append(f"at most {limits.maximum}")
+    if limits.minutes_ahead is not None:
+        words.append(f"at most {limits.minutes_ahead} minutes after it is handed in")
     if limits.enum:
         words.append(f"one of {', '.join(limits.enum)}")
     if limits.pattern:

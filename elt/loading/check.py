@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
@@ -122,8 +123,11 @@ def _check_rows(
             yield block
 
     with RepeatFinder() as repeats:
-        school_id = only_school or ""
-        for checked in validate(remember(), contract, match, school_id=school_id, only_school=only_school):
+        checked_blocks = validate(
+            remember(), contract, match, school_id=only_school or "", only_school=only_school,
+            received_at=datetime.now(UTC),
+        )  # fmt: skip
+        for checked in checked_blocks:
             block = current[0]
             if len(report.rows) < rows:
                 _show_rows(report, block, rows)

@@ -214,6 +214,7 @@ class _Load:
             upload_id=self.upload_id,
             version=self.version,
             school_id=described["school_id"],
+            received_at=described["received_at"],
             only_school=described["bound_school_id"],
             open_lines=self._open_lines(described) if described["parent_id"] else None,
             tombstones=Tombstones.load(self.connection, self.settings, contract) or None,

@@ -11,6 +11,7 @@ import io
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import BinaryIO
 from uuid import UUID
 
@@ -52,6 +53,7 @@ class Source:
     upload_id: UUID
     version: int
     school_id: str
+    received_at: datetime
     only_school: str | None = None
     """The one school whose rows the sender may bring. None: any."""
     open_lines: pl.Series | None = None
@@ -230,6 +232,7 @@ def _pieces(
         school_id=source.school_id,
         only_school=source.only_school,
         keep_lines=source.is_fix,
+        received_at=source.received_at,
     )
     for checked in checked_blocks:
         if source.contract.is_keyed:

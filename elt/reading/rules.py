@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 
@@ -99,8 +99,10 @@ def _date(text: pl.Expr, date_format: str, form: str) -> pl.Expr:
     return pl.when(text.str.contains(form) & (day >= date(1, 1, 1))).then(day)
 
 
-def checks_of(field: Field, text: pl.Expr, value: pl.Expr) -> Iterator[Check]:
-    """The checks on single cells of a field."""
+def checks_of(
+    field: Field, text: pl.Expr, value: pl.Expr, received_at: datetime | None = None
+) -> Iterator[Check]:
+    """The checks on single cells of a field; times are held against `received_at`, if there is one."""
     limits = field.constraints
 
     def check(rule: str, broken: pl.Expr, suspected: pl.Expr | None = None) -> Check:
@@ -118,6 +120,8 @@ def checks_of(field: Field, text: pl.Expr, value: pl.Expr) -> Iterator[Check]:
         yield check("minimum", value < limits.minimum)
     if limits.maximum is not None:
         yield check("maximum", value > limits.maximum)
+    if limits.minutes_ahead is not None and received_at is not None:
+        yield check("ahead", value > received_at + timedelta(minutes=limits.minutes_ahead))
     if limits.enum:
         yield check("enum", ~text.is_in(limits.enum))
     if limits.pattern:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 import polars as pl
 
@@ -49,6 +50,7 @@ def validate(
     school_id: str,
     only_school: str | None = None,
     keep_lines: bool = False,
+    received_at: datetime | None = None,
 ) -> Iterator[CheckedBlock]:
     """Check each block against the contract.
 
@@ -60,6 +62,8 @@ def validate(
         only_school: refuse rows of other schools.
         keep_lines: take `_line` from the `line` column of a corrected `rejects.csv`, where it has one, so
             that its rows stand where those they correct stood.
+        received_at: when the file was handed in, with a time zone: what times may not lie ahead of. So the
+            same file is read alike whenever it is. None: times are not looked at.
 
     Raises:
         ContractError: a rule or pattern of the contract cannot be evaluated.
@@ -67,7 +71,9 @@ def validate(
     plan: _Plan | None = None
     for block in blocks:
         try:
-            plan = plan or _Plan(contract, match, school_id, only_school, keep_lines, block.date_format)
+            plan = plan or _Plan(
+                contract, match, school_id, only_school, keep_lines, block.date_format, received_at
+            )
             yield plan.check(block)
         except pl.exceptions.PolarsError as error:
             raise ContractError(f"{contract.name}: a rule cannot be evaluated: {error}") from error
@@ -84,6 +90,7 @@ class _Plan:
         only_school: str | None,
         keep_lines: bool,
         date_format: str | None,
+        received_at: datetime | None,
     ) -> None:
         positions = {name: index for index, name in enumerate(match.columns) if name}
         line = pl.col("_line")
@@ -108,7 +115,10 @@ class _Plan:
             for field in contract.fields
             if field.name in positions
             for check in checks_of(
-                field, pl.col((_TEXT if field.type != "string" else "") + field.name), pl.col(field.name)
+                field,
+                pl.col((_TEXT if field.type != "string" else "") + field.name),
+                pl.col(field.name),
+                received_at,
             )
         ]
         self._checks += [check_of_rule(rule) for rule in contract.rules]

@@ -98,7 +98,7 @@ READ = {
     "absent_with_minutes": Outcome(
         (2, 2, 0, 0, 1), [(2, None, "absent_has_no_minutes", None)], dataset="attendance"
     ),
-    "country_code_na": Outcome(ONE_BAD, [(4, "cnt", "pattern", "alb")], dataset="pisa_responses"),
+    "country_code_na": Outcome(ONE_BAD, [(4, "cnt", "enum", "alb")], dataset="pisa_responses"),
     "electricity_of_25_hours": Outcome(
         (3, 1, 2, 0, 0),
         [(2, None, "hours_of_supply_within_a_day", None), (4, None, "whole_pieces", None)],

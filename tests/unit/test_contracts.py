@@ -137,6 +137,7 @@ def test_an_unknown_dataset_is_answered_with_those_there_are() -> None:
         (with_field(type="integer", constraints={"enum": ["1"]}), "enum and pattern"),
         (with_field(constraints={"enum": [True, False]}), "enum"),
         (with_field(constraints={"pattern": "["}), "pattern: unterminated"),
+        (with_field(constraints={"minutesAhead": 5}), "minutesAhead is for type datetime"),
         (with_field(fromUpload=True), "only school_id can come from the upload"),
     ],
 )
@@ -263,6 +264,11 @@ def test_every_rule_of_a_field_has_a_hint_in_words(contract: Contract, field: An
 @pytest.mark.parametrize("rule", ["extra_cells", "missing_cells", "nul_byte", "malformed_quote", "line"])
 def test_rules_about_the_form_of_a_row_have_a_hint(rule: str) -> None:
     assert " " in rule_hint(get_contract("students"), rule, None)
+
+
+def test_a_long_list_of_choices_is_not_repeated_in_a_hint() -> None:
+    hint = rule_hint(get_contract("pisa_responses"), "enum", "cnt")
+    assert hint == "CNT: expected one of 270 values such as ABW; the data dictionary lists them"
 
 
 def test_a_row_rule_speaks_for_itself() -> None:

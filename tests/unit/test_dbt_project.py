@@ -153,6 +153,13 @@ def test_every_resource_of_the_contract_is_in_the_mart():
     assert tuple(counted) == load_contracts()["school_resources"].field("resource").constraints.enum
 
 
+def test_every_country_of_the_contract_has_a_name():
+    with (DBT / "seeds" / "pisa_countries.csv").open(encoding="utf-8", newline="") as file:
+        names = {row["country_code"]: row["country_name"] for row in csv.DictReader(file)}
+    assert tuple(names) == load_contracts()["pisa_responses"].field("cnt").constraints.enum
+    assert all(names.values())
+
+
 def test_the_sources_of_a_figure_are_columns_that_exist():
     with (DBT / "seeds" / "mart_sources.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +45,17 @@ def contract_of(*fields: dict[str, Any], **others: Any) -> Contract:
     return parse_contract(content | others)
 
 
-def check(contract: Contract, text: str, *, keep_lines: bool = False, **options: str) -> CheckedBlock:
+def check(
+    contract: Contract, text: str, *, keep_lines: bool = False, received_at: datetime | None = None,
+    **options: str,
+) -> CheckedBlock:  # fmt: skip
     """The one block of a small file."""
     detected, blocks = read_blocks(io.BytesIO(text.encode()), ReadOptions(encoding="utf-8", **options))
     match = match_header(contract, detected.header)
     assert not match.is_rejected
-    (checked,) = validate(blocks, contract, match, school_id="main", keep_lines=keep_lines)
+    (checked,) = validate(
+        blocks, contract, match, school_id="main", keep_lines=keep_lines, received_at=received_at
+    )
     assert checked.read == checked.accepted.height + checked.rejected
     return checked
 
@@ -168,6 +174,25 @@ def test_a_cell_that_is_not_of_its_type_is_named(type_: str, good: list[str], ba
     checked = check(contract, text, delimiter=",")
     assert checked.accepted["value"].to_list() == good
     assert issues(checked) == [(len(good) + 2 + i, "value", "type") for i in range(len(bad))]
+
+
+def test_a_time_may_lie_a_little_after_the_file_was_handed_in_and_no_more() -> None:
+    limits = {"minutesAhead": 10}
+    contract = contract_of({"name": "at", "type": "datetime", "constraints": limits}, {"name": "other"})
+    times = [
+        "2026-01-01T12:10:00Z",
+        "2026-01-01T13:10:00+01:00",
+        "",
+        "2026-01-01T12:10:01Z",
+        "2027-01-01T00:00:00Z",
+    ]
+    text = "at,other\n" + "".join(f"{time},1\n" for time in times)
+    noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    assert issues(check(contract, text, received_at=noon, delimiter=",")) == [
+        (5, "at", "ahead"),
+        (6, "at", "ahead"),
+    ]
+    assert issues(check(contract, text, delimiter=",")) == []
 
 
 @pytest.mark.parametrize(
