@@ -9,6 +9,8 @@ select
     belong,
     durecec,
     w_fstuwt as student_weight,
-    time_submitted as submitted_at
+    time_submitted as submitted_at,
+    _upload_id,
+    _line
 from {{ ref('stg_pisa_responses') }}
 where is_deleted is not true
