@@ -20,8 +20,8 @@ from airflow.dag_processing.dagbag import DagBag
 heavy = {"pandas", "sklearn", "polars", "dbt", "psycopg"}
 before = set(sys.modules)
 bag = DagBag(sys.argv[1])
-names = ("uploads", "maintenance", "sources", "train")
-dag, daily, reading, weekly = (bag.dags.get(name) for name in names)
+names = ("uploads", "maintenance", "sources", "train", "pisa")
+dag, daily, reading, weekly, live = (bag.dags.get(name) for name in names)
 print(json.dumps({
     "maintenance": {
         "cron": daily.timetable.expression,
@@ -41,6 +41,15 @@ print(json.dumps({
         "mapped": [task.task_id for task in reading.tasks if task.is_mapped],
         "alerted": all(task.on_failure_callback for task in reading.tasks),
         "emits": [asset.uri.rstrip("/") for asset in reading.get_task("extract").outlets],
+    },
+    "pisa": {
+        "seconds": live.timetable.delta.total_seconds(),
+        "catchup": live.catchup,
+        "max_active_runs": live.max_active_runs,
+        "is_paused": live.is_paused_upon_creation,
+        "upstream": {task.task_id: sorted(task.upstream_task_ids) for task in live.tasks},
+        "mapped": [task.task_id for task in live.tasks if task.is_mapped],
+        "alerted": all(task.on_failure_callback for task in live.tasks),
     },
     "train": {
         "cron": weekly.timetable.expression,
@@ -87,7 +96,7 @@ def dag(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def test_every_dag_file_imports_without_errors(dag: dict[str, Any]) -> None:
     assert dag["errors"] == {}
-    assert dag["ids"] == ["maintenance", "sources", "train", "uploads"]
+    assert dag["ids"] == ["maintenance", "pisa", "sources", "train", "uploads"]
 
 
 def test_it_runs_every_five_minutes_and_on_the_event_of_an_upload(dag: dict[str, Any]) -> None:
@@ -146,6 +155,20 @@ def test_sources_are_read_each_in_a_task_of_its_own_and_start_the_loading(dag: d
         "mapped": ["extract"],
         "alerted": True,
         "emits": ["laurel://uploads"],
+    }
+
+
+def test_country_databases_are_followed_every_half_minute_where_somebody_lets_it_run(
+    dag: dict[str, Any],
+) -> None:
+    assert dag["pisa"] == {
+        "seconds": 30,
+        "catchup": False,
+        "max_active_runs": 1,
+        "is_paused": True,
+        "upstream": {"list_sources": [], "follow": ["list_sources"]},
+        "mapped": ["follow"],
+        "alerted": True,
     }
 
 
