@@ -1,26 +1,24 @@
-"""What the demo reads beside its files: a school's RosarioSIS, the exam boards, and three countries."""
+"""What the demo reads beside its files: a school's RosarioSIS, the exam boards, and twenty countries."""
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-import psycopg
 import yaml
-from psycopg import sql
 from rich.console import Console
 from rich.table import Table
 
+from demo import defaults
 from elt.settings import Settings
 from elt.sources.configuration import find_source, load_sources, sources_dir
 from elt.sources.sync import sync_source
 from elt.store.base import open_store
 from local import demo_sources, mariadb
-from local.environment import add_to_env_file, is_embedded, read_embedded, read_env_file
+from local.environment import add_to_env_file, is_embedded, read_embedded
 from local.platform import Platform
 
 if TYPE_CHECKING:
@@ -28,26 +26,7 @@ if TYPE_CHECKING:
 
 _STUDENTS = 120
 _SCHOOL = "demo-rosariosis"
-_COUNTRIES = ("ALB", "ARG", "AUS")
-_RESPONSES = 400
-_READER = "demo_pisa_reader"
-
-_RESPONSES_TABLE = """
-create table if not exists responses (
-    id bigint primary key, cnt text not null, escs numeric(15, 4), tmins integer, belong numeric(15, 4),
-    durecec integer, w_fstuwt numeric(15, 5), time_submitted timestamptz not null
-)
-"""
-# Drawn from the number itself, so that a second demo finds the same responses.
-_FILL = """
-insert into responses
-select
-    n, {country}, round(((n * 7919 % 400) - 200) / 100.0, 4), 600 + n * 104729 % 1500,
-    round(((n * 6101 % 300) - 150) / 100.0, 4), n % 5, 1 + n % 40, '2018-04-02'::timestamptz + n * interval
-    '7 minutes'
-from generate_series({first}::bigint, {last}::bigint) as n
-on conflict do nothing
-"""
+_COLUMNS = 8  # of a country's table; only those that are followed, so that the start is quick
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +62,7 @@ def show_sources(platform: Platform, seed: int, say: Callable[[str], None]) -> l
     else:
         say("Writing another school into a RosarioSIS on MariaDB …")
         _fill_rosariosis(platform, found, drawn)
-    _fill_countries(platform)
+    _fill_countries(platform, seed, say)
     names = [source.name for source in load_sources(settings) if source.name.startswith("demo-")]
     # The register of examination numbers before the results that go by it.
     return [
@@ -136,40 +115,13 @@ def _has_tables(server: Any, password: str) -> bool:
         return bool(cursor.fetchall())
 
 
-def _fill_countries(platform: Platform) -> None:
-    """A database for each country, which a role of its own may read."""
-    embedded = read_embedded(platform.where)
-    password = read_env_file(platform.where).get("DEMO_PISA_PASSWORD") or secrets.token_urlsafe(24)
-    values = {"DEMO_PISA_PASSWORD": password}
-    with psycopg.connect(embedded.url(), autocommit=True) as server:
-        _make_reader(server, password)
-        for country in _COUNTRIES:
-            name = f"demo_pisa_{country.lower()}"
-            if not server.execute("select from pg_database where datname = %s", (name,)).fetchone():
-                server.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-            values[f"DEMO_PISA_{country}_URL"] = (
-                f"postgresql://{_READER}:{password}@127.0.0.1:{embedded.port}/{name}"
-            )
-    for number, country in enumerate(_COUNTRIES):
-        address = f"{embedded.url().rpartition('/')[0]}/demo_pisa_{country.lower()}"
-        first = number * 100_000 + 1
-        fill = sql.SQL(_FILL).format(country=country, first=first, last=first + _RESPONSES - 1)
-        with psycopg.connect(address) as connection:
-            connection.execute(_RESPONSES_TABLE)
-            connection.execute(fill)
-            connection.execute(sql.SQL("grant select on responses to {}").format(sql.Identifier(_READER)))
-    add_to_env_file(platform.where, values)
-    _describe(
-        platform, "pisa", kind="pisa", address="DEMO_PISA_{country}_URL", each={"country": list(_COUNTRIES)}
-    )
+def _fill_countries(platform: Platform, seed: int, say: Callable[[str], None]) -> None:
+    """A database for each country, in which respondents submit from now on (service `demo-pisa`)."""
+    from cli.demo_countries import Wanted, set_up
+    from demo.pisa import COUNTRIES
 
-
-def _make_reader(server: psycopg.Connection[Any], password: str) -> None:
-    if not server.execute("select from pg_roles where rolname = %s", (_READER,)).fetchone():
-        server.execute(sql.SQL("create role {} login").format(sql.Identifier(_READER)))
-    server.execute(
-        sql.SQL("alter role {} password {}").format(sql.Identifier(_READER), sql.Literal(password))
-    )
+    server = read_embedded(platform.where).url()
+    set_up(platform.settings(), server, Wanted(COUNTRIES, _COLUMNS, defaults.RESPONSES, seed), say)
 
 
 def _fill_exam_board(platform: Platform, found: demo_sources.DemoSources, drawn: DemoSchool) -> None:

@@ -14,6 +14,7 @@ COMMANDS = {
     "audit": "cli.audit:audit",
     "backtest": "cli.backtest:backtest",
     "demo": "cli.demo:demo",
+    "demo-pisa": "cli.demo_pisa:demo_pisa",
     "demo-school": "cli.demo:demo_school",
     "doctor": "cli.platform:doctor",
     "down": "cli.platform:down",

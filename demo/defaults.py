@@ -8,3 +8,5 @@ STUDENTS = 1_100
 SCHOOLS = 3
 YEARS = 4
 """Two years of exams to learn from, and two to judge by."""
+RESPONSES = 400
+"""In each country database, to begin with."""

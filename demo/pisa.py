@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, TypeVar
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import psycopg
 from psycopg import sql
@@ -20,6 +20,8 @@ WIDE = 1_120
 
 _T = TypeVar("_T")
 
+_MARK = "PISA responses of Laurel's demo; nobody in them exists."  # the comment on a database of ours
+
 _DAYS = 60  # over which the responses that are there from the beginning came in
 _NOT_ANSWERED = 0.06
 _TABLE = sql.SQL("""
@@ -28,6 +30,13 @@ _TABLE = sql.SQL("""
         belong numeric(15, 4), durecec integer, w_fstuwt numeric(15, 5), time_submitted timestamptz{questions}
     )
 """)
+
+
+class Login(NamedTuple):
+    """Who signs in to a server."""
+
+    role: str
+    password: str
 
 
 class Response(NamedTuple):
@@ -66,9 +75,15 @@ def question_names(count: int) -> list[str]:
 
 
 def create_countries(
-    server_url: str, countries: Sequence[str], columns: int, responses: int, seed: int
+    server_url: str,
+    countries: Sequence[str],
+    columns: int,
+    responses: int,
+    seed: int,
+    *,
+    owner: Login | None = None,
 ) -> dict[str, str]:
-    """Make a database for each country, with a filled table `responses`.
+    """Make a database for each country, with a filled table `responses`; all of them or, if it fails, none.
 
     Args:
         server_url: a database of the server, with a role that may create databases.
@@ -76,9 +91,10 @@ def create_countries(
         columns: of the table; those beyond the eight that are followed are questions. At most `WIDE`.
         responses: how many in each country.
         seed: the same seed draws the same answers; only the times count from now.
+        owner: the role that owns databases and tables; that of `server_url` unless given.
 
     Returns:
-        The address of each country's database.
+        The address of each country's database, for its owner.
 
     Raises:
         ValueError: the table cannot have so many columns.
@@ -87,16 +103,68 @@ def create_countries(
     followed = len(Response._fields)
     if not followed <= columns <= WIDE:
         raise ValueError(f"{columns} columns; a table of responses has {followed} to {WIDE}")
-    addresses = {country: _address(server_url, f"pisa_{country.lower()}") for country in countries}
     questions = question_names(columns - followed)
+    addresses = {country: country_address(server_url, country, owner) for country in countries}
+    made: list[str] = []
+    with psycopg.connect(server_url, autocommit=True) as server:
+        try:
+            for country, address in addresses.items():
+                _create(server, country, owner)
+                made.append(country)
+                with psycopg.connect(address) as connection:
+                    rng = random.Random(f"{seed} {country}")  # noqa: S311
+                    _fill(connection, country, questions, responses, rng)
+                # Last, so that a database with this comment is whole.
+                comment = sql.SQL("comment on database {} is {}").format(_database(country), _MARK)
+                server.execute(comment)
+        except BaseException:
+            for country in made:
+                _drop(server, country)
+            raise
+    return addresses
+
+
+def find_countries(server_url: str) -> list[str]:
+    """The codes of the countries whose databases were made by `create_countries`."""
+    with psycopg.connect(server_url, autocommit=True) as server:
+        found = server.execute(
+            "select upper(substr(datname, 6)) from pg_database"
+            " where shobj_description(oid, 'pg_database') = %s order by 1",
+            (_MARK,),
+        )
+        return [row[0] for row in found]
+
+
+def drop_unfinished(server_url: str, owner: str) -> None:
+    """Drop this role's databases that `create_countries` was killed over."""
+    with psycopg.connect(server_url, autocommit=True) as server:
+        found = server.execute(
+            "select datname from pg_database join pg_roles on pg_roles.oid = datdba where rolname = %s"
+            " and shobj_description(pg_database.oid, 'pg_database') is distinct from %s",
+            (owner, _MARK),
+        ).fetchall()
+        for (database,) in found:
+            server.execute(
+                sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(database))
+            )
+
+
+def drop_countries(server_url: str) -> list[str]:
+    """Drop what `find_countries` finds, whoever is connected; returns the codes."""
+    countries = find_countries(server_url)
     with psycopg.connect(server_url, autocommit=True) as server:
         for country in countries:
-            name = sql.Identifier(f"pisa_{country.lower()}")
-            server.execute(sql.SQL("create database {}").format(name))
-    for country, address in addresses.items():
-        with psycopg.connect(address) as connection:
-            _fill(connection, country, questions, responses, random.Random(f"{seed} {country}"))  # noqa: S311
-    return addresses
+            _drop(server, country)
+    return countries
+
+
+def country_address(server_url: str, country: str, login: Login | None = None) -> str:
+    """The address of a country's database on a server, for a role."""
+    parts = urlsplit(server_url)
+    if login is not None:
+        host = parts.netloc.rpartition("@")[2]
+        parts = parts._replace(netloc=f"{quote(login.role, safe='')}:{quote(login.password, safe='')}@{host}")
+    return urlunsplit(parts._replace(path=f"/{_database_name(country)}"))
 
 
 def _fill(
@@ -130,5 +198,18 @@ def _answered(rng: random.Random, value: _T) -> _T | None:
     return None if rng.random() < _NOT_ANSWERED else value
 
 
-def _address(server_url: str, database: str) -> str:
-    return urlunsplit(urlsplit(server_url)._replace(path=f"/{database}"))
+def _create(server: psycopg.Connection[tuple[object, ...]], country: str, owner: Login | None) -> None:
+    of_whom = sql.SQL(" owner {}").format(sql.Identifier(owner.role)) if owner else sql.SQL("")
+    server.execute(sql.SQL("create database {}{}").format(_database(country), of_whom))
+
+
+def _drop(server: psycopg.Connection[tuple[object, ...]], country: str) -> None:
+    server.execute(sql.SQL("drop database if exists {} with (force)").format(_database(country)))
+
+
+def _database(country: str) -> sql.Identifier:
+    return sql.Identifier(_database_name(country))
+
+
+def _database_name(country: str) -> str:
+    return f"pisa_{country.lower()}"

@@ -228,8 +228,9 @@ class Source(_Part):
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
-    """The environment, with what `laurel.env` of the embedded platform adds."""
-    written = {name: value or "" for name, value in dotenv_values(settings.home / "laurel.env").items()}
+    """The environment, with what `laurel.env` of the embedded platform and `*.env` beside the sources add."""
+    files = [settings.home / "laurel.env", *sorted(sources_dir(settings).glob("*.env"))]
+    written = {name: value or "" for file in files for name, value in dotenv_values(file).items()}
     return {**written, **os.environ}
 
 

@@ -64,6 +64,8 @@ def test_an_address_may_stand_in_a_file_or_in_laurel_env(settings: Settings, tmp
     assert source.address({"ROSARIOSIS_URL_FILE": str(secret)}).get_secret_value() == "mysql://from-a-file"
     (settings.home / "laurel.env").write_text("ROSARIOSIS_URL=mysql://from-laurel-env\n")
     assert source.address(environment_of(settings)).get_secret_value() == "mysql://from-laurel-env"
+    (settings.home / "sources" / "school.env").write_text("ROSARIOSIS_URL=mysql://from-beside\n")
+    assert source.address(environment_of(settings)).get_secret_value() == "mysql://from-beside"
     with pytest.raises(ConfigurationError, match="ROSARIOSIS_URL is not set"):
         source.address({})
 
