@@ -23,7 +23,7 @@ Usage: ./start.sh COMMAND
   setup                only install what is needed
 
 One service in the foreground, for containers:
-  api, airflow-api-server, airflow-scheduler, airflow-dag-processor, airflow-triggerer, migrate
+  api, live, airflow-api-server, airflow-scheduler, airflow-dag-processor, airflow-triggerer, migrate
 
 State lives in var/ (LAUREL_HOME moves it), logs in logs/. LAUREL_PORT and LAUREL_AIRFLOW_PORT
 choose other ports than 5000 and 8080. More: docs/operations.md
@@ -133,7 +133,7 @@ case $command in
   status)
     setup runtime
     exec "$venv/bin/laurel" services "$@" ;;
-  api | airflow-api-server | airflow-scheduler | airflow-dag-processor | airflow-triggerer)
+  api | live | airflow-api-server | airflow-scheduler | airflow-dag-processor | airflow-triggerer)
     setup runtime
     exec "$venv/bin/python" -m local.service "$command" ;;
   test)

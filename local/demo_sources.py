@@ -1,4 +1,4 @@
-"""The demo's own sources: a RosarioSIS on MariaDB, the exam boards' API, and three country databases.
+"""The demo's own sources: a RosarioSIS on MariaDB, the exam boards' API, and twenty country databases.
 
 They are services of the platform from the first demo on, until `$LAUREL_HOME/demo/sources.json` is removed.
 What is in them is made by `cli.demo_sources`.
@@ -17,6 +17,9 @@ from local.environment import Paths, add_to_env_file, read_env_file
 
 EXAM_BOARD = "demo-exam-board"
 MYSQL = "demo-mysql"
+SUBMISSIONS = "demo-pisa"
+
+_SUBMISSIONS_A_SECOND = 1
 
 _KEY_VARIABLE = "DEMO_EXAM_KEY"
 _PASSWORD_VARIABLE = "DEMO_MYSQL_PASSWORD"  # noqa: S105 - a variable's name
@@ -72,6 +75,13 @@ def exam_command(where: Paths, found: DemoSources) -> list[str]:
     return [
         str(Path(sys.executable).with_name("laurel")), "exam-server", "--records", str(records_folder(where)),
         "--port", str(found.exam_port), "--api-key-file", str(_key_file(where)),
+    ]  # fmt: skip
+
+
+def submit_command() -> list[str]:
+    """The command line that submits responses to the country databases, gently."""
+    return [
+        sys.executable, "-m", "cli.main", "demo-pisa", "--only-submit", "--rate", str(_SUBMISSIONS_A_SECOND)
     ]  # fmt: skip
 
 

@@ -21,7 +21,16 @@ from local.environment import (
     paths,
     service_environment,
 )
-from local.services import AIRFLOW_API, API, DAG_PROCESSOR, POSTGRES, SCHEDULER, Service, platform_services
+from local.services import (
+    AIRFLOW_API,
+    API,
+    DAG_PROCESSOR,
+    LIVE,
+    POSTGRES,
+    SCHEDULER,
+    Service,
+    platform_services,
+)
 from local.supervisor import ProcessState, Supervisor
 
 # What a platform that runs keeps, whatever the environment of a later command says.
@@ -96,7 +105,7 @@ class Platform:
             if was_running:
                 self._say("Stopping …")
                 # Airflow's API goes after those who talk to it, the database last.
-                self._supervisor.shut_down(at_once=(SCHEDULER, DAG_PROCESSOR, API))
+                self._supervisor.shut_down(at_once=(SCHEDULER, DAG_PROCESSOR, LIVE, API))
             remains = leftovers.find(self.where)
             leftovers.end(remains)
             self._ports_file.unlink(missing_ok=True)

@@ -23,6 +23,7 @@ AIRFLOW_API = "airflow-api-server"
 API = "api"
 SCHEDULER = "airflow-scheduler"
 DAG_PROCESSOR = "airflow-dag-processor"
+LIVE = "live"
 TRIGGERER = "airflow-triggerer"  # a role for containers; no task of ours waits in it
 
 
@@ -56,6 +57,7 @@ def all_services() -> dict[str, Service]:
             _check_api,
             stop_seconds=40,
         ),
+        Service(LIVE, [python, "-m", "cli.main", "live"], _check_live),
         # The api-server reads the log files itself, so nobody needs to serve them on every interface.
         Service(SCHEDULER, [*airflow, "scheduler", "--skip-serve-logs"], _airflow_job("scheduler")),
         Service(DAG_PROCESSOR, [*airflow, "dag-processor"], _airflow_job("dag_processor")),
@@ -75,18 +77,22 @@ def platform_services() -> dict[str, Service]:
 
 
 def demo_services() -> list[Service]:
-    """The servers that the demo reads, once there was a demo."""
+    """The servers that the demo reads, and who submits to them, once there was a demo."""
     where = paths()
     found = demo_sources.read(where) if is_embedded() else None
     if found is None:
         return []
-    board = Service(
-        demo_sources.EXAM_BOARD, demo_sources.exam_command(where, found), _check_exam_board, is_needed=False
-    )
-    if found.mysql_port is None:
-        return [board]
-    # As PostgreSQL's, its command depends on where it lies.
-    return [board, Service(demo_sources.MYSQL, [], _check_demo_mysql, stop_seconds=60, is_needed=False)]
+    services = [
+        Service(
+            demo_sources.EXAM_BOARD, demo_sources.exam_command(where, found), _check_exam_board,
+            is_needed=False,
+        ),
+        Service(demo_sources.SUBMISSIONS, demo_sources.submit_command(), _check_runs, is_needed=False),
+    ]  # fmt: skip
+    if found.mysql_port is not None:
+        # As PostgreSQL's, its command depends on where it lies.
+        services.append(Service(demo_sources.MYSQL, [], _check_demo_mysql, stop_seconds=60, is_needed=False))
+    return services
 
 
 def local_url(settings: Settings, port: int) -> str:
@@ -107,8 +113,26 @@ def _check_api(_where: Paths, settings: Settings, _seconds: int) -> str | None:
     return _check_url(f"{local_url(settings, settings.port)}/readyz")
 
 
+def _check_live(_where: Paths, settings: Settings, _seconds: int) -> str | None:
+    """Whether a follower is at the warehouse; how the sources are is told by `laurel live status`."""
+    try:
+        with connect(settings.database_url.get_secret_value(), application_name="laurel-health") as warehouse:
+            found = warehouse.execute(
+                "select from pg_stat_activity where application_name = 'laurel-live'"
+                " and datname = current_database()"
+            ).fetchone()
+    except DatabaseUnavailable as error:
+        return error.detail
+    return None if found is not None else "not connected to the database"
+
+
 def _check_airflow_api(_where: Paths, settings: Settings, _seconds: int) -> str | None:
     return _check_url(f"{local_url(settings, settings.airflow_port)}/execution/health")
+
+
+def _check_runs(_where: Paths, _settings: Settings, _seconds: int) -> str | None:
+    """Healthy while it runs: it waits by itself for what is away."""
+    return None
 
 
 def _check_exam_board(where: Paths, _settings: Settings, _seconds: int) -> str | None:

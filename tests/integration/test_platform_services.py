@@ -26,7 +26,7 @@ from local.leftovers import find_postmaster
 
 pytestmark = pytest.mark.e2e
 
-SERVICES = ["postgres", "airflow-api-server", "api", "airflow-scheduler", "airflow-dag-processor"]
+SERVICES = ["postgres", "airflow-api-server", "api", "live", "airflow-scheduler", "airflow-dag-processor"]
 
 
 @dataclass
