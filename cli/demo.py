@@ -71,6 +71,8 @@ def demo(seed: int, students: int, sources: bool) -> None:
     show_worklist(worklist)
     click.echo(f"\nAll of it took {time.monotonic() - started:.0f} s. Where to look now:")
     print_addresses(settings)
+    if shown:
+        click.echo(f"Live     {local_url(settings, settings.port)}/live   (country databases)")
     click.echo(f"Key      {key}   (role admin; Swagger UI: Authorize)")
     if not is_as_expected:
         raise LaurelError(f"The counts differ from the answer key, {folder / 'answer_key.json'}.")
