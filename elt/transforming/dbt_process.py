@@ -53,8 +53,7 @@ def run_dbt(settings: Settings, arguments: Sequence[str], *, rebuild: bool = Fal
     Raises:
         TransformError: dbt failed. One line per model or test, without values of the data.
     """
-    # dbt's parse cache holds for one environment.
-    target = target_dir(settings) / "rebuild" if rebuild else target_dir(settings)
+    target = target_dir(settings)
     target.mkdir(parents=True, exist_ok=True)
     results = target / "run_results.json"
     results.unlink(missing_ok=True)
