@@ -1,4 +1,8 @@
-"""What tests share: a real PostgreSQL for the session, a fresh migrated database for each test."""
+"""What tests share: a real PostgreSQL for the session, a fresh database for each test.
+
+Most begin with a migrated database. Tests of what dbt makes begin with one in which it has built the marts of
+no data: it reads the project and builds everything once a session, and each test pays for what it changes.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,16 @@ import itertools
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
+import psutil
 import psycopg
 import pymysql
 import pytest
@@ -24,6 +30,7 @@ from uuid6 import uuid7
 from elt.settings import PROJECT_DIR, Settings
 from elt.warehouse import Connection, connect
 from local import mariadb, ports, postgres
+from tests.dbt_server import DbtServer
 
 if TYPE_CHECKING:
     from elt.loading.loader import LoadOutcome
@@ -34,7 +41,37 @@ if TYPE_CHECKING:
     from tests.exam_board import ExamBoard, MakeExamBoard
 
 _TEMPLATE = "laurel_template"
+_BUILT_TEMPLATE = "built_template"
+# One for all tests, each after the other: what dbt keeps of its reading of the project holds for one name.
+_SCHOOL = "school"
+_MEMORY = Path("/dev/shm")
+_ROOM_IN_MEMORY = 4 * 1024**3  # bytes; far more than the servers of two workers need
 _numbers = itertools.count(1)
+
+MakeTemplate = Callable[[str, Path, Callable[[str, Path], None]], str]
+
+
+def make_server_folder(name: str) -> Path:
+    """A folder for the data of a server: in memory where there is room, for they end with the tests."""
+    has_room = (
+        _MEMORY.is_dir()
+        and shutil.disk_usage(_MEMORY).free > _ROOM_IN_MEMORY
+        and psutil.virtual_memory().available > _ROOM_IN_MEMORY
+    )
+    folder = Path(tempfile.mkdtemp(prefix=f"laurel-test-{name}-", dir=_MEMORY if has_room else None))
+    folder.chmod(0o711)  # the server's account must pass when the tests run as root
+    return folder
+
+
+def settings_of(database_url: str, home: Path) -> Settings:
+    """Settings on a database, with a store below `home`; the keys are those of all tests."""
+    return Settings(
+        home=home,
+        database_url=SecretStr(database_url),
+        secret_key=SecretStr("a-key-for-tests-only-0123456789abcdef"),
+        pseudonym_key=SecretStr("a-key-of-pseudonyms-for-tests-only"),
+        store_url=(home / "store").as_uri(),
+    )
 
 
 @dataclass(frozen=True)
@@ -68,13 +105,29 @@ class PostgresServer:
         """Drop a database, whoever is connected to it."""
         self.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
 
+    def keep_database(self, name: str) -> str:
+        """Let the database of `school` go on as a template of this name, which it returns."""
+        self.drop_database(name)
+        self.execute(
+            sql.SQL("alter database {} rename to {}").format(sql.Identifier(_SCHOOL), sql.Identifier(name))
+        )
+        return name
+
+    @contextmanager
+    def school(self, template: str) -> Iterator[str]:
+        """The address of a copy of the template, which is there until the end, or `keep_database`."""
+        self.drop_database(_SCHOOL)
+        try:
+            yield self.create_database(_SCHOOL, template)
+        finally:
+            self.drop_database(_SCHOOL)
+
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """A real PostgreSQL in a temporary folder; `LAUREL_TEST_POSTGRES=16` picks the wheel's other version."""
     version = int(os.environ.get("LAUREL_TEST_POSTGRES", postgres.DEFAULT_VERSION))
-    folder = Path(tempfile.mkdtemp(prefix="laurel-test-pg-"))
-    folder.chmod(0o711)  # the server's account must pass when the tests run as root
+    folder = make_server_folder("pg")
     password = secrets.token_urlsafe(16)
     cluster = postgres.prepare(folder / "postgres", ports.find_free_port(), version=version)
     try:
@@ -115,8 +168,7 @@ def mariadb_server() -> Iterator[MariaDBServer]:
     """A real MariaDB in a temporary folder; skipped where it is not installed."""
     if mariadb.find_program() is None:
         pytest.skip(f"MariaDB is not installed (Debian: apt-get install {mariadb.PACKAGES})")
-    folder = Path(tempfile.mkdtemp(prefix="laurel-test-mariadb-"))
-    folder.chmod(0o711)  # the server's account must pass when the tests run as root
+    folder = make_server_folder("mariadb")
     password = secrets.token_urlsafe(16)
     try:
         server = mariadb.prepare(folder / "mariadb", ports.find_free_port())
@@ -162,6 +214,63 @@ def _template(postgres_server: PostgresServer) -> str:
     return _TEMPLATE
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _dbt_server() -> Iterator[None]:
+    """What builds in the process of the tests finds dbt loaded already, see `tests.dbt_server`."""
+    from elt.transforming import dbt_process
+
+    if not sys.platform.startswith("linux"):
+        yield
+        return
+    server = DbtServer()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dbt_process, "_dbt_program", server.program)
+        yield
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def _parsed(
+    postgres_server: PostgresServer, _template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """What dbt keeps under `dbt` in a home, once it has built the marts of no data: `_BUILT_TEMPLATE`."""
+    from elt.transforming.transform import transform
+
+    home = tmp_path_factory.mktemp("built")
+    with postgres_server.school(_template) as url:
+        transform(settings_of(url, home), uuid4())
+        postgres_server.keep_database(_BUILT_TEMPLATE)
+    return home / "dbt"
+
+
+@pytest.fixture(scope="session")
+def make_template(postgres_server: PostgresServer, _parsed: Path) -> MakeTemplate:
+    """Makes a database for tests to begin with, from one with the marts of no data; returns its name.
+
+    `make_template(name, home, fill)`: `fill` is given its address and a home, and leaves no session.
+    """
+
+    def make(name: str, home: Path, fill: Callable[[str, Path], None]) -> str:
+        shutil.copytree(_parsed, home / "dbt")
+        with postgres_server.school(_BUILT_TEMPLATE) as url:
+            fill(url, home)
+            return postgres_server.keep_database(name)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def built_template(_parsed: Path) -> str:
+    """A database with the marts of no data: what the fixture `template` of a module that builds returns."""
+    return _BUILT_TEMPLATE
+
+
+@pytest.fixture
+def template(_template: str) -> str:
+    """What a test's database is a copy of; a module whose tests begin with more overrides it."""
+    return _template
+
+
 @pytest.fixture
 def empty_database_url(postgres_server: PostgresServer) -> Iterator[str]:
     """A fresh database without any of our tables, of this test only."""
@@ -171,11 +280,30 @@ def empty_database_url(postgres_server: PostgresServer) -> Iterator[str]:
 
 
 @pytest.fixture
-def database_url(postgres_server: PostgresServer, _template: str) -> Iterator[str]:
+def database_url(postgres_server: PostgresServer, template: str) -> Iterator[str]:
     """A fresh, migrated database of this test only."""
-    name = f"test_{next(_numbers)}"
-    yield postgres_server.create_database(name, _template)
-    postgres_server.drop_database(name)
+    with postgres_server.school(template) as url:
+        yield url
+
+
+@pytest.fixture
+def begin_with(
+    postgres_server: PostgresServer, database_url: str, settings: Settings, request: pytest.FixtureRequest
+) -> Callable[[str], None]:
+    """Makes the test's database, to which nobody is connected, a copy of a template with marts."""
+
+    def begin(template: str) -> None:
+        postgres_server.drop_database(_SCHOOL)
+        postgres_server.create_database(_SCHOOL, template)
+        shutil.copytree(request.getfixturevalue("_parsed"), settings.home / "dbt", dirs_exist_ok=True)
+
+    return begin
+
+
+@pytest.fixture
+def built_marts(begin_with: Callable[[str], None], built_template: str) -> None:
+    """The test's database has the marts of no data."""
+    begin_with(built_template)
 
 
 @pytest.fixture
@@ -186,18 +314,20 @@ def connection(database_url: str) -> Iterator[Connection]:
 
 
 @pytest.fixture
-def settings(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(
+    database_url: str,
+    template: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> Settings:
     """Settings on the test's database, with home and store in a temporary folder."""
     home = tmp_path / "home"
     home.mkdir()
+    if template != _TEMPLATE:
+        shutil.copytree(request.getfixturevalue("_parsed"), home / "dbt")
     monkeypatch.setenv("LAUREL_HOME", str(home))
-    return Settings(
-        home=home,
-        database_url=SecretStr(database_url),
-        secret_key=SecretStr("a-key-for-tests-only-0123456789abcdef"),
-        pseudonym_key=SecretStr("a-key-of-pseudonyms-for-tests-only"),
-        store_url=(home / "store").as_uri(),
-    )
+    return settings_of(database_url, home)
 
 
 @pytest.fixture

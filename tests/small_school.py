@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from pydantic import SecretStr
 from uuid6 import uuid7
 
 from elt.loading.loader import load_version
@@ -20,6 +19,7 @@ from elt.store.object_keys import new_object_key
 from elt.transforming.transform import transform
 from elt.uploads.accept import NewUpload, accept_upload
 from elt.warehouse import Connection, connect
+from tests.conftest import settings_of
 
 STUDENTS = """\
 School ID,Student ID,First Name,Last Name,Gender,Date of Birth,Grade Level,Email,Home Address,Admission Date
@@ -55,13 +55,7 @@ def build_small_school(database_url: str, home: Path) -> None:
 
 def build_school(database_url: str, home: Path, files: dict[str, str]) -> None:
     """Hand in one file per dataset, load them, build the marts."""
-    settings = Settings(
-        home=home,
-        database_url=SecretStr(database_url),
-        secret_key=SecretStr("a-key-for-tests-only-0123456789abcdef"),
-        pseudonym_key=SecretStr("a-key-of-pseudonyms-for-tests-only"),
-        store_url=(home / "store").as_uri(),
-    )
+    settings = settings_of(database_url, home)
     with connect(database_url) as connection:
         for dataset, content in files.items():
             _hand_in(settings, connection, dataset, content)

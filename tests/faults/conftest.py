@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from elt import pipeline
 from elt.migrate import migrate
+from tests.conftest import make_server_folder
 from tests.faults.oracle import HandedIn
 from tests.faults.world import World, history_file, new_world, performance_file
 
@@ -19,7 +18,7 @@ from tests.faults.world import World, history_file, new_world, performance_file
 @pytest.fixture(scope="session")
 def world() -> Iterator[World]:
     """One for all: dbt reads its project anew for each other server and database."""
-    home = Path(tempfile.mkdtemp(prefix="laurel-test-faults-"))
+    home = make_server_folder("faults")
     try:
         with new_world(home) as made:
             yield made

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from urllib.parse import urlsplit
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from pydantic import SecretStr
 
 from elt.settings import Settings
 from elt.warehouse import Connection
-from tests.conftest import PostgresServer
+from tests.conftest import MakeTemplate, PostgresServer, settings_of
 from tests.served_api import ApiServer, serve
 
 
@@ -60,35 +58,28 @@ def admin(client_of: Callable[..., FlaskClient]) -> FlaskClient:
 
 
 @pytest.fixture(scope="session")
-def _small_school_template(
-    postgres_server: PostgresServer, _template: str, tmp_path_factory: pytest.TempPathFactory
-) -> str:
+def _small_school_template(make_template: MakeTemplate, tmp_path_factory: pytest.TempPathFactory) -> str:
     from tests.small_school import build_small_school
 
-    name = "small_school_template"
-    build_small_school(postgres_server.create_database(name, _template), tmp_path_factory.mktemp("school"))
-    return name
+    return make_template("small_school_template", tmp_path_factory.mktemp("school"), build_small_school)
 
 
 @pytest.fixture
-def small_school(postgres_server: PostgresServer, _small_school_template: str, database_url: str) -> None:
+def small_school(begin_with: Callable[[str], None], _small_school_template: str) -> None:
     """The test's database holds the two schools of `tests.small_school`, with marts built."""
-    name = urlsplit(database_url).path.removeprefix("/")
-    postgres_server.drop_database(name)
-    postgres_server.create_database(name, _small_school_template)
+    begin_with(_small_school_template)
 
 
 @pytest.fixture(scope="session")
-def _uneven_school_template(
-    postgres_server: PostgresServer, _template: str, tmp_path_factory: pytest.TempPathFactory
-) -> str:
+def _uneven_school_template(make_template: MakeTemplate, tmp_path_factory: pytest.TempPathFactory) -> str:
     from tests.small_school import build_school
     from tests.uneven_school import files
 
-    name = "uneven_school_template"
-    url = postgres_server.create_database(name, _template)
-    build_school(url, tmp_path_factory.mktemp("uneven"), files())
-    return name
+    return make_template(
+        "uneven_school_template",
+        tmp_path_factory.mktemp("uneven"),
+        lambda url, home: build_school(url, home, files()),
+    )
 
 
 @pytest.fixture(scope="session")
@@ -97,20 +88,13 @@ def uneven_settings(
 ) -> Settings:
     """Settings on one database with the schools of `tests.uneven_school`, for tests that only read it."""
     url = postgres_server.create_database("uneven_school", _uneven_school_template)
-    return Settings(
-        home=tmp_path_factory.mktemp("home"),
-        database_url=SecretStr(url),
-        secret_key=SecretStr("a-key-for-tests-only-0123456789abcdef"),
-        pseudonym_key=SecretStr("a-key-of-pseudonyms-for-tests-only"),
-    )
+    return settings_of(url, tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture
-def uneven_school(postgres_server: PostgresServer, _uneven_school_template: str, database_url: str) -> None:
+def uneven_school(begin_with: Callable[[str], None], _uneven_school_template: str) -> None:
     """The test's database holds the schools of `tests.uneven_school`, with marts built."""
-    name = urlsplit(database_url).path.removeprefix("/")
-    postgres_server.drop_database(name)
-    postgres_server.create_database(name, _uneven_school_template)
+    begin_with(_uneven_school_template)
 
 
 @pytest.fixture(scope="module")

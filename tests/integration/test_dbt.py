@@ -36,8 +36,9 @@ def test_the_project_builds_tests_and_documents_itself_without_any_data(settings
     assert transform(settings, uuid4()).skipped
 
 
+@pytest.mark.usefixtures("built_marts")
 def test_other_code_than_the_tables_were_built_by_builds_them_anew(settings, connection):
-    transform(settings, uuid4())
+    assert transform(settings, uuid4()).skipped
     connection.execute("comment on schema staging is 'Built by the project with SHA-256 of long ago'")
 
     assert transform(settings, uuid4()).models == len(list((DBT_DIR / "models").rglob("*.sql")))

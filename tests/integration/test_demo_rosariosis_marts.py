@@ -7,6 +7,8 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import get_args
 from uuid import uuid4
 
+import pytest
+
 from demo.exam_faults import FaultKind
 from demo.rosariosis import write_rosariosis
 from demo.rosariosis_school import OneSchool
@@ -22,6 +24,7 @@ __all__ = ["source_world"]
 SCHOOL = "epe"
 
 
+@pytest.mark.usefixtures("built_marts")
 def test_averages_and_examination_grades_are_those_that_were_planted(
     source_world: SourceWorld,
     settings: Settings,

@@ -22,10 +22,10 @@ from elt.settings import Settings
 from elt.transforming.transform import transform
 from elt.uploads.replay import replay
 from tests.conftest import Sender
-from tests.integration.test_rosariosis import database_url, rosariosis_template
+from tests.integration.test_rosariosis import rosariosis_template, template
 from tests.rosariosis_school import EXAM_RESULTS
 
-__all__ = ["database_url", "rosariosis_template"]
+__all__ = ["rosariosis_template", "template"]
 
 TUNDE = "11"
 """A former student, with courses, grades, offences, and results under a number that another one has too."""

@@ -227,6 +227,7 @@ def test_a_parent_goes_and_their_children_stay(school: School) -> None:
     assert school.leaks("Okekes", "P9") == []
 
 
+@pytest.mark.usefixtures("built_marts")
 def test_results_of_the_students_examination_number_go_with_them(school: School) -> None:
     sender = school.sender
     sender.hand_in(RESULTS, "exam_results")

@@ -9,14 +9,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from pydantic import SecretStr
 
 from elt.settings import Settings
 from elt.store.base import open_store
 from elt.transforming.transform import transform
 from elt.uploads.lifecycle import withdraw_upload
 from elt.warehouse import Connection, connect
-from tests.conftest import PostgresServer, Sender
+from tests.conftest import PostgresServer, Sender, settings_of
 
 Row = dict[str, Any]
 Rows = dict[tuple[Any, ...], Row]
@@ -156,21 +155,12 @@ class School:
 
 @pytest.fixture(scope="module")
 def school(
-    postgres_server: PostgresServer, _template: str, tmp_path_factory: pytest.TempPathFactory
+    postgres_server: PostgresServer, built_template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[School]:
     """The school before anything later came; the marts stood before, so that all of it came by increments."""
-    url = postgres_server.create_database("feature_marts", _template)
-    home = tmp_path_factory.mktemp("home")
-    settings = Settings(
-        home=home,
-        database_url=SecretStr(url),
-        secret_key=SecretStr("a-key-for-tests-only-0123456789abcdef"),
-        pseudonym_key=SecretStr("a-key-of-pseudonyms-for-tests-only"),
-        store_url=(home / "store").as_uri(),
-    )
+    url = postgres_server.create_database("feature_marts", built_template)
     with connect(url) as connection:
-        transform(settings, uuid4())
-        yield School(settings, connection)
+        yield School(settings_of(url, tmp_path_factory.mktemp("home")), connection)
     postgres_server.drop_database("feature_marts")
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,32 +17,28 @@ from elt.settings import Settings
 from elt.transforming.transform import TransformResult, transform
 from elt.uploads.lifecycle import withdraw_upload
 from elt.warehouse import Connection
-from tests.conftest import PostgresServer, Sender
+from tests.conftest import MakeTemplate, Sender
 
 STUDENTS = "Student ID,First Name,Last Name,Gender,Date of Birth,Grade Level\n" + "".join(
     f"S{number},A,B,Female,2008-01-01,SS3\n" for number in range(1, 13)
 )
-_numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
-def students_template(
-    postgres_server: PostgresServer, _template: str, tmp_path_factory: pytest.TempPathFactory
-) -> str:
+def students_template(make_template: MakeTemplate, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A database with the marts of a school that has handed in its students."""
     from tests.small_school import build_school
 
-    name = "students_template"
-    url = postgres_server.create_database(name, _template)
-    build_school(url, tmp_path_factory.mktemp("school"), {"students": STUDENTS})
-    return name
+    return make_template(
+        "students_template",
+        tmp_path_factory.mktemp("school"),
+        lambda url, home: build_school(url, home, {"students": STUDENTS}),
+    )
 
 
 @pytest.fixture
-def database_url(postgres_server: PostgresServer, students_template: str) -> Iterator[str]:
-    name = f"registers_{next(_numbers)}"
-    yield postgres_server.create_database(name, students_template)
-    postgres_server.drop_database(name)
+def template(students_template: str) -> str:
+    return students_template
 
 
 @pytest.fixture

@@ -13,19 +13,19 @@ import jinja2
 import numpy as np
 import pandas as pd
 import pytest
-from pydantic import SecretStr
 from scipy import optimize, stats
 from uuid6 import uuid7
 
 from elt.loading.loader import load_version
 from elt.people.principals import Principal
 from elt.serving.marts import provenance
-from elt.settings import PROJECT_DIR, Settings
+from elt.settings import PROJECT_DIR
 from elt.store.base import open_store
 from elt.store.object_keys import new_object_key
 from elt.transforming.transform import transform
 from elt.uploads.accept import NewUpload, accept_upload
 from elt.warehouse import Connection, connect
+from tests.conftest import settings_of
 
 FILES = {
     "students": "laurel_high/students_bio_data.csv",
@@ -42,22 +42,14 @@ STUDENT = ["school_id", "student_id"]
 
 @pytest.fixture(scope="module")
 def warehouse(
-    postgres_server, _template: str, shared_data: Path, tmp_path_factory: pytest.TempPathFactory
+    postgres_server, built_template: str, shared_data: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Connection]:
     """A database into which the six real files were handed in, loaded and built."""
-    url = postgres_server.create_database("marts_values", _template)
-    home = tmp_path_factory.mktemp("home")
-    settings = Settings(
-        home=home,
-        database_url=SecretStr(url),
-        secret_key=SecretStr("a-key-for-tests-only-0123456789abcdef"),
-        pseudonym_key=SecretStr("a-key-of-pseudonyms-for-tests-only"),
-        store_url=(home / "store").as_uri(),
-    )
+    url = postgres_server.create_database("marts_values", built_template)
+    settings = settings_of(url, tmp_path_factory.mktemp("home"))
     store = open_store(settings.resolved_store_url)
     researcher = Principal("key:researcher", "researcher")
     with connect(url) as connection:
-        transform(settings, uuid4())
         for dataset, path in FILES.items():
             upload_id = UUID(int=uuid7().int)
             name = Path(path).name

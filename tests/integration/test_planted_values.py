@@ -94,9 +94,9 @@ def the_file() -> str:
 
 @pytest.fixture(scope="module")
 def world(
-    postgres_server: PostgresServer, _template: str, tmp_path_factory: pytest.TempPathFactory
+    postgres_server: PostgresServer, built_template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:
-    with serve(postgres_server, _template, tmp_path_factory.mktemp("planted")) as server:
+    with serve(postgres_server, built_template, tmp_path_factory.mktemp("planted")) as server:
         key = server.make_key("admin")
         headers = {"Authorization": f"Bearer {key}"}
         with httpx.Client(base_url=server.url, headers=headers, timeout=60) as client:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from pydantic import SecretStr
 
 from elt.serving.provenance import provenance
 from elt.settings import Settings
@@ -17,30 +15,24 @@ from elt.store.base import open_store
 from elt.transforming.transform import transform
 from elt.uploads.lifecycle import withdraw_upload
 from elt.warehouse import Connection, connect
-from tests.conftest import PostgresServer, Sender
+from tests.conftest import MakeTemplate, Sender, settings_of
 from tests.integration.test_transform import contents
 from tests.rosariosis_school import EXAM_RESULTS, TABLES, upload_of
-
-_numbers = itertools.count(1)
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 
 
 @pytest.fixture(scope="module")
 def rosariosis_template(
-    postgres_server: PostgresServer, _template: str, tmp_path_factory: pytest.TempPathFactory
+    make_template: MakeTemplate, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, Path]:
     """A database with the school in it and the marts built, and the home of its store."""
-    # Another module that uses this fixture may have run in the same process.
-    postgres_server.drop_database("rosariosis_template")
-    url = postgres_server.create_database("rosariosis_template", _template)
     home = tmp_path_factory.mktemp("rosariosis")
-    settings = Settings(
-        home=home,
-        database_url=SecretStr(url),
-        secret_key=SecretStr("x" * 32),
-        pseudonym_key=SecretStr("a-key-of-pseudonyms-for-tests-only"),
-    )
+    return make_template("rosariosis_template", home, _hand_in_tables), home
+
+
+def _hand_in_tables(url: str, home: Path) -> None:
+    settings = settings_of(url, home)
     with connect(url) as connection:
         sender = Sender(settings, connection, open_store(settings.resolved_store_url))
         for table, content in TABLES.items():
@@ -49,15 +41,11 @@ def rosariosis_template(
             assert outcome.status == "loaded", (table, outcome)
         sender.hand_in(EXAM_RESULTS, "exam_results")
     transform(settings, uuid4())
-    return "rosariosis_template", home
 
 
 @pytest.fixture
-def database_url(postgres_server: PostgresServer, rosariosis_template: tuple[str, Path]) -> Iterator[str]:
-    """A fresh copy of it."""
-    name = f"rosariosis_{next(_numbers)}"
-    yield postgres_server.create_database(name, rosariosis_template[0])
-    postgres_server.drop_database(name)
+def template(rosariosis_template: tuple[str, Path]) -> str:
+    return rosariosis_template[0]
 
 
 @pytest.fixture

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from uuid import UUID, uuid4
+from collections.abc import Callable
+from uuid import UUID
 
 import pytest
 from psycopg import sql
-from pydantic import SecretStr
 from uuid6 import uuid7
 
 from elt.errors import TransformError
@@ -26,30 +24,13 @@ from elt.warehouse import Connection, connect
 SUBJECTS = ("Mathematics", "English Studies", "Yoruba")
 TERMS = ("First Term", "Second Term", "Third Term")
 GRADES = ("JSS1", "JSS2", "JSS3")
-_numbers = itertools.count(1)
 LEFT_OUT = {"mart_freshness", "int_changed_students"}
 
 
-@pytest.fixture(scope="module")
-def built_template(postgres_server, _template: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A database with the marts of no data; building them once saves each test half its time."""
-    url = postgres_server.create_database("built_template", _template)
-    settings = Settings(
-        home=tmp_path_factory.mktemp("home"),
-        database_url=SecretStr(url),
-        secret_key=SecretStr("x" * 32),
-        pseudonym_key=SecretStr("a-key-of-pseudonyms-for-tests-only"),
-    )
-    transform(settings, uuid4())
-    return "built_template"
-
-
 @pytest.fixture
-def database_url(postgres_server, built_template: str) -> Iterator[str]:
-    """A fresh database with built, empty marts."""
-    name = f"built_{next(_numbers)}"
-    yield postgres_server.create_database(name, built_template)
-    postgres_server.drop_database(name)
+def template(built_template: str) -> str:
+    """Tests begin with built, empty marts."""
+    return built_template
 
 
 @pytest.fixture
