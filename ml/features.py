@@ -6,6 +6,7 @@ first, so that a column that went missing is an error with a name and not a mode
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from elt.warehouse import Connection
+from ml.cohorts import find_latest_come, number_days
 from ml.errors import FeatureMismatch, NotEnoughHistory
 from ml.target import Feature, Target
 
@@ -43,12 +45,16 @@ Class = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """How much the mart holds to learn from. Dates are ISO texts; null where there is nothing."""
+    """How much the mart holds to learn from, up to the latest cohort that has come as a whole.
+
+    `until` is the last day of that cohort (see `Cohort.by`), null where there is nothing; `schools` are those
+    that have results in it.
+    """
 
     labelled_rows: int
     positives: int
-    labelled_until: str | None
-    students: int
+    until: date | None
+    schools: frozenset[str]
 
 
 def check_mart(connection: Connection, target: Target) -> None:
@@ -115,17 +121,29 @@ def read_thresholds(connection: Connection, target: Target) -> dict[str, float]:
 def measure_history(connection: Connection, target: Target, thresholds: Mapping[str, float]) -> History:
     """Count what could be learnt from, without reading it."""
     query = sql.SQL(
-        "select count(*) as rows, count(*) filter (where {came}) as positives, max({as_of})::text as until,"
-        " count(distinct (school_id, student_id)) as students from {relation} f where {labelled}"
+        "select school_id, {day}::date as day, count(*) as rows, count(*) filter (where {came}) as positives"
+        " from {relation} f where {labelled} group by school_id, {day}::date"
     ).format(
+        day=sql.Identifier("f", _cohort_day(target)),
         came=_has_come(target, thresholds),
-        as_of=sql.Identifier(AS_OF),
         relation=_relation(target),
         labelled=_is_labelled(target),
     )
-    row = connection.execute(query).fetchone()
-    assert row is not None  # noqa: S101 - an aggregate always answers with one row
-    return History(row["rows"], row["positives"], row["until"], row["students"])
+    found = connection.execute(query).fetchall()
+    if not found:
+        return History(0, 0, None, frozenset())
+    cohorts = number_days((row["day"] for row in found), target.cohort.wave_days)
+    rows: Counter[int] = Counter()
+    for row in found:
+        rows[cohorts[row["day"]]] += row["rows"]
+    latest = find_latest_come(rows)
+    come = [row for row in found if cohorts[row["day"]] <= latest]
+    return History(
+        sum(row["rows"] for row in come),
+        sum(row["positives"] for row in come),
+        max(row["day"] for row in come),
+        frozenset(row["school_id"] for row in come if cohorts[row["day"]] == latest),
+    )
 
 
 def find_latest(connection: Connection, target: Target) -> dict[Class, date]:
@@ -195,15 +213,24 @@ def labels_query(target: Target, thresholds: Mapping[str, float]) -> sql.Composa
     )
 
 
-def read_labelled(connection: Connection, target: Target, thresholds: Mapping[str, float]) -> pd.DataFrame:
-    """All rows whose label is known, oldest first: key, times, label, features, columns to compare by."""
+def read_labelled(
+    connection: Connection, target: Target, thresholds: Mapping[str, float], until: date | None = None
+) -> pd.DataFrame:
+    """The rows whose label is known, oldest first: key, times, label, features, columns to compare by.
+
+    Args:
+        until: the last day of the cohorts that are read, as `History` gives it; null reads all.
+    """
     extra = {
         KNOWN_AT: target.known_at,
         LABEL_KNOWN_AT: target.label.known_at,
         LABEL: LABEL,
         LABEL_VALUE: LABEL_VALUE,
     }
-    return _read(connection, labels_query(target, thresholds), target, extra, target.fairness.columns)
+    query = sql.SQL(
+        "select * from ({labels}) labels where labels.{day}::date <= coalesce({until}::date, 'infinity')"
+    ).format(labels=labels_query(target, thresholds), day=sql.Identifier(_cohort_day(target)), until=until)
+    return _read(connection, query, target, extra, target.fairness.columns)
 
 
 def read_current(
@@ -254,6 +281,11 @@ def _wanted_columns(target: Target) -> dict[str, str]:
 def _number_behind(target: Target) -> str | None:
     """The first number that the label is made of."""
     return next((outcome.column for outcome in target.label.any_of if outcome.below), None)
+
+
+def _cohort_day(target: Target) -> str:
+    """The column whose day puts a row into its cohort."""
+    return target.label.known_at if target.cohort.by == "outcome" else AS_OF
 
 
 def _relation(target: Target) -> sql.Composable:

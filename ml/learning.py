@@ -185,6 +185,7 @@ def _choose_held_out(task: _Task) -> list[int]:
         task.cohorts,
         task.y,
         task.lesson.students,
+        task.rows["school_id"].tolist(),
         rows=target.gate.rows,
         each_class=target.gate.each_class,
         most=target.validation.held_out_cohorts_most,

@@ -9,6 +9,7 @@ a model that never saw any row of that student.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ml.cohorts import have_come, number_days
 from ml.errors import NotEnoughHistory
 from ml.metrics import Ints
 
@@ -43,21 +45,8 @@ class Size:
 
 
 def number_cohorts(as_of: pd.Series, wave_days: int) -> Ints:
-    """Number the rows' cohorts from 0, oldest first.
-
-    Args:
-        as_of: one date per row.
-        wave_days: dates at most this many days after the first of a wave belong to it.
-    """
-    dates = np.sort(as_of.unique())
-    numbers: dict[np.datetime64, int] = {}
-    start: np.datetime64 | None = None
-    current = -1
-    for date in dates:
-        if start is None or date - start > np.timedelta64(wave_days, "D"):
-            start, current = date, current + 1
-        numbers[date] = current
-    answer: Ints = as_of.map(numbers).to_numpy(dtype=np.int64)
+    """Number the rows' cohorts from 0, oldest first; `wave_days` as `number_days` takes it."""
+    answer: Ints = as_of.map(number_days(as_of.unique(), wave_days)).to_numpy(dtype=np.int64)
     return answer
 
 
@@ -78,6 +67,7 @@ def choose_held_out(
     cohorts: Ints,
     y: Ints,
     students: Ints,
+    schools: Sequence[str],
     *,
     rows: int,
     each_class: int,
@@ -86,8 +76,11 @@ def choose_held_out(
 ) -> list[int]:
     """The latest cohorts to judge by: one, or more until they hold enough students of both classes.
 
+    And most of each school's: of one that is missing, it would be said that no model was checked on it.
+
     Args:
         students: whom each row is about.
+        schools: of which school each row is.
         rows: how many students are enough.
         each_class: how many of each class are enough.
         most: never more cohorts than this.
@@ -103,10 +96,12 @@ def choose_held_out(
             f"{train_cohorts + 1} are needed: {train_cohorts} to learn from and 1 to judge by"
         )
     most = min(most, len(present) - train_cohorts)
+    by_school = Counter(zip(schools, cohorts.tolist(), strict=True))
     for count in range(1, most + 1):
         chosen = present[-count:]
         size = count_students(students, y, np.isin(cohorts, chosen))
-        if size.all >= rows and size.fewest >= each_class:
+        is_enough = size.all >= rows and size.fewest >= each_class
+        if is_enough and (count == most or have_come(by_school, chosen)):
             return chosen
     return present[-1:]
 

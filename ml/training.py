@@ -114,7 +114,8 @@ def _train(connection: Connection, store: Store, target: Target) -> TrainReport:
     history = measure_history(connection, target, thresholds)
     too_little: NotEnoughHistory | None = None
     try:
-        learnt = learn(read_labelled(connection, target, thresholds), target, thresholds)
+        rows = read_labelled(connection, target, thresholds, history.until)
+        learnt = learn(rows, target, thresholds)
     except NotEnoughHistory as error:
         too_little = error
         learnt = Learnt(refuse("history", f"Too little history: {error.detail}"), "none", None, {}, {})
@@ -139,12 +140,15 @@ def _is_due(connection: Connection, target: Target, worth: float) -> bool:
     """Whether what is known differs from what the latest attempt saw; rows by the share `worth`."""
     latest = registry.find_latest(connection, target.name)
     thresholds = read_thresholds(connection, target)
-    now = _fingerprint(measure_history(connection, target, thresholds), target, thresholds)
+    history = measure_history(connection, target, thresholds)
     if latest is None:
         return True
-    seen = latest.data_window
+    now, seen = _fingerprint(history, target, thresholds), latest.data_window
     if any(seen.get(name) != now[name] for name in ("labelled_until", "digest", "thresholds")):
         return True
+    judged = {school["school_id"] for school in latest.gate.get("schools", [])}
+    if judged and not history.schools <= judged:
+        return True  # a school joined, or caught up: no model was checked on it
     # Of corrected results the rows stay as many; but not those to whom the risk came.
     return any(
         abs(now[count] - seen.get(count, 0)) > worth * seen.get(count, 0)
@@ -155,7 +159,7 @@ def _is_due(connection: Connection, target: Target, worth: float) -> bool:
 def _fingerprint(history: History, target: Target, thresholds: dict[str, float]) -> dict[str, Any]:
     """What a training has seen, as far as the check for a new one compares it."""
     return {
-        "labelled_until": history.labelled_until,
+        "labelled_until": history.until.isoformat() if history.until else None,
         "labelled_rows": history.labelled_rows,
         "labelled_positives": history.positives,
         "question": target.question_digest(thresholds),

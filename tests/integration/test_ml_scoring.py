@@ -276,6 +276,72 @@ def test_a_new_terms_results_start_a_new_training(settings: Settings, mart):
     assert (report.trained, report.model_version, report.written) == (True, 2, 300)
 
 
+def _take_back(connection: Connection, condition: str) -> None:
+    """As if the last term of some students had not been handed in: what the fifth led to is not known."""
+    connection.execute(
+        "create table if not exists handed_in_later as select * from marts.mart_student_features where false;"
+        " insert into handed_in_later select * from marts.mart_student_features"
+        f" where terms_seen >= 5 and ({condition});"
+        f" delete from marts.mart_student_features where terms_seen = 6 and ({condition});"
+        " update marts.mart_student_features set next_term_average = null, next_known_at = null"
+        f" where terms_seen = 5 and ({condition})"
+    )
+
+
+def _hand_in_later(connection: Connection, condition: str = "true") -> None:
+    """Hand in the last term of students of whom it was taken back."""
+    connection.execute(
+        "delete from marts.mart_student_features f using handed_in_later l"
+        " where (f.school_id, f.student_id, f.terms_seen) = (l.school_id, l.student_id, l.terms_seen)"
+        f" and ({condition.replace('school_id', 'l.school_id')});"
+        " insert into marts.mart_student_features"
+        f" select * from handed_in_later where {condition}"
+    )
+
+
+def test_the_first_results_of_a_term_train_nothing_and_take_the_model_from_nobody(settings: Settings, mart):
+    """A third of the students: most of the term is still to come. With all of one school, half has."""
+    early = "school_id = 'north' and student_id::text like any (array['%0', '%2', '%4'])"
+    _take_back(mart, f"not ({early})")
+    assert score(settings).model_version == 1
+    (first,) = registry.list_models(mart)
+    assert first.data_window["last_as_of"] == "2024-12-14"
+    assert first.covered_schools == ["north", "south"]
+
+    _hand_in_later(mart, "school_id = 'north'")
+    report = score(settings)
+    assert (report.trained, report.model_version, report.by_model) == (True, 2, 300)
+    second = registry.list_models(mart)[0]
+    # South is judged by the term before, together with it; north alone has fewer than 200 students anyway.
+    assert (second.data_window["last_as_of"], second.data_window["held_out_from"]) == (
+        "2025-04-13", "2024-12-14",
+    )  # fmt: skip
+    assert second.covered_schools == ["north", "south"]
+
+    _hand_in_later(mart, "school_id = 'south'")
+    report = train(settings)
+    assert report.data_window["held_out_from"] == "2025-04-13"
+    assert report.published
+
+
+def test_a_school_that_joins_starts_a_training(settings: Settings, connection: Connection):
+    _make_mart(connection, students=420)
+    connection.execute(
+        "update marts.mart_student_features set school_id = 'joins'"
+        " where student_id like '%5' and student_id < 'STU0330';"
+        " create table joining as select * from marts.mart_student_features where school_id = 'joins';"
+        " delete from marts.mart_student_features where school_id = 'joins'"
+    )
+    assert score(settings).trained
+    assert score(settings).trained is False
+    # Fewer rows than are worth a training by themselves.
+    connection.execute("insert into marts.mart_student_features select * from joining")
+    report = score(settings)
+    assert (report.trained, report.by_rule) == (True, 0)
+    assert registry.list_models(connection)[0].covered_schools == ["joins", "north", "south"]
+    assert score(settings).trained is False
+
+
 def test_who_left_or_leaves_gets_no_prediction(settings: Settings, mart):
     mart.execute(
         "delete from marts.mart_student_features where student_id = 'STU0001' and terms_seen = 6;"

@@ -28,12 +28,30 @@ def test_the_latest_term_is_held_out_and_a_second_one_joins_where_it_is_too_smal
     cohorts = np.repeat([0, 1, 2, 3], 50)
     y = np.tile([0, 1], 100)
     students = np.arange(200)
-    wanted = {"each_class": 20, "most": 2, "train_cohorts": 2}
+    wanted = {"schools": ["A"] * 200, "each_class": 20, "most": 2, "train_cohorts": 2}
     assert choose_held_out(cohorts, y, students, rows=50, **wanted) == [3]
     assert choose_held_out(cohorts, y, students, rows=80, **wanted) == [2, 3]
     assert choose_held_out(cohorts, y, students, rows=999, **wanted) == [3]
     # The same students twice are not more students.
     assert choose_held_out(cohorts, y, students % 50, rows=80, **wanted) == [3]
+
+
+def test_a_term_that_a_school_has_not_handed_in_is_judged_together_with_the_one_before():
+    """North has 30 students; of the last term 30 of South's are there, and so many of North's as told."""
+
+    def choose(north: int, **changed: int) -> list[int]:
+        sizes = [(cohort, "N", 30 if cohort < 4 else north) for cohort in range(5)]
+        sizes += [(cohort, "S", 30) for cohort in range(5)]
+        cohorts = np.concatenate([np.full(size, cohort) for cohort, _, size in sizes])
+        schools = [school for _, school, size in sizes for _ in range(size)]
+        people = np.concatenate([np.arange(size) + 100 * (school == "N") for _, school, size in sizes])
+        wanted = {"rows": 20, "each_class": 5, "most": 2, "train_cohorts": 2, **changed}
+        return choose_held_out(cohorts, np.arange(len(cohorts)) % 2, people, schools, **wanted)
+
+    assert choose(north=0) == [3, 4]
+    assert choose(north=14) == [3, 4]
+    assert choose(north=15) == [4]
+    assert choose(north=0, most=1) == [4]
 
 
 def test_too_few_terms_are_named():
@@ -42,6 +60,7 @@ def test_too_few_terms_are_named():
             np.array([0, 1]),
             np.array([0, 1]),
             np.array([0, 1]),
+            ["A", "A"],
             rows=1,
             each_class=1,
             most=1,
