@@ -1,4 +1,4 @@
-"""The application: API, its document, and (later) pages."""
+"""The application: API, its document, and pages."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import UnicodeConverter
 
 from backend.access import register_access
+from backend.assets import register_assets
 from backend.auditing import register_auditing
 from backend.csrf import register_csrf
 from backend.docs import register_docs
 from backend.errors import register_errors
 from backend.headers import register_headers
 from backend.metrics import register_metrics
+from backend.pages.home import home_pages
+from backend.pages.layout import register_layout
+from backend.pages.students import student_pages
+from backend.pages.worklist import worklist_pages
 from backend.routes.audit import audit
 from backend.routes.datasets import datasets
 from backend.routes.erasures import erasures
@@ -58,6 +63,8 @@ _RESOURCES = (
     live,
 )
 
+_PAGES = (home_pages, worklist_pages, student_pages, live_pages, session_pages)
+
 
 def create_app(settings: Settings | None = None) -> Flask:
     """Make the application. Database and store are first needed by the first request.
@@ -83,8 +90,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     for resource in _RESOURCES:
         app.register_blueprint(resource, url_prefix=BASE)
     app.register_blueprint(live_public)
-    app.register_blueprint(live_pages)
-    app.register_blueprint(session_pages)
+    for pages in _PAGES:
+        app.register_blueprint(pages)
+    register_assets(app)
+    register_layout(app)
     register_oidc(app, app.extensions["laurel"].settings)
     register_docs(app)
     return app

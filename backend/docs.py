@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from flasgger import Swagger
-from flask import Flask, Response, redirect, url_for
+from flask import Flask
 
 from backend.access import allow
 from backend.openapi import build_document
@@ -47,12 +47,6 @@ def register_docs(app: Flask) -> None:
     for endpoint, view in app.view_functions.items():
         if endpoint.startswith("flasgger."):
             app.view_functions[endpoint] = allow("docs:read")(_own(view))
-
-    @app.get("/")
-    @allow("docs:read")
-    def show_start() -> Response:
-        """There is no start page yet; the documentation is the next best place."""
-        return redirect(url_for("flasgger.apidocs"))  # type: ignore[return-value]
 
 
 def _own(view: Any) -> Any:

@@ -161,7 +161,7 @@ class LiveHub:
             arrived, self._arrivals = self._arrivals, []
         for viewer in arrived:
             viewers.add(viewer)
-            if self._shown is not None:
+            if self._shown is not None and not _has_seen_newer(viewer, self._shown):
                 self._greet(viewers, viewer, self._shown)
             if self._is_stale:
                 self._push(viewers, [viewer], frames.stale_event(self._shown))
@@ -192,7 +192,11 @@ class LiveHub:
         self._is_stale = False
         seeing = [viewer for viewer in viewers if viewer.has_picture]
         for viewer in viewers:
-            if not viewer.has_picture:
+            if viewer.has_picture:
+                continue
+            if _has_seen_newer(viewer, now) and viewer.patience:
+                viewer.patience -= 1
+            else:
                 self._greet(viewers, viewer, now)
         if event is not None:
             self._push(viewers, seeing, event)
@@ -237,6 +241,11 @@ class LiveHub:
             self._reader.wanted.set()
         else:
             self._reader.wanted.clear()
+
+
+def _has_seen_newer(viewer: Viewer, shown: Shown) -> bool:
+    """Another process, which reads a little sooner, has shown it more; or there never was such a version."""
+    return viewer.known_version is not None and viewer.known_version > shown["version"]
 
 
 def _dismiss_all(viewers: Viewers) -> None:

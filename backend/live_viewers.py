@@ -23,7 +23,11 @@ _GONE_MILLISECONDS = 30_000  # then a viewer is gone whose machine does not conf
 
 @dataclass(eq=False, slots=True)
 class Viewer:
-    """One connection. `known_version` is what it had seen before it came; `ends_at` is a monotonic time."""
+    """One connection.
+
+    `known_version` is what it had seen before it came. A picture that is older is not shown to it for as many
+    more pictures as `patience` says. `ends_at` is a monotonic time.
+    """
 
     socket: socket.socket
     place: Place
@@ -31,6 +35,7 @@ class Viewer:
     known_version: int | None
     ends_at: float
     has_picture: bool = False
+    patience: int = 1  # the reading that was under way when it came
     pending: bytearray = field(default_factory=bytearray)
 
 

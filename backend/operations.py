@@ -99,15 +99,18 @@ def parse_fields(model: type[Model], fields: Mapping[str, str]) -> Model:
         raise InvalidRequest.of(error, "In what is said about the file") from None
 
 
-def parse_query(model: type[Model]) -> Model:
-    """The parameters of the address.
+def parse_query(model: type[Model], *, is_form: bool = False) -> Model:
+    """The parameters of the address; of a form, what was left empty is left out.
 
     Raises:
         InvalidRequest: one is missing, unknown or wrong.
     """
     takes_any = model.model_config.get("extra") == "allow"
+    values = _query_values(set(model.model_fields) if takes_any else None)
+    if is_form:
+        values = {name: value for name, value in values.items() if value}
     try:
-        return model.model_validate_strings(_query_values(set(model.model_fields) if takes_any else None))
+        return model.model_validate_strings(values)
     except ValidationError as error:
         raise InvalidRequest.of(error, "In the query") from None
 

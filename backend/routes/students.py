@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import quote, unquote
 from uuid import UUID
 
@@ -28,7 +28,7 @@ from backend.schemas.students import (
 )
 from backend.services import services
 from backend.streams import attach
-from elt.errors import Conflict, NotFound
+from elt.errors import NotFound
 from elt.serving.interventions import add_intervention, list_interventions, what_followed
 from elt.serving.students import StudentFilter, find_school, list_students, read_record, read_risk
 from elt.warehouse import Connection
@@ -44,11 +44,11 @@ def show_students(query: StudentsQuery) -> StudentPage:
     searched = veiled(query.q) if query.q else None
     note_for_audit(school_id=query.school_id, grade_level=query.grade_level, q=searched)
     wanted = StudentFilter(query.school_id, query.grade_level, query.q)
-    after = _place(query.after) if query.after else None
+    after = place_of(query.after) if query.after else None
     with services().reader(principal()) as session:
         found = list_students(session, wanted, after=after, limit=query.limit + 1)
     page = [StudentSummary.model_validate(row) for row in found[: query.limit]]
-    return StudentPage(items=page, next=_name_place(page[-1]) if len(found) > query.limit else None)
+    return StudentPage(items=page, next=next_place(found, query.limit))
 
 
 @students.get("/students/<path:student_id>")
@@ -153,8 +153,6 @@ def write_intervention(
     student_id: str, query: SchoolQuery, body: NewIntervention
 ) -> tuple[InterventionModel, int]:
     """By whom and when is kept."""
-    if body.done_on > (datetime.now(UTC) + timedelta(days=1)).date():  # it may be tomorrow there already
-        raise Conflict("`done_on` lies in the future; write down what has been done.")
     with services().reader(principal()) as session:
         school_id = _find(session, student_id, query.school, None)
     with services().connection() as connection:
@@ -195,10 +193,14 @@ def _find_to_export(session: Connection, student_id: str, query: StudentQuery) -
         return school_id
 
 
-def _name_place(last: StudentSummary) -> str:
-    return ",".join(quote(text, safe="") for text in (last.school_id, last.student_id))
+def next_place(found: list[dict[str, Any]], limit: int) -> str | None:
+    """Where the page behind this one begins, if one more student than the limit was found."""
+    if len(found) <= limit:
+        return None
+    return ",".join(quote(found[limit - 1][name], safe="") for name in ("school_id", "student_id"))
 
 
-def _place(name: str) -> tuple[str, str]:
+def place_of(name: str) -> tuple[str, str]:
+    """What `next_place` has named: school and number."""
     school, _, student = name.partition(",")
     return unquote(school), unquote(student)

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -195,7 +196,7 @@ def test_who_comes_again_with_the_present_version_is_told_only_what_has_none(
     assert (again.name, again.number) == ("change", None)
     assert "countries" not in again.content
     assert (len(again.content["hours"]), len(again.content["sources"])) == (24, 1)
-    for other in (str(version - 1), str(version + 5), "nonsense", "-1"):
+    for other in (str(version - 1), "nonsense", "-1"):
         assert watch(Last_Event_ID=other).next().name == "picture"
 
 
@@ -210,6 +211,59 @@ def test_what_happened_during_a_break_is_in_the_picture(
     settle(watch, add_responses(connection, "alb", "ALB", [Given()] * 2))
     again = watch(Last_Event_ID=str(version)).next()
     assert (again.name, again.content["responses"]) == ("picture", 3)
+
+
+def test_who_breaks_off_again_and_again_misses_nothing_and_is_told_nothing_twice(
+    watch: Callable[..., Watcher], connection: Connection
+) -> None:
+    """Each time at whichever of the two workers takes the connection."""
+    chance = random.Random(7)
+    add_source(connection, "all", None)
+    counts: dict[str, int] = {}
+    viewer, last = watch(), 0
+
+    def read_to(version: int) -> None:
+        nonlocal last
+        while last < version:
+            event = viewer.next()
+            if event.number is not None:
+                assert event.number > last
+                last = event.number
+            counts.update(
+                {found["country"]: found["responses"] for found in event.content.get("countries", ())}
+            )
+
+    for number in range(60):
+        version = add_responses(connection, "all", f"A{chr(65 + number % 5)}A", [Given()])
+        if chance.random() < 0.4:
+            read_to(version)
+        if chance.random() < 0.5:
+            viewer.close()
+            viewer = watch(Last_Event_ID=str(last))
+    read_to(version)
+    assert counts == {f"A{letter}A": 12 for letter in "ABCDE"}
+
+
+def test_nobody_is_taken_back_to_an_older_picture(database_url: str, connection_here: Connection) -> None:
+    """Where the other process has shown a version that this one is about to read."""
+    version = add_source(connection_here, "alb", "ALB")
+    with join(database_url) as (_, [first]):
+        wait_for(first, b"id: %d\n" % version)
+    with join(database_url, known_version=version + 1) as (_, [viewer]):
+        connection_here.execute("select pg_sleep(0.3)")  # it may have been read
+        add_responses(connection_here, "alb", "ALB", [Given()])
+        received = wait_for(viewer, b"data: ")
+        assert b'"version":%d,' % (version + 1) in received
+        assert b"event: picture" not in received  # it had been shown that one
+
+
+def test_a_version_that_never_was_gets_the_picture_after_a_while(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after the database was restored from a backup."""
+    monkeypatch.setattr(live_reader, "LOOK_SECONDS", 0.1)
+    with join(database_url, known_version=10**9) as (_, [viewer]):
+        wait_for(viewer, b"event: picture")
 
 
 def test_a_source_or_country_that_is_gone_is_told_by_a_whole_picture(
@@ -463,7 +517,11 @@ def test_no_account_takes_more_than_half_of_the_places() -> None:
 
 @contextlib.contextmanager
 def join(
-    database_url: str, number: int = 1, *, life_seconds: float = LIFE_SECONDS
+    database_url: str,
+    number: int = 1,
+    *,
+    life_seconds: float = LIFE_SECONDS,
+    known_version: int | None = None,
 ) -> Iterator[tuple[LiveHub, list[socket.socket]]]:
     """A hub in this process with so many viewers, who may watch for as long as the test lasts."""
     with connect(database_url) as connection:
@@ -479,7 +537,7 @@ def join(
             ours, theirs = socket.socketpair()
             ours.settimeout(PATIENCE)
             watchers.append(stack.enter_context(ours))
-            hub.adopt(theirs, hub.places.take(held_with), is_chunked=True, known_version=None)
+            hub.adopt(theirs, hub.places.take(held_with), is_chunked=True, known_version=known_version)
         yield hub, watchers
 
 
@@ -490,13 +548,14 @@ def read_to_end(watcher: socket.socket) -> bytes:
     return received
 
 
-def wait_for(watcher: socket.socket, text: bytes) -> None:
-    """Read until this has come."""
+def wait_for(watcher: socket.socket, text: bytes) -> bytes:
+    """Read until this has come; returns all that has."""
     received = b""
     while text not in received:
         piece = watcher.recv(65536)
         assert piece, "The stream has ended."
         received += piece
+    return received
 
 
 @contextlib.contextmanager

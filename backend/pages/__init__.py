@@ -1,0 +1,1 @@
+"""What people look at: server-rendered pages, each as the person who looks may see it."""

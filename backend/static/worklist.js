@@ -1,0 +1,24 @@
+// j and k go from student to student, Enter opens the one (it is a link), n the form of what was done.
+"use strict";
+
+const links = [...document.querySelectorAll("#worklist tbody th a")];
+
+function go(step) {
+  const here = links.indexOf(document.activeElement?.closest("tr")?.querySelector("th a"));
+  links[Math.min(Math.max(here + step, 0), links.length - 1)]?.focus();
+}
+
+function openForm() {
+  const form = document.activeElement?.closest("tr")?.querySelector("details.act");
+  if (!form) return;
+  form.open = true;
+  form.querySelector("input[name=action]").focus();
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.target.matches("input, textarea, select") || event.ctrlKey || event.metaKey || event.altKey) return;
+  const act = { j: () => go(1), k: () => go(-1), n: openForm }[event.key];
+  if (!act) return;
+  event.preventDefault();
+  act();
+});
