@@ -83,6 +83,7 @@ def demo_pisa(
         return
     server = server or _own_engine()
     if drop:
+        click.echo("Dropping the country databases …")
         dropped = take_away(settings, server)
         click.echo(f"Dropped {len(dropped)} country databases, and their sources.")
         return

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -26,7 +25,7 @@ from elt.serving.provenance import provenance
 from elt.settings import Settings
 from elt.transforming.transform import TransformResult, transform
 from elt.warehouse import Connection
-from tests.conftest import PostgresServer, Sender
+from tests.conftest import MakeTemplate, PostgresServer, Sender
 from tests.integration.sources_world import SourceWorld, source_world
 
 __all__ = ["source_world"]
@@ -35,8 +34,6 @@ HEADER = "CNT,ID,ESCS,TMINS,BELONG,DURECEC,W_FSTUWT,Time Submitted\n"
 MINIMUM = smallest_group("pisa_minimum_sample")
 MEASURES = ("escs", "tmins", "belong", "durecec")
 Build = Callable[[], TransformResult]
-
-_numbers = itertools.count(1)
 
 
 def lines(country: str, count: int, *, weights: int = 0, escs: int | None = None) -> str:
@@ -59,23 +56,20 @@ RESPONSES = (
 
 
 @pytest.fixture(scope="module")
-def pisa_template(
-    postgres_server: PostgresServer, _template: str, tmp_path_factory: pytest.TempPathFactory
-) -> str:
+def pisa_template(make_template: MakeTemplate, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A database with the marts of these responses."""
     from tests.small_school import build_school
 
-    name = "pisa_template"
-    url = postgres_server.create_database(name, _template)
-    build_school(url, tmp_path_factory.mktemp("school"), {"pisa_responses": RESPONSES})
-    return name
+    return make_template(
+        "pisa_template",
+        tmp_path_factory.mktemp("school"),
+        lambda url, home: build_school(url, home, {"pisa_responses": RESPONSES}),
+    )
 
 
 @pytest.fixture
-def database_url(postgres_server: PostgresServer, pisa_template: str) -> Iterator[str]:
-    name = f"pisa_{next(_numbers)}"
-    yield postgres_server.create_database(name, pisa_template)
-    postgres_server.drop_database(name)
+def template(pisa_template: str) -> str:
+    return pisa_template
 
 
 @pytest.fixture
