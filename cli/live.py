@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from elt.errors import ConfigurationError, LaurelError
 from elt.log import configure_logging
 from elt.settings import Settings, load_settings
 
@@ -57,20 +58,27 @@ async def _follow(settings: Settings) -> None:
 def status(as_json: bool) -> None:
     """Show each source: how many responses, how old they are, how long changes take. Exit 1 if one is away.
 
+    \b
+    `age` is since it was last known that nothing newer is there, `lag` how long the last canary took from
+    commit to viewers; only sources that call (`way` is notify) carry canaries.
+
     Example: laurel live status --json
     """
-    from elt.live.listing import list_live
+    from elt.live.listing import is_followed, list_live
+    from elt.live.opening import no_sources
     from elt.warehouse import connect
 
     settings = load_settings()
     with connect(settings.database_url.get_secret_value(), application_name="laurel-live") as connection:
-        found = list_live(connection)
+        found, is_running = list_live(connection), is_followed(connection)
     if as_json:
         click.echo(json.dumps([asdict(source) for source in found], indent=2))
-    elif not found:
-        click.echo("Nothing is followed yet. docs/sources.md tells how to add country databases.")
-    else:
+    elif found:
         _print_table(found)
+    if not found and not _chosen(settings, None):
+        click.echo(no_sources(settings), err=True)
+    elif not is_running:
+        click.echo("Nobody follows now; `laurel live` does.", err=True)
     if any(source.problem for source in found):
         raise click.exceptions.Exit(1)
 
@@ -85,12 +93,15 @@ def check(as_json: bool) -> None:
     Example: laurel live check
     """
     from elt.live.audit import check_live
+    from elt.live.opening import no_sources
 
-    found = check_live(load_settings())
+    settings = load_settings()
+    found = check_live(settings)
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
-        click.echo("\n".join(found) or "Nothing differs.")
+        nothing = "Nothing differs." if _chosen(settings, None) else no_sources(settings)
+        click.echo("\n".join(found) or nothing)
     if found:
         raise click.exceptions.Exit(1)
 
@@ -137,39 +148,52 @@ def prepare(
     """Let a country database call when something changes, instead of looking for it.
 
     Creates the schema `laurel_live` with a small table in it, and triggers on the table of responses. Safe to
-    repeat.
+    repeat. It takes the owner of the table, who may create a schema in the database.
 
     \b
     Examples:
-      laurel live prepare pisa-alb --print | psql …
+      laurel live prepare pisa-alb --print | psql --single-transaction --dbname …
       laurel live prepare --all --owner-url-variable PISA_{country}_OWNER_URL
       laurel live prepare pisa-alb --owner-url-variable PISA_ALB_OWNER_URL --undo
     """
-    from elt.live.prepare import prepare_sql, reader_of, unprepare_sql
-    from elt.sources.configuration import environment_of
+    from elt.live.opening import no_sources
 
     if (name is None) != all_sources:
         raise click.UsageError("Name one source, or say --all.")
     settings = load_settings()
-    environment = environment_of(settings)
-    for source in _chosen(settings, name):
-        reader = reader_of(source, source.address(environment))
-        if only_print:
-            click.echo(f"-- {source.name}")
-            click.echo(unprepare_sql() if undo else prepare_sql(source, reader))
-            continue
-        owner = _owner_of(source, owner_url_variable, environment)
-        asyncio.run(_prepare(source, owner, reader, undo=undo))
-        click.echo(f"{source.name}: {'looked at again' if undo else 'calls from now on'}.")
+    if not (sources := _chosen(settings, name)):
+        raise ConfigurationError(no_sources(settings))
+    has_failed = False
+    for source in sources:
+        try:
+            said = _prepare(settings, source, owner_url_variable, only_print=only_print, undo=undo)
+        except LaurelError as error:  # the others can be prepared all the same
+            has_failed = True
+            click.echo(f"{source.name}: {error.detail.removeprefix(f'Source {source.name}: ')}", err=True)
+        else:
+            click.echo(said)
+    if has_failed:
+        raise click.exceptions.Exit(1)
 
 
-async def _prepare(source: Source, owner: SecretStr, reader: str, *, undo: bool) -> None:
+def _prepare(
+    settings: Settings, source: Source, variable: str | None, *, only_print: bool, undo: bool
+) -> str:
+    """What there is to say about it."""
     from elt.live import prepare as preparation
+    from elt.sources.configuration import environment_of
 
+    environment = environment_of(settings)
+    reader = preparation.reader_of(source, source.address(environment))
+    if only_print:
+        statements = preparation.unprepare_sql() if undo else preparation.prepare_sql(source, reader)
+        return f"-- {source.name}\n{statements}"
+    owner = _owner_of(source, variable, environment)
     if undo:
-        await preparation.unprepare(owner)
-    else:
-        await preparation.prepare(owner, source, reader)
+        asyncio.run(preparation.unprepare(owner))
+        return f"{source.name}: looked at again."
+    asyncio.run(preparation.prepare(owner, source, reader))
+    return f"{source.name}: calls from now on."
 
 
 def _owner_of(source: Source, variable: str | None, environment: Mapping[str, str]) -> SecretStr:

@@ -59,6 +59,22 @@ def alert(settings: Settings, event: str, detail: str) -> None:
         _forget_alert(settings, event)
 
 
+def all_clear(settings: Settings, event: str, detail: str) -> None:
+    """Tell that what `alert` told is over; nobody is told who heard no alert since the last time."""
+    if settings.alert_webhook_url is None or not _is_waited_for(settings, event):
+        return
+    _log.info("alert_over", event_name=event, detail=detail)
+    message = {
+        "text": f"Laurel: {event} is over. {detail}",
+        "event": event, "detail": detail, "is_over": True, "source": "laurel",
+    }  # fmt: skip
+    try:
+        _post_alert(settings, settings.alert_webhook_url.get_secret_value(), message)
+    except _NotSentError as error:
+        _log.error("alert_not_sent", event_name=event, reason=str(error))
+        _forget_alert(settings, _over(event))
+
+
 class _Announcer:
     """Sends announcements to one Airflow, one at a time."""
 
@@ -193,6 +209,33 @@ def _is_due(settings: Settings, event: str) -> bool:
     except (DatabaseUnavailable, psycopg.Error):
         return True
     return claimed is not None
+
+
+def _is_waited_for(settings: Settings, event: str) -> bool:
+    """Claim the end of an alert that was told; without a database nobody knows whether it was."""
+    try:
+        with connect(settings.database_url.get_secret_value(), application_name="laurel-alert") as connection:
+            claimed = connection.execute(
+                """
+                insert into ops.alerts as known (event, sent_at)
+                select %(over)s, now() from ops.alerts as told
+                where told.event = %(event)s and not exists (
+                    select from ops.alerts as ended
+                    where ended.event = %(over)s and ended.sent_at >= told.sent_at
+                )
+                on conflict (event) do update set sent_at = now()
+                returning event
+                """,
+                {"event": event, "over": _over(event)},
+            ).fetchone()
+    except (DatabaseUnavailable, psycopg.Error) as error:
+        _log.warning("alert_not_ended", event_name=event, reason=type(error).__name__)
+        return False
+    return claimed is not None
+
+
+def _over(event: str) -> str:
+    return f"{event} is over"
 
 
 def _forget_alert(settings: Settings, event: str) -> None:

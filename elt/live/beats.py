@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 
-LATE_IN_A_ROW = 3
+IN_A_ROW = 3
 _VERSIONS_KEPT = 1000
 
 
@@ -23,7 +23,10 @@ class Beats:
         self._carried: dict[int, Mapping[str, int]] = {}
         self._heard: dict[int, float] = {}
         self._lags: dict[str, float] = {}
-        self._late: Counter[str] = Counter()
+        self._late: Counter[str] = Counter()  # in a row
+        self._in_time: Counter[str] = Counter()
+        self._said_late: set[str] = set()
+        self._said_in_time: set[str] = set()
 
     def send(self, source: str) -> int:
         """The number of a canary that is committed now."""
@@ -50,6 +53,7 @@ class Beats:
         self._sent.pop(source, None)
         self._lags.pop(source, None)
         self._late.pop(source, None)
+        self._in_time.pop(source, None)
 
     def take_lags(self) -> dict[str, float]:
         """How long canaries took, by source, since this was last asked."""
@@ -57,11 +61,12 @@ class Beats:
         return lags
 
     def take_late(self) -> list[str]:
-        """Sources whose last three canaries were late; each is named once in a row of late ones."""
-        late = [source for source, count in self._late.items() if count == LATE_IN_A_ROW]
-        for source in late:
-            self._late[source] += 1
-        return late
+        """Sources whose last three canaries were late; named once until they are in time again."""
+        return _take(self._late, self._said_late, self._said_in_time)
+
+    def take_in_time(self) -> list[str]:
+        """Sources whose last three canaries were in time; named once until they are late again."""
+        return _take(self._in_time, self._said_in_time, self._said_late)
 
     def _settle(self, version: int) -> None:
         if version not in self._carried or version not in self._heard:
@@ -80,4 +85,13 @@ class Beats:
 
     def _note(self, source: str, seconds: float) -> None:
         self._lags[source] = seconds
-        self._late[source] = self._late[source] + 1 if seconds > self._bound else 0
+        is_late = seconds > self._bound
+        self._late[source] = self._late[source] + 1 if is_late else 0
+        self._in_time[source] = 0 if is_late else self._in_time[source] + 1
+
+
+def _take(counts: Counter[str], said: set[str], said_otherwise: set[str]) -> list[str]:
+    found = [source for source, count in counts.items() if count >= IN_A_ROW and source not in said]
+    said.update(found)
+    said_otherwise.difference_update(found)
+    return found

@@ -15,21 +15,20 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from elt.errors import ConfigurationError, DatabaseUnavailable, public_text
-from elt.live import CHANNEL
+from elt.live import CHANNEL, LOCK_KEY
 from elt.live.applier import TELL_SECONDS, Applier, Late
 from elt.live.beats import Beats
 from elt.live.changes import LiveSource
-from elt.live.opening import live_sources, opened
+from elt.live.opening import live_sources, no_sources, opened
 from elt.live.reading import Reader, country_of
 from elt.live.state import note_lags, note_problem, remove_others
+from elt.live.telling import AWAY, EVENTS, LATE, Teller
 from elt.log import get_logger
-from elt.notify import alert
 from elt.settings import Settings
 from elt.sources.configuration import Source, environment_of
 from elt.warehouse import AsyncConnection, answered, connect_async
 
 BEAT_SECONDS = 5.0
-LOCK_KEY = 0x6C61_7572_6C69_7665  # "laurlive"
 
 EAR_SECONDS = 10.0
 """How often the ear asks the warehouse whether it is still there, and how soon that must answer."""
@@ -86,11 +85,13 @@ async def _follow_while_connected(settings: Settings) -> None:
         ):
             beats = Beats(settings.live_bound_seconds)
             applier = Applier(writing, beats.carry)
-            follower = _Follower(settings, asking, applier, beats)
+            teller = Teller(settings)
+            follower = _Follower(settings, asking, applier, beats, teller)
             async with answered(listening):
                 await listening.execute(sql.SQL("listen {}").format(sql.Identifier(CHANNEL)))
             group.create_task(applier.run())
             group.create_task(_listen(listening, beats))
+            group.create_task(teller.run())
             group.create_task(follower.note_beats())
             group.create_task(follower.watch_sources(group))
 
@@ -135,8 +136,11 @@ class _Followed:
 class _Follower:
     """The tasks of all sources."""
 
-    def __init__(self, settings: Settings, asking: AsyncConnection, applier: Applier, beats: Beats) -> None:
+    def __init__(
+        self, settings: Settings, asking: AsyncConnection, applier: Applier, beats: Beats, teller: Teller
+    ) -> None:
         self._settings = settings
+        self._teller = teller
         self._asking = asking
         self._applier = applier
         self._beats = beats
@@ -152,13 +156,17 @@ class _Follower:
             try:
                 wanted = await asyncio.to_thread(_wanted, self._settings)
             except (ConfigurationError, OSError) as error:
-                if (text := public_text(error)) != problem:
-                    problem = text
-                    _log.error("sources_not_read", reason=text)
+                problem = self._say(problem, public_text(error))
             else:
-                problem = ""
+                problem = "" if wanted else self._say(problem, no_sources(self._settings))
                 await self._change_to(wanted, group)
             await asyncio.sleep(_LOOK_SECONDS)
+
+    @staticmethod
+    def _say(said: str, problem: str) -> str:
+        if problem != said:
+            _log.error("sources_not_read", reason=problem)
+        return problem
 
     async def _change_to(self, wanted: dict[str, tuple[Source, str]], group: asyncio.TaskGroup) -> None:
         for name, followed in list(self._followed.items()):
@@ -169,13 +177,15 @@ class _Follower:
                 self._beats.forget(name)
         for name in await remove_others(self._asking, wanted.keys()):
             _log.info("source_removed", source=name)
+            for event in EVENTS:
+                self._teller.all_clear(event, name, "The source is not followed any more.")
         for name, (source, address) in wanted.items():
             if name not in self._followed:
                 task = group.create_task(self._follow_source(source))
                 self._followed[name] = _Followed(source, address, task)
 
     async def _follow_source(self, source: Source) -> None:
-        away = _Away(self._settings, source.name)
+        away = _Away(self._teller, source.name)
         while True:
             try:
                 async with opened(self._settings, source) as live:
@@ -191,12 +201,14 @@ class _Follower:
     async def _follow_opened(self, source: Source, live: LiveSource, away: _Away) -> None:
         reader = Reader(source, live, self._asking, self._applier.submit)
         await reader.register()
-        _log.info("source_followed", source=source.name, way=live.way)
-        beat_at = 0.0
+        beat_at, is_told = 0.0, False
         while True:
             with suppress(Late):
                 await reader.read()
             away.is_back()
+            if not is_told:
+                _log.info("source_followed", source=source.name, way=live.way)
+                is_told = True
             if live.way == "notify" and time.time() >= beat_at:
                 await live.beat(self._beats.send(source.name))
                 beat_at = _next(BEAT_SECONDS)
@@ -208,12 +220,12 @@ class _Follower:
             await asyncio.sleep(_STANDBY_SECONDS)
             if lags := self._beats.take_lags():
                 await note_lags(self._asking, lags)
+            bound = f"{self._settings.live_bound_seconds:g} s to viewers"
             for source in self._beats.take_late():
-                detail = (
-                    f"Changes of {source} take longer than {self._settings.live_bound_seconds:g} s to "
-                    "viewers; `laurel live status` shows how long."
-                )
-                _alert_soon(self._settings, f"live_late:{source}", detail)
+                detail = f"Changes of {source} take longer than {bound}; `laurel live status` shows how long."
+                self._teller.alert(LATE, source, detail)
+            for source in self._beats.take_in_time():
+                self._teller.all_clear(LATE, source, f"Changes of {source} take less than {bound} again.")
 
 
 def _wanted(settings: Settings) -> dict[str, tuple[Source, str]]:
@@ -267,16 +279,21 @@ class _Pause:
 class _Away:
     """How long a source has been away, and whether people know."""
 
-    def __init__(self, settings: Settings, source: str) -> None:
-        self._settings = settings
+    def __init__(self, teller: Teller, source: str) -> None:
+        self._teller = teller
         self._source = source
-        self.is_back()
-
-    def is_back(self) -> None:
-        """It was read."""
         self._pause = _Pause()
         self._since: float | None = None
         self._told_at: float | None = None
+        self._is_clear = False  # a follower before this one may have told otherwise
+
+    def is_back(self) -> None:
+        """It was read."""
+        if not self._is_clear:
+            self._teller.all_clear(AWAY, self._source, f"{self._source} is followed again.")
+        self._is_clear = True
+        self._pause = _Pause()
+        self._since = self._told_at = None
 
     def note(self, problem: str) -> float:
         """It cannot be read; how many seconds to wait before it is tried again."""
@@ -286,16 +303,6 @@ class _Away:
             _log.warning("source_away", source=self._source, reason=problem)
         due = self._told_at is None or now - self._told_at > _AGAIN_SECONDS
         if now - self._since > _AWAY_SECONDS and due:
-            self._told_at = now
-            _alert_soon(self._settings, f"live_source_away:{self._source}", problem)
+            self._told_at, self._is_clear = now, False
+            self._teller.alert(AWAY, self._source, problem)
         return self._pause.next()
-
-
-_alerts: set[asyncio.Task[None]] = set()
-
-
-def _alert_soon(settings: Settings, event: str, detail: str) -> None:
-    """Tell people from a thread; the webhook may take its time."""
-    task = asyncio.create_task(asyncio.to_thread(alert, settings, event, detail))
-    _alerts.add(task)
-    task.add_done_callback(_alerts.discard)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from psycopg.rows import class_row
 
+from elt.live import LOCK_KEY
 from elt.live.changes import Way
 from elt.warehouse import Connection
 
@@ -53,6 +54,21 @@ def list_live(connection: Connection) -> list[LiveStatus]:
             from live.sources as known order by source
             """
         ).fetchall()
+
+
+def is_followed(connection: Connection) -> bool:
+    """Whether a follower runs."""
+    found = connection.execute(
+        """
+        select exists (
+            select from pg_locks where locktype = 'advisory' and granted and objsubid = 1
+                and database = (select oid from pg_database where datname = current_database())
+                and (classid::bigint << 32 | objid::bigint) = %s
+        ) as is_held
+        """,
+        (LOCK_KEY,),
+    ).fetchone()
+    return bool(found and found["is_held"])
 
 
 def list_rejects(connection: Connection, source: str | None = None) -> list[RejectCount]:

@@ -10,7 +10,7 @@ from elt.errors import NotFound
 from elt.live.changes import LiveSource
 from elt.live.source import open_source
 from elt.settings import Settings
-from elt.sources.configuration import Source, environment_of, load_sources
+from elt.sources.configuration import Source, environment_of, load_sources, sources_dir
 
 KIND = "pisa"
 
@@ -18,6 +18,14 @@ KIND = "pisa"
 def live_sources(settings: Settings) -> list[Source]:
     """The sources that are followed, by name; raises as `load_sources` does."""
     return [source for source in load_sources(settings) if source.kind_name == KIND]
+
+
+def no_sources(settings: Settings) -> str:
+    """Why nothing is followed, and what to do, for people."""
+    return (
+        f"No source of the kind {KIND} is configured in {sources_dir(settings)}; docs/live.md tells how to "
+        "set one up."
+    )
 
 
 def find_live_source(settings: Settings, name: str) -> Source:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -26,6 +27,7 @@ from tests.countries import (
     make_countries,
     wait_until_followed,
 )
+from tests.webhook import told
 
 WAIT = 15.0
 
@@ -95,19 +97,42 @@ def test_a_transaction_that_commits_late_is_followed(
 def test_bad_rows_are_told_and_the_rest_flows(
     settings: Settings, database_url: str, connection: Connection, countries: list[Country]
 ) -> None:
-    good = countries[0]
-    with good.connect() as source:
-        source.execute(
-            "insert into responses (id, cnt, escs, tmins, time_submitted) values"
-            " (1, 'ALB', 0.5, 'NA', now()), (2, null, 0.5, '1', now()), (3, 'Albania', 0.5, '1', now()),"
-            " (4, 'ARG', 0.5, '1', now()), (5, 'ALB', 0.5, 'many', now()),"
-            " (6, 'ALB', 99, '1', now()), (7, 'ALB', 0.5, '1', now() + interval '1 day')"
-        )
+    bad = countries[:2]  # one that calls and one that is looked at
+    for country in bad:
+        other = "AUT" if country.code != "AUT" else "AUS"
+        with country.connect() as source:
+            source.execute("alter table responses drop constraint responses_pkey")
+            source.execute("alter table responses alter id drop not null")
+            source.execute(
+                "insert into responses (id, cnt, escs, tmins, time_submitted) values"
+                " (1, %(own)s, 0.5, 'NA', now()), (2, null, 0.5, '1', now()),"
+                " (3, 'Nowhere', 0.5, '1', now()), (4, %(other)s, 0.5, '1', now()),"
+                " (5, %(own)s, 0.5, 'many', now()), (6, %(own)s, 99, '1', now()),"
+                " (7, %(own)s, 0.5, '1', now() + interval '1 day'),"
+                " (8, %(own)s, 0.5, '1', now()), (8, %(own)s, 0.5, '1', now() - interval '1 hour'),"
+                " (null, %(own)s, 0.5, '1', now())",
+                {"own": country.code, "other": other},
+            )
     with following(settings):
-        until(lambda: statuses(connection).get("pisa-alb") and statuses(connection)["pisa-alb"].rejects == 6)
-        assert statuses(connection)["pisa-alb"].responses == 1
-        with good.connect() as source:
-            source.execute("update responses set cnt = 'ALB', escs = 1, tmins = '60', time_submitted = now()")
+        until(lambda: [each.rejects for each in list_live(connection)][:2] == [8, 8])
+        assert [each.responses for each in list_live(connection)][:2] == [2, 2]
+        for country in bad:
+            rules = Counter({(e.column, e.rule): e.rows for e in list_rejects(connection, country.name)})
+            assert sum(rules[("cnt", rule)] for rule in ("enum", "pattern")) == 1
+            assert {each: rules[each] for each in rules if each[1] not in ("enum", "pattern")} == {
+                ("cnt", "required"): 1, ("cnt", "other_country"): 1, ("tmins", "type"): 1,
+                ("escs", "maximum"): 1, ("time_submitted", "ahead"): 1, ("id", "repeated"): 1,
+                ("id", "required"): 1,
+            }  # fmt: skip
+            country.fill(100, 150)
+            with country.connect() as source:
+                source.execute(
+                    "delete from responses where id is null or (id = 8 and time_submitted < now())"
+                )
+                source.execute(
+                    "update responses set cnt = %s, escs = 1, tmins = '60', time_submitted = now()",
+                    (country.code,),
+                )
         wait_until_followed(database_url, countries)
         assert list_rejects(connection) == []
 
@@ -130,6 +155,48 @@ def test_one_that_is_away_stops_no_other(
         away.fill(1, 50)
         wait_until_followed(database_url, countries)
         until(lambda: statuses(connection)["pisa-alb"].problem is None)
+
+
+def test_people_are_told_once_that_one_is_away_and_once_that_it_is_back(
+    settings: Settings, connection: Connection, countries: list[Country], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("elt.live.follower._AWAY_SECONDS", 0.0)
+    away = countries[0]
+    monkeypatch.setenv(away.variable, away.url.rsplit("/", 1)[0] + "/there_is_none")
+    with told(settings) as (watched, messages):
+        with following(watched):
+            until(lambda: messages)
+        # Whoever follows next does not tell it again, and knows that it was told.
+        with following(watched):
+            until(lambda: statuses(connection)["pisa-alb"].problem)
+            monkeypatch.setenv(away.variable, away.url)
+            until(lambda: len(messages) == 2)
+    assert [(each["event"], each.get("is_over", False)) for each in messages] == [
+        ("live_source_away:pisa-alb", False), ("live_source_away:pisa-alb", True),
+    ]  # fmt: skip
+    assert "there_is_none" in messages[0]["detail"]
+
+
+def test_people_are_told_once_that_changes_are_late_and_once_that_they_are_in_time(
+    settings: Settings, connection: Connection, countries: list[Country], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("elt.live.follower.BEAT_SECONDS", 0.2)
+    monkeypatch.setattr("elt.live.follower.TELL_SECONDS", 0.2)
+    connection.execute(
+        "create function live.dawdle() returns trigger language plpgsql"
+        " as 'begin perform pg_sleep(1.1); return new; end'"
+    )
+    connection.execute(
+        "create trigger dawdle before update on live.version for each row execute function live.dawdle()"
+    )
+    with told(settings) as (watched, messages), following(watched):
+        until(lambda: messages)
+        connection.execute("drop trigger dawdle on live.version")
+        until(lambda: len(messages) == 2)
+        until(lambda: (statuses(connection)["pisa-alb"].lag_seconds or 9) < settings.live_bound_seconds)
+    assert [(each["event"], each.get("is_over", False)) for each in messages] == [
+        ("live_late:pisa-alb", False), ("live_late:pisa-alb", True),
+    ]  # fmt: skip
 
 
 def test_sources_come_and_go(

@@ -180,6 +180,37 @@ def test_an_alert_is_sent_once_an_hour(webhook: Settings, listener: Listener, co
     assert listener.requests[-1][2]["detail"] == "an hour later"
 
 
+def test_the_end_of_an_alert_is_told_once_to_those_who_heard_of_it(
+    webhook: Settings, listener: Listener, connection: Connection
+) -> None:
+    notify.all_clear(webhook, "live_late:pisa-alb", "nobody heard of it")
+    notify.alert(webhook, "live_late:pisa-alb", "first")
+    for detail in ("in time", "still in time"):
+        notify.all_clear(webhook, "live_late:pisa-alb", detail)
+    notify.alert(webhook, "live_late:pisa-alb", "within the hour")
+    notify.all_clear(webhook, "live_late:pisa-alb", "of what nobody heard")
+    assert [body["text"] for _, _, body, _ in listener.requests] == [
+        "Laurel: live_late:pisa-alb. first",
+        "Laurel: live_late:pisa-alb is over. in time",
+    ]
+    assert listener.requests[1][2]["is_over"] is True
+    connection.execute("update ops.alerts set sent_at = sent_at - interval '61 minutes'")
+    notify.alert(webhook, "live_late:pisa-alb", "an hour later")
+    notify.all_clear(webhook, "live_late:pisa-alb", "again")
+    assert [body["detail"] for _, _, body, _ in listener.requests[2:]] == ["an hour later", "again"]
+
+
+def test_the_end_of_an_alert_that_nobody_got_is_told_later(
+    webhook: Settings, listener: Listener, quick_retries: None
+) -> None:
+    notify.alert(webhook, "run_failed", "x")
+    listener.failures = [500, 500, 500]
+    notify.all_clear(webhook, "run_failed", "lost")
+    notify.all_clear(webhook, "run_failed", "told")
+    assert listener.requests[-1][2]["detail"] == "told"
+    assert listener.requests[-2][2]["detail"] == "lost"
+
+
 def test_an_alert_is_tried_again_and_its_address_is_not_logged(
     webhook: Settings,
     listener: Listener,
