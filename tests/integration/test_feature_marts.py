@@ -15,6 +15,8 @@ from elt.store.base import open_store
 from elt.transforming.transform import transform
 from elt.uploads.lifecycle import withdraw_upload
 from elt.warehouse import Connection, connect
+from ml.features import read_labelled, read_thresholds
+from ml.target import load_target
 from tests.conftest import PostgresServer, Sender, settings_of
 
 Row = dict[str, Any]
@@ -273,6 +275,31 @@ def test_the_certificate_is_a_label_of_the_term_before_the_last_and_is_waited_fo
     assert values(students, "next_known_at", "S1") == [
         date(2023, 4, 24), date(2023, 8, 14), date(2024, 1, 3), date(2024, 4, 24), date(2024, 8, 31), None
     ]  # fmt: skip
+
+
+def test_who_waits_for_the_certificate_is_not_yet_one_who_has_it(
+    school: School, students: Rows, subjects: Rows
+) -> None:
+    """S1's third term of SS3 was passed; without the certificate that says half of what is asked."""
+    connection, target = school.sender.connection, load_target("at_risk")
+    last = date(2024, 4, 10)
+    assert students["S1", "2023/2024", SECOND]["as_of_date"] == last
+
+    def labelled() -> dict[date, float]:
+        rows = read_labelled(connection, target, read_thresholds(connection, target))
+        own = rows[rows["student_id"] == "S1"]
+        return dict(zip(own["as_of_date"].dt.date, own["label"], strict=True))
+
+    before = labelled()
+    assert before[last] == 0
+    with connection.transaction(force_rollback=True):
+        connection.execute(
+            "update intermediate.int_student_registers"
+            " set has_core_credits = null, wassce_year = null, wassce_known_at = null where student_id = 'S1'"
+        )
+        row = school.students()["S1", "2023/2024", SECOND]
+        assert (row["next_term_average"], row["next_known_at"]) == (56, None)
+        assert labelled() == {day: label for day, label in before.items() if day != last}
 
 
 def test_no_junior_has_labels_of_exams(students: Rows) -> None:

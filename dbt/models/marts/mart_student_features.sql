@@ -28,6 +28,10 @@ known as (
     select
         features.*,
         {{ start_year('features.school_year') }} as start_year,
+        -- By class and term alone, not by whether a result is known: that would look ahead.
+        features.grade_order = (select max(grades.grade_order) from {{ ref('grade_levels') }} as grades)
+        and features.term_order = (select max(terms.term_order) - 1 from {{ ref('terms') }} as terms)
+            as is_before_certificate,
         registers.incident_dates,
         registers.activities_by_year,
         registers.study_habits,
@@ -50,8 +54,7 @@ ahead as (
         known.stage = 'Senior' and known.known_at < known.jamb_known_at as is_before_jamb,
         known.stage = 'Senior' and known.known_at < known.sat_known_at as is_before_sat,
         known.stage = 'Senior' and known.known_at < known.core_known_at as is_before_wassce,
-        known.grade_order = (select max(grades.grade_order) from {{ ref('grade_levels') }} as grades)
-        and known.term_order = (select max(terms.term_order) - 1 from {{ ref('terms') }} as terms)
+        known.is_before_certificate
         and known.known_at < known.core_known_at
         and known.core_year = known.start_year + 1 as is_before_last_term
     from known
@@ -126,15 +129,15 @@ select
     ) as offences_to_date,
     equipped.students_per_computer,
     ahead.stream,
-    -- By class and term alone, not by whether a result is known: that would look ahead.
-    ahead.grade_order = (select max(grades.grade_order) from {{ ref('grade_levels') }} as grades)
-    and ahead.term_order = (select max(terms.term_order) - 1 from {{ ref('terms') }} as terms)
-        as is_before_certificate,
+    ahead.is_before_certificate,
     ahead.gender,
     ahead.state_of_origin,
     ahead.next_as_of_date,
+    -- Without the certificate, the results of the last term are half of the answer.
     case
-        when ahead.is_before_last_term then greatest(ahead.next_known_at, ahead.core_known_at) else ahead.next_known_at
+        when ahead.is_before_last_term then greatest(ahead.next_known_at, ahead.core_known_at)
+        when ahead.is_before_certificate and ahead.core_known_at is null then null
+        else ahead.next_known_at
     end as next_known_at,
     ahead.next_term_average,
     ahead.next_term_failure_count,
