@@ -16,9 +16,6 @@ from elt.reading.validation import CheckedBlock, validate
 
 Issues = list[tuple[str | None, str]]
 
-AHEAD = timedelta(minutes=10)
-"""How far a source's clock may run ahead of ours."""
-
 _NO_FAULTS = pl.DataFrame(schema={"line": pl.Int64, "rule": pl.String})
 _SCHEMA = {f"c{position}": pl.String for position in range(len(COLUMNS))} | {"_line": pl.Int64}
 _CNT, _TIME = COLUMNS.index("cnt"), COLUMNS.index("time_submitted")
@@ -50,6 +47,8 @@ class RowChecker:
     def __init__(self) -> None:
         self._block: Block | None = None
         contract = get_contract(DATASET)
+        # Held against our clock for each row; a file is held against the moment in which it was handed in.
+        self._ahead = timedelta(minutes=contract.field("time_submitted").constraints.minutes_ahead or 0)
         self._checked: Iterator[CheckedBlock] = validate(
             self._blocks(), contract, match_header(contract, COLUMNS), school_id="live"
         )
@@ -73,7 +72,7 @@ class RowChecker:
                 issues.setdefault(line, []).append((column, rule))
         for line, *cells in block.accepted.select("_line", *COLUMNS).iter_rows():
             source, row = lines[line]
-            if found := _own_issue(cells, countries[source], now):
+            if found := _own_issue(cells, countries[source], now + self._ahead):
                 issues[line] = [found]
             else:
                 kept = LiveRow(row.id, row.range_no, row.row_hash, tuple(cells))
@@ -92,12 +91,12 @@ class RowChecker:
         return next(self._checked)
 
 
-def _own_issue(cells: Sequence[str | None], country: str | None, now: datetime) -> tuple[str, str] | None:
+def _own_issue(cells: Sequence[str | None], country: str | None, latest: datetime) -> tuple[str, str] | None:
     """What the contract cannot say: whose database it is, and what time it is."""
     if country is not None and cells[_CNT] != country:
         return "cnt", "other_country"
     time = cells[_TIME]
-    if time is not None and datetime.fromisoformat(time) > now + AHEAD:
+    if time is not None and datetime.fromisoformat(time) > latest:
         return "time_submitted", "ahead"
     return None
 
