@@ -73,6 +73,7 @@ class Watcher:
             self._raw += piece
         self.head, _, self._raw = self._raw.partition(b"\r\n\r\n")
         self.is_chunked = b"transfer-encoding: chunked" in self.head.lower()
+        self._decode()  # events may have come with the headers
 
     @property
     def status(self) -> int:
@@ -114,9 +115,13 @@ class Watcher:
         """Read some more; False at the end of the answer or of the connection."""
         piece = self.socket.recv(65536)
         self._raw += piece
+        self._decode()
+        return bool(piece) and not self.is_ended
+
+    def _decode(self) -> None:
         if not self.is_chunked:
             self._text, self._raw = self._text + self._raw, b""
-            return bool(piece)
+            return
         while (found := re.match(rb"([0-9A-F]+)\r\n", self._raw)) is not None:
             size, start = int(found[1], 16), found.end()
             if len(self._raw) < start + size + 2:
@@ -124,10 +129,7 @@ class Watcher:
             assert self._raw[start + size : start + size + 2] == b"\r\n"
             self._text += self._raw[start : start + size]
             self._raw = self._raw[start + size + 2 :]
-            if size == 0:
-                self.is_ended = True
-                return False
-        return bool(piece)
+            self.is_ended = size == 0
 
 
 @pytest.fixture
