@@ -74,7 +74,7 @@ def show_live(headers: PictureHeaders) -> Response:
     description=(
         "Server-sent events, for `EventSource`: first `picture`, the whole of it, then `change` with what is "
         "new, to be merged by country, hour and source; `stale` when nothing newer can be read. After a "
-        "break the browser sends `Last-Event-ID` and is told only what is new. `docs/live.md` says more."
+        "break the browser sends `Last-Event-ID` and is told only what is new. `docs/api.md` says more."
     ),
     headers=StreamHeaders,
     problems=(429, 503),
