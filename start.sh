@@ -141,7 +141,7 @@ case $command in
     hint_browser
     cd -- "$root"
     # All of them: file by file on the processors there are. A few are over before workers would have started.
-    (($#)) || set -- -n auto --maxprocesses 4 --dist loadfile
+    (($#)) || set -- -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
     exec "$venv/bin/python" -m pytest "$@" ;;
   bench)
     [[ -n ${1:-} && -f $root/bench/$1.py ]] || die "which benchmark? ./start.sh bench NAME, a file of bench/"

@@ -48,6 +48,14 @@ _MEMORY = Path("/dev/shm")
 _ROOM_IN_MEMORY = 4 * 1024**3  # bytes; far more than the servers of two workers need
 _numbers = itertools.count(1)
 
+# Modules that take minutes, the longest first: with them at the end one worker would work alone.
+_LONG_MODULES = (
+    "test_demo_school", "test_api_fuzz", "test_platform_services", "test_process_death",
+    "test_postgres_faults", "test_transform", "test_disk_full", "test_demo_in_process",
+    "test_marts_registers", "test_rosariosis", "test_dbt", "test_live_faults", "test_random_kills",
+    "test_upload_state_machine", "test_serving",
+)  # fmt: skip
+
 MakeTemplate = Callable[[str, Path, Callable[[str, Path], None]], str]
 
 
@@ -72,6 +80,13 @@ def settings_of(database_url: str, home: Path) -> Settings:
         pseudonym_key=SecretStr("a-key-of-pseudonyms-for-tests-only"),
         store_url=(home / "store").as_uri(),
     )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Among workers (`--no-loadscope-reorder` lets them begin so), let the long modules begin."""
+    if hasattr(config, "workerinput"):
+        places = {name: place for place, name in enumerate(_LONG_MODULES)}
+        items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The whole platform, started once by `./start.sh demo` in a folder of its own, for all end-to-end tests.
+"""The whole platform, started once by `./start.sh demo` in a folder of its own, for all tests of a module.
 
 Whole marts are compared with the answer key, which is about the files only: so sources are read by the last
 test, and any other test that changes data starts a platform of its own.
@@ -84,7 +84,7 @@ def run(
     )  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def platform() -> Iterator[Platform]:
     """`./start.sh demo`, ended by `./start.sh down`, which must leave no process."""
     folder = Path(tempfile.mkdtemp(prefix="laurel-e2e-"))

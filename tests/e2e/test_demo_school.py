@@ -67,20 +67,20 @@ MARTS = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def school(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, AnswerKey]:
     """The demo school as the demo command makes it, and its key."""
     folder = tmp_path_factory.mktemp("demo-school")
     return folder, write_demo_school(folder)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def key(school: tuple[Path, AnswerKey]) -> AnswerKey:
     """The answers."""
     return school[1]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def uploads(platform: Platform, school: tuple[Path, AnswerKey]) -> dict[str, dict[str, Any]]:
     """The upload of each file of the demo school, found by its bytes."""
     by_digest = {upload["sha256"]: upload for upload in platform.pages("/uploads", limit=200)}
