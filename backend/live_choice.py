@@ -30,4 +30,5 @@ class Choice:
     @property
     def unknown(self) -> list[str]:
         """Codes asked for of which there is no response and no source."""
-        return [code for code in self.codes if code not in self.known]
+        known = self.known
+        return [code for code in self.codes if code not in known]

@@ -15,8 +15,15 @@ MAX_AGE_SECONDS = 0.25
 """How old a picture may be that is given to somebody who asks."""
 
 
+_PATIENCE_SECONDS = 1.0
+_FAILURE_SECONDS = 1.0
+
+
 class LivePictures:
-    """Keeps the newest picture. Who asks while another reads it waits for that one's, or for its failure."""
+    """Keeps the newest picture. Who asks while another reads it waits for that one's, or for its failure.
+
+    But not for long: anyone may ask, and a database that is away must not hold all threads of the process.
+    """
 
     def __init__(self, borrow: Callable[[], AbstractContextManager[Connection]]) -> None:
         self._borrow = borrow
@@ -38,13 +45,17 @@ class LivePictures:
         fresh = self._fresh_at(asked_at)
         if fresh is not None:
             return fresh
-        with self._reading:
+        if not self._reading.acquire(timeout=_PATIENCE_SECONDS):
+            raise DatabaseUnavailable("The database has not answered somebody else yet.")
+        try:
             fresh = self._fresh_at(asked_at)
             if fresh is not None:
                 return fresh
-            if self._failed is not None and self._failed[0] > asked_at:
+            if self._failed is not None and asked_at - self._failed[0] < _FAILURE_SECONDS:
                 raise DatabaseUnavailable(self._failed[1].detail)
             return self._read()
+        finally:
+            self._reading.release()
 
     def _fresh_at(self, moment: float) -> Picture | None:
         kept = self._kept

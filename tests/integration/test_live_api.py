@@ -14,9 +14,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 from pydantic import SecretStr
 
+from backend import live_pictures
 from backend.app import create_app
 from backend.live_pictures import LivePictures
 from elt.disclosure import smallest_group
+from elt.errors import DatabaseUnavailable
 from elt.settings import Settings
 from elt.warehouse import Connection, connect
 from tests.live_figures import Given, add_responses, add_source, clear
@@ -169,14 +171,17 @@ def test_no_other_answer_may_be_read_by_other_sites(client: FlaskClient, researc
         assert "Access-Control-Allow-Origin" not in found.headers
 
 
-@pytest.mark.parametrize("path", FIVE)
-def test_a_database_that_is_away_is_a_problem_and_no_answer(settings: Settings, path: str) -> None:
+def test_a_database_that_is_away_is_a_problem_and_no_answer(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_pictures, "_FAILURE_SECONDS", 3600.0)  # waited for once
     away = settings.model_copy(update={"database_url": SecretStr("postgresql://nobody@127.0.0.1:1/none")})
     app = create_app(away)
-    answer = app.test_client().get(path)
-    assert (answer.status_code, answer.content_type) == (503, "application/problem+json")
-    assert int(answer.headers["Retry-After"]) > 0
-    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    for path in FIVE:
+        answer = app.test_client().get(path)
+        assert (answer.status_code, answer.content_type) == (503, "application/problem+json")
+        assert int(answer.headers["Retry-After"]) > 0
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
     app.extensions["laurel"].close()
 
 
@@ -241,6 +246,44 @@ def test_many_who_ask_at_once_cost_one_query(database_url: str, figures: None) -
     with ThreadPoolExecutor(12) as pool:
         asked = [pool.submit(ask) for _ in range(12)]
         assert {future.result(timeout=60) for future in asked} == {6}
+    assert sum(borrowed) == 1
+
+
+def test_a_database_that_does_not_answer_one_holds_no_others_up() -> None:
+    asked, answer = threading.Event(), threading.Event()
+
+    @contextmanager
+    def borrow() -> Iterator[Connection]:
+        asked.set()
+        answer.wait(timeout=60)
+        raise DatabaseUnavailable("It is away.")
+        yield
+
+    pictures = LivePictures(borrow)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(pictures.current)
+        assert asked.wait(timeout=30)
+        with pytest.raises(DatabaseUnavailable, match="somebody else"):
+            pictures.current()
+        answer.set()
+        with pytest.raises(DatabaseUnavailable, match="It is away"):
+            first.result(timeout=60)
+
+
+def test_a_failure_is_told_to_all_who_ask_in_the_same_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_pictures, "_FAILURE_SECONDS", 3600.0)
+    borrowed = []
+
+    @contextmanager
+    def borrow() -> Iterator[Connection]:
+        borrowed.append(1)
+        raise DatabaseUnavailable("It is away.")
+        yield
+
+    pictures = LivePictures(borrow)
+    for _ in range(5):
+        with pytest.raises(DatabaseUnavailable, match="It is away"):
+            pictures.current()
     assert sum(borrowed) == 1
 
 
