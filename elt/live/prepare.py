@@ -39,7 +39,10 @@ exception when dependent_objects_still_exist then
 end $$;
 """
 
-_OTHER_WAY_IN = sql.SQL("select exists (select from pg_subscription_rel where srrelid = {})")
+_AGAINST_IT = sql.SQL("""
+    select exists (select from pg_subscription_rel where srrelid = {}),
+           current_setting('max_prepared_transactions')::int > 0
+""")
 
 
 def prepare_sql(source: Source, reader: str) -> str:
@@ -107,7 +110,7 @@ async def _refuse_other_tables(owner: SecretStr, source: Source) -> None:
     try:
         table = await find_table(connection, source)
         version = connection.server_version
-        [(has_other_way,)] = await connection.ask(_OTHER_WAY_IN.format(sql.Literal(table.oid)))
+        [(has_other_way, has_two_phases)] = await connection.ask(_AGAINST_IT.format(sql.Literal(table.oid)))
     finally:
         await connection.close()
     reasons = (
@@ -118,6 +121,7 @@ async def _refuse_other_tables(owner: SecretStr, source: Source) -> None:
         (table.is_standby, "this server follows another one and cannot be written to"),
         (table.has_parts, "its rows are in partitions, which may be written to past a trigger"),
         (has_other_way, "it is filled by a subscription, which fires no such triggers"),
+        (has_two_phases, "transactions may be prepared for a commit in two phases, and may not call then"),
     )
     for is_so, reason in reasons:
         if is_so:

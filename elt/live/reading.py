@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from elt.live.state import Known, known_digests, load_known, register
 from elt.log import get_logger
 from elt.sources.configuration import Source
 from elt.warehouse import AsyncConnection
+
+_MINUTE = 60.0
 
 _log = get_logger(__name__)
 
@@ -51,6 +54,7 @@ class Reader:
         self._asking = asking
         self._submit = submit
         self._known: Known | None = None
+        self._compare_at = 0.0
         self._told: tuple[str, ...] = ()
 
     async def register(self) -> None:
@@ -69,7 +73,7 @@ class Reader:
         """
         known = await self._current()
         self._known = None
-        if known.snapshot is None or known.compared_seconds > max(self._source.compare_minutes, 1) * 60:
+        if known.snapshot is None or time.monotonic() >= self._compare_at:
             return await self._compare(known)
         try:
             return await self._hand_on(
@@ -108,6 +112,8 @@ class Reader:
         known = await load_known(self._asking, self._source.name)
         if known is None:
             raise NotFound(f"The source {self._source.name} is not followed any more.")
+        span = max(self._source.compare_minutes, 1) * _MINUTE
+        self._compare_at = time.monotonic() + span - known.compared_seconds
         return known
 
     def _tell(self, findings: tuple[str, ...]) -> None:

@@ -31,6 +31,7 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
+from elt.errors import SourceFault
 from elt.live.audit import check_live
 from elt.live.listing import list_live
 from elt.live.opening import find_live_source
@@ -360,6 +361,12 @@ def test_the_server_of_the_sources_stops_and_dies(
         wait_until_followed(database_url, made)
     assert "what changed since then is no longer noted at the source" in _log(settings)
     assert check_live(settings) == []
+
+    # Whoever writes in two phases must not be disturbed by a call.
+    fragile.stop()
+    fragile.start(max_prepared_transactions="2")
+    with pytest.raises(SourceFault, match="two phases"):
+        prepared(settings, made[2:])
 
 
 def _log(settings: Settings) -> str:

@@ -47,11 +47,12 @@ class FragileServer:
         self._log = log
         self.start()
 
-    def start(self) -> None:
+    def start(self, **settings: str) -> None:
         """Start it, after a death with recovery from its log."""
         self._process = postgres.start(
-            self.databases.cluster, self.databases.superuser_password, log=self._log, settings=_SETTINGS
-        )
+            self.databases.cluster, self.databases.superuser_password, log=self._log,
+            settings={**_SETTINGS, **settings},
+        )  # fmt: skip
 
     def kill(self) -> None:
         """End all of its processes at once."""

@@ -157,6 +157,23 @@ def test_one_that_is_away_stops_no_other(
         until(lambda: statuses(connection)["pisa-alb"].problem is None)
 
 
+def test_what_was_written_past_the_triggers_is_found_by_the_next_comparison(
+    settings: Settings, database_url: str, connection: Connection, countries: list[Country],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("elt.live.reading._MINUTE", 0.05)  # one comparison every three seconds
+    with following(settings):
+        countries[0].fill(1, 30)
+        wait_until_followed(database_url, countries)
+        with countries[0].connect() as source:
+            source.execute("alter table responses disable trigger user")
+            countries[0].fill(31, 40)
+            source.execute("delete from responses where id < 4")
+            source.execute("alter table responses enable always trigger laurel_inserted")
+        wait_until_followed(database_url, countries)
+        assert statuses(connection)["pisa-alb"].way == "notify"
+
+
 def test_people_are_told_once_that_one_is_away_and_once_that_it_is_back(
     settings: Settings, connection: Connection, countries: list[Country], monkeypatch: pytest.MonkeyPatch
 ) -> None:
