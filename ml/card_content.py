@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ml.gate import FAIRNESS
+from ml.gate import FAIRNESS, TEST_FILE
 from ml.plots import plot_calibration, plot_intervals, plot_list
 from ml.target import Target
 
@@ -181,7 +181,12 @@ def _gate(gate: Facts) -> Section:
 
 def _judging(facts: Facts, target: Target) -> Section:
     validation, candidates = target.validation, facts["metrics"].get("candidates", [])
-    if validation.scheme == "time":
+    if facts["data_window"].get("judged_by") == TEST_FILE:
+        how = (
+            "It was judged by a file of its own, which it learnt nothing from; nor from other rows of the "
+            "students who are judged."
+        )
+    elif validation.scheme == "time":
         waves = "years of results" if target.cohort.by == "outcome" else "as-of dates"
         how = (
             f"Rows whose {waves} lie within {target.cohort.wave_days} days are one cohort. The latest cohort "

@@ -24,6 +24,9 @@ from ml.target import Gate, Label, Target
 FAIRNESS = "fairness:"
 """What the names of conditions about gaps between groups begin with; column and measure follow."""
 
+LATER_COHORT, TEST_FILE, TABLE = "later cohort", "test file", "table"
+"""What a model is judged by, in words: rows of a later time, of another file, or each row by the others."""
+
 # One school is judged on few students: here chance is held to the usual one in twenty.
 _SCHOOL_P = 0.05
 # As in the seed `disclosure_rules`: the card and GET /models are for everybody who is signed in.
@@ -34,7 +37,8 @@ _DISCLOSED_FROM = 10
 class HeldOut:
     """The judged cohort: what came, what the model claimed beforehand, what the rule said.
 
-    `student` numbers the students from 0; `school` is each row's school.
+    `student` numbers the students from 0; `school` is each row's school; `name` is what a model is judged by,
+    such as `LATER_COHORT`.
     """
 
     y: Ints
@@ -42,12 +46,13 @@ class HeldOut:
     rule: RuleScores
     student: Ints
     school: NDArray[np.str_]
+    name: str
 
     def part(self, rows: NDArray[np.bool_]) -> HeldOut:
         """The rows that the mask names."""
         rule = RuleScores(self.rule.broken[rows], self.rule.score[rows], self.rule.order[rows])
         _, student = np.unique(self.student[rows], return_inverse=True)
-        return HeldOut(self.y[rows], self.probability[rows], rule, student, self.school[rows])
+        return HeldOut(self.y[rows], self.probability[rows], rule, student, self.school[rows], self.name)
 
     def k(self, capacity: float) -> int:
         """How many students the schools can follow up."""
@@ -115,10 +120,18 @@ def refuse_leaks(leaks: list[Leak]) -> Verdict:
     return Verdict([Condition("leakage", False, None, str(leak)) for leak in leaks])
 
 
-def refuse_untaught(y: Ints, students: Ints, taught: int, target: Target) -> Verdict:
-    """A verdict where all `taught` earlier rows turned out the same; `y` are the held-out ones."""
-    text = f"All {taught} earlier rows turned out the same: nothing can be learnt"
-    size = _size(y, students, target.gate, target.label)
+def refuse_untaught(y: Ints, students: Ints, taught: int, target: Target, name: str) -> Verdict:
+    """A verdict where all `taught` rows to learn from turned out the same.
+
+    Args:
+        y: the outcomes of the held-out rows.
+        students: whom each of them is about.
+        taught: how many rows there were to learn from.
+        target: whose gate asks.
+        name: what the held-out rows are called, as in `HeldOut`.
+    """
+    text = f"All {taught} rows to learn from turned out the same: nothing can be learnt"
+    size = _size(y, students, target.gate, target.label, name)
     return Verdict([*size, Condition("signal", False, None, text)])
 
 
@@ -132,7 +145,7 @@ def judge(held_out: HeldOut, target: Target, gaps: Sequence[Gap] = ()) -> Verdic
     gate, seed = target.gate, target.validation.seed
     thin = _thin_schools(held_out, target)
     judged = leave_out_thin_schools(held_out, target)
-    conditions = _size(judged.y, judged.student, gate, target.label)
+    conditions = _size(judged.y, judged.student, gate, target.label, judged.name)
     if len(np.unique(judged.y)) == 2:
         conditions += [*_floors(judged, target), _beats_rule(judged, target)]
         conditions.append(_calibration(judged, gate, seed))
@@ -141,7 +154,7 @@ def judge(held_out: HeldOut, target: Target, gaps: Sequence[Gap] = ()) -> Verdic
             for gap in gaps
         ]
     else:
-        text = "Nothing can be measured: all students of the later cohort turned out the same"
+        text = f"Nothing can be measured: all students of the {judged.name} turned out the same"
         conditions.append(Condition("signal", False, None, text))
     schools = {**_check_schools(judged, gate, seed), **thin}
     return Verdict(conditions, schools)
@@ -163,7 +176,7 @@ def leave_out_thin_schools(held_out: HeldOut, target: Target) -> HeldOut:
     return held_out.part(checkable) if checkable.any() else held_out
 
 
-def _size(y: Ints, students: Ints, gate: Gate, label: Label) -> list[Condition]:
+def _size(y: Ints, students: Ints, gate: Gate, label: Label, name: str) -> list[Condition]:
     size = count_students(students, y, np.ones(len(y), dtype=bool))
     came, stayed_away = (_count(number) for number in (size.positives, size.negatives))
     return [
@@ -171,13 +184,13 @@ def _size(y: Ints, students: Ints, gate: Gate, label: Label) -> list[Condition]:
             "rows",
             size.all >= gate.rows,
             size.all,
-            f"The later cohort has {size.all} students; at least {gate.rows} are needed",
+            f"The {name} has {size.all} students; at least {gate.rows} are needed",
         ),
         Condition(
             "each_class",
             size.fewest >= gate.each_class,
             size.fewest if size.fewest >= _DISCLOSED_FROM else None,
-            f"Of the later cohort {came} {label.came} and {stayed_away} {label.stayed_away}; "
+            f"Of the {name} {came} {label.came} and {stayed_away} {label.stayed_away}; "
             f"at least {gate.each_class} of each are needed",
         ),
     ]
@@ -274,7 +287,7 @@ def _thin_schools(held_out: HeldOut, target: Target) -> dict[str, str]:
         if size.all < gate.school_rows or size.fewest < gate.school_each_class:
             # Without numbers: what came of a handful is nobody's business.
             answers[str(school)] = (
-                f"fewer than {gate.school_rows} students of this school are in the later cohort, or fewer "
+                f"fewer than {gate.school_rows} students of this school are in the {held_out.name}, or fewer "
                 f"than {gate.school_each_class} who {target.label.came} or {target.label.stayed_away}: too "
                 "few to check a model on"
             )
@@ -283,7 +296,7 @@ def _thin_schools(held_out: HeldOut, target: Target) -> dict[str, str]:
 
 def _check_schools(held_out: HeldOut, gate: Gate, seed: int) -> dict[str, str | None]:
     """A model speaks only for schools on which it was checked and found to rank better than chance."""
-    by_chance = "in this school the model ranked the later cohort no better than chance"
+    by_chance = f"in this school the model ranked the {held_out.name} no better than chance"
     return {
         str(school): None if _is_better(held_out.part(held_out.school == school), gate, seed) else by_chance
         for school in np.unique(held_out.school)

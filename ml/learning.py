@@ -22,6 +22,9 @@ from ml.errors import NotEnoughHistory
 from ml.fairness import Gap, GroupResult, audit_groups, find_gaps
 from ml.features import AS_OF, KNOWN_AT, LABEL, LABEL_KNOWN_AT, LABEL_VALUE, shape_features
 from ml.gate import (
+    LATER_COHORT,
+    TABLE,
+    TEST_FILE,
     HeldOut,
     Verdict,
     is_large_enough,
@@ -61,6 +64,7 @@ class _Task:
     rows: pd.DataFrame
     lesson: Lesson
     folds: Ints
+    judged_by: str
 
     @property
     def y(self) -> Ints:
@@ -125,7 +129,7 @@ def _learn(task: _Task, held_out: Sequence[int]) -> Learnt:
     earlier, judged = task.earlier(min(held_out)), task.inside(held_out)
     if len(np.unique(task.y[earlier])) < 2:
         students = task.lesson.students[judged]
-        verdict = refuse_untaught(task.y[judged], students, int(earlier.sum()), target)
+        verdict = refuse_untaught(task.y[judged], students, int(earlier.sum()), target, task.judged_by)
         return Learnt(verdict, "none", None, {}, window)
     candidate, race = _choose(task, earlier)
     outcome = _judge_cohorts(task, candidate, held_out)
@@ -158,7 +162,9 @@ def _set_up(
     if not len(rows):
         raise NotEnoughHistory("found no row whose outcome is known")
     validation, cohort = target.validation, target.cohort
-    if cohorts is None and validation.scheme == "folds":
+    is_timeless = validation.scheme == "folds"
+    judged_by = TEST_FILE if cohorts is not None else TABLE if is_timeless else LATER_COHORT
+    if cohorts is None and is_timeless:
         cohorts = np.zeros(len(rows), dtype=np.int64)
     elif cohorts is None:
         dates = rows[LABEL_KNOWN_AT if cohort.by == "outcome" else AS_OF]
@@ -174,7 +180,7 @@ def _set_up(
         thresholds[below] if below else None,
     )
     folds = deal_students(people, validation.student_folds, validation.seed)
-    return _Task(target, thresholds, rows, lesson, folds)
+    return _Task(target, thresholds, rows, lesson, folds, judged_by)
 
 
 def _choose_held_out(task: _Task) -> list[int]:
@@ -281,6 +287,7 @@ def _judge_cohorts(task: _Task, candidate: Candidate, held_out: Sequence[int]) -
         apply_rule(task.lesson.rows[judged], task.target, task.thresholds),
         np.unique(task.lesson.students[judged], return_inverse=True)[1],
         task.rows["school_id"][judged].to_numpy(dtype=str),
+        task.judged_by,
     )
 
 
@@ -382,6 +389,7 @@ def _window(task: _Task, held_out: Sequence[int]) -> dict[str, Any]:
     return {
         "first_as_of": _day(dates.min()),
         "last_as_of": _day(dates.max()),
+        "judged_by": task.judged_by,
         "cohorts": len(np.unique(task.cohorts)),
         "students": len(np.unique(task.lesson.students)),
         "rows": len(task.y),

@@ -86,6 +86,27 @@ def test_another_file_can_be_judged_by(csv_path, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("more", "what"),
+    [(["--time", "year"], "later cohort"), ([], "table"), (["--test-csv", "self"], "test file")],
+)
+def test_what_a_model_is_judged_by_is_called_what_it_is(csv_path, tmp_path, more, what):
+    card = tmp_path / "card.md"
+    more = [csv_path if each == "self" else each for each in more]
+    question = ["--csv", csv_path, "--target", "outcome", "--positive", "fail", "--card", card, *more]
+    result = _backtest(*question)
+    names = {"later cohort", "table", "test file"}
+    for text in (result.output, card.read_text()):
+        assert f"The {what} has " in text
+        assert not any(f" the {name} " in text.lower() for name in names - {what, "table"})
+    judged = {
+        "later cohort": "latest cohort was held out",
+        "table": "has no time",
+        "test file": "a file of its own",
+    }
+    assert judged[what] in card.read_text()
+
+
+@pytest.mark.parametrize(
     ("content", "more", "said"),
     [
         ("a,outcome\n1,fail\n2,pass\n", ["--target", "result"], "There are a, outcome"),

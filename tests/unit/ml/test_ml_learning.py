@@ -60,7 +60,7 @@ def test_one_class_only_is_refused(make_rows, with_labels, at_risk, thresholds):
     assert learnt.pipeline is None
     assert learnt.verdict.refusals == [
         "Of the later cohort fewer than 10 fell below and 260 did not; at least 30 of each are needed",
-        "All 1040 earlier rows turned out the same: nothing can be learnt",
+        "All 1040 rows to learn from turned out the same: nothing can be learnt",
     ]
 
 
