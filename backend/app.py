@@ -14,6 +14,7 @@ from backend.docs import register_docs
 from backend.errors import register_errors
 from backend.headers import register_headers
 from backend.metrics import register_metrics
+from backend.pages.hand_in import hand_in_pages
 from backend.pages.home import home_pages
 from backend.pages.layout import register_layout
 from backend.pages.students import student_pages
@@ -63,7 +64,7 @@ _RESOURCES = (
     live,
 )
 
-_PAGES = (home_pages, worklist_pages, student_pages, live_pages, session_pages)
+_PAGES = (home_pages, worklist_pages, student_pages, hand_in_pages, live_pages, session_pages)
 
 
 def create_app(settings: Settings | None = None) -> Flask:

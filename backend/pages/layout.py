@@ -23,6 +23,11 @@ _PAGES = {
         "Students who may fall behind, the most urgent first: why, what to do, and what was done.",
     ),
     "student_pages.show_students": ("Students", "Find a student: results, attendance, exams to come."),
+    "hand_in_pages.show_hand_in": (
+        "Hand in",
+        "Send files, see what was understood, and correct what was rejected.",
+    ),
+    "hand_in_pages.show_uploads": ("Files", "What was handed in, and what became of it."),
     "live_pages.show_live": ("Live", "The countries of PISA, as their responses come in."),
 }
 """The pages that one can go to from anywhere, in their order. Who may open one, its own action says."""

@@ -88,6 +88,11 @@ def create_upload(headers: UploadHeaders) -> tuple[Upload, int, dict[str, str]]:
 @operation("List uploads", {200: Answer("A page, newest first.", UploadPage)}, query=UploadListQuery)
 def show_uploads(query: UploadListQuery) -> UploadPage:
     """Own ones; for admins those of their school, or all."""
+    return show_uploads_for(query)
+
+
+def show_uploads_for(query: UploadListQuery) -> UploadPage:
+    """A page of the uploads that the caller may see."""
     with services().connection() as connection:
         found = list_uploads(
             connection,
@@ -108,6 +113,15 @@ def show_uploads(query: UploadListQuery) -> UploadPage:
 @operation("Show an upload", {200: Answer("The upload with the first of its issues.", UploadDetail)})
 def show_upload(upload_id: UUID) -> UploadDetail:
     """Status, counts, versions, and what is wrong with it."""
+    return describe_upload(upload_id)
+
+
+def describe_upload(upload_id: UUID) -> UploadDetail:
+    """An upload that the caller may see.
+
+    Raises:
+        NotFound: there is none, or not for this caller.
+    """
     with services().connection() as connection:
         record = find_visible(connection, upload_id)
         rows: list[Issue] = []
@@ -181,6 +195,16 @@ def amend(upload_id: UUID, body: UploadChange) -> Upload:
 )
 def withdraw(upload_id: UUID) -> Upload:
     """Take the upload's rows out."""
+    return withdraw_and_announce(upload_id)
+
+
+def withdraw_and_announce(upload_id: UUID) -> Upload:
+    """Do it, and let the pipeline know at once.
+
+    Raises:
+        NotFound: there is no such upload, or not for this caller.
+        Conflict: it is not in a state for that.
+    """
     with services().connection() as connection:
         find_own(connection, upload_id)
         withdraw_upload(connection, services().store, upload_id, principal())
@@ -202,6 +226,16 @@ def withdraw(upload_id: UUID) -> Upload:
 )
 def approve(upload_id: UUID) -> Upload:
     """By someone else than who handed it in."""
+    return approve_and_announce(upload_id)
+
+
+def approve_and_announce(upload_id: UUID) -> Upload:
+    """Do it, and let the pipeline know at once.
+
+    Raises:
+        NotFound: there is no such upload, or not for this caller.
+        Conflict: it is not in a state for that.
+    """
     with services().connection() as connection:
         find_own(connection, upload_id)
         approve_upload(connection, services().store, upload_id, principal())
@@ -220,6 +254,16 @@ def approve(upload_id: UUID) -> Upload:
 )
 def retry(upload_id: UUID) -> Upload:
     """The same bytes again, without sending them."""
+    return retry_and_announce(upload_id)
+
+
+def retry_and_announce(upload_id: UUID) -> Upload:
+    """Do it, and let the pipeline know at once.
+
+    Raises:
+        NotFound: there is no such upload, or not for this caller.
+        Conflict: it is not in a state for that.
+    """
     with services().connection() as connection:
         find_own(connection, upload_id)
         retry_upload(connection, upload_id, principal())

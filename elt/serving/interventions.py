@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -49,8 +50,10 @@ def add_intervention(
 
     Raises:
         NotFound: `corrects` names no line of this student.
-        Conflict: that line is corrected already, or is somebody else's.
+        Conflict: that line is corrected already, or is somebody else's; or the day lies in the future.
     """
+    if done_on > (datetime.now(UTC) + timedelta(days=1)).date():  # it may be tomorrow there already
+        raise Conflict("`done_on` lies in the future; write down what has been done.")
     with connection.transaction():
         if corrects is not None:
             _check_correction(connection, principal, school_id, student_id, corrects)
@@ -97,6 +100,23 @@ def list_interventions(connection: Connection, school_id: str, student_id: str) 
         (school_id, student_id),
     )
     return [Intervention(**row) for row in rows]
+
+
+def newest_interventions(
+    connection: Connection, students: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], Intervention]:
+    """The last thing that was done for each of these students (school and number), corrections considered."""
+    rows = connection.execute(
+        """
+        select distinct on (school_id, student_id) lines.*
+        from ops.interventions as lines
+        where (school_id, student_id) in (select * from unnest(%s::text[], %s::text[]))
+          and not exists (select from ops.interventions as later where later.corrects = lines.intervention_id)
+        order by school_id, student_id, done_on desc, intervention_id desc
+        """,
+        ([school for school, _ in students], [student for _, student in students]),
+    )
+    return {(row["school_id"], row["student_id"]): Intervention(**row) for row in rows}
 
 
 def what_followed(done_on: date, flags: list[dict[str, Any]]) -> dict[str, bool | None]:

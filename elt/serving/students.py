@@ -5,7 +5,7 @@ A student is known by school and identifier. Researchers get and give pseudonyms
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -65,7 +65,7 @@ def list_students(
     session: Connection, wanted: StudentFilter, *, after: tuple[str, str] | None = None, limit: int = 50
 ) -> list[dict[str, Any]]:
     """Students in the order of school and identifier, from behind the student `after`."""
-    with _built():
+    with in_built_marts():
         pattern = None if wanted.search is None else _escape(wanted.search)
         named = session.execute(_BY_NAME, (f"%{pattern}%",)).fetchall() if pattern else []
         found = session.execute(
@@ -80,11 +80,12 @@ def list_students(
                 "limit": limit,
             },
         ).fetchall()
-        names = _names(session, found)
+        names = names_of(session, found)
     return [{**row, "full_name": names.get((row["school_id"], row["student_id"]))} for row in found]
 
 
-def _names(session: Connection, students: list[dict[str, Any]]) -> dict[tuple[str, str], str | None]:
+def names_of(session: Connection, students: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], str | None]:
+    """Full names by school and number, of those students whose names the session may see."""
     rows = session.execute(
         _NAMES, ([row["school_id"] for row in students], [row["student_id"] for row in students])
     )
@@ -100,7 +101,7 @@ def find_school(session: Connection, student_id: str, school_id: str | None) -> 
     """
     if "\0" in student_id:
         raise NotFound("There is no such student.")
-    with _built():
+    with in_built_marts():
         found = session.execute(
             """
             select distinct school_id from served.mart_student_overview
@@ -156,7 +157,12 @@ def _read(session: Connection, mart: str, school_id: str, student_id: str) -> li
 
 
 @contextmanager
-def _built() -> Iterator[None]:
+def in_built_marts() -> Iterator[None]:
+    """Say so where the marts are not there yet.
+
+    Raises:
+        NotFound: no run has built them.
+    """
     try:
         yield
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):

@@ -15,7 +15,8 @@ from elt.settings import Settings
 DASHBOARD = {"/submissions", "/tmins", "/escs", "/eeb", "/sot"}
 PUBLIC = (
     DASHBOARD
-    | {"/", "/healthz", "/readyz", "/openapi.json", "/apispec_1.json", "/static/<path:filename>"}
+    | {"/healthz", "/readyz", "/openapi.json", "/apispec_1.json"}
+    | {"/assets/<path:name>", "/static/<path:filename>"}
     | {
         "/api/v1/healthz",
         "/api/v1/readyz",
