@@ -31,29 +31,32 @@ class DbtServer:
     """The server, started when it is needed first."""
 
     def __init__(self) -> None:
-        # Not a folder of pytest's: the path of a socket may have a hundred bytes only.
-        self._folder = Path(tempfile.mkdtemp(prefix="laurel-test-dbt-"))
-        self._program = self._folder / "dbt"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._program: Path | None = None
 
     def program(self) -> Path:
         """What runs as `dbt` does."""
-        if self._process is None:
-            path = self._folder / "socket"
-            command = [sys.executable, __file__, "serve", str(path)]
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-            assert self._process.stdout is not None
-            assert self._process.stdout.readline() == b"ready\n", "dbt could not be loaded"
-            client = f"exec '{sys.executable}' -IS '{__file__}' run '{path}' \"$@\""
-            self._program.write_text(f"#!/bin/sh\n{client}\n")
-            self._program.chmod(0o755)
+        if self._program is None:
+            self._program = self._start()
         return self._program
 
     def stop(self) -> None:
         """End it; nothing is built any more at that time."""
-        if self._process is not None:
+        if self._program is not None:
             self._process.communicate()
-        shutil.rmtree(self._folder)
+            shutil.rmtree(self._program.parent)
+
+    def _start(self) -> Path:
+        # Not a folder of pytest's: the path of a socket may have a hundred bytes only.
+        folder = Path(tempfile.mkdtemp(prefix="laurel-test-dbt-"))
+        command = [sys.executable, __file__, "serve", str(folder / "socket")]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == b"ready\n", "dbt could not be loaded"
+        program = folder / "dbt"
+        client = f"exec '{sys.executable}' -IS '{__file__}' run '{folder / 'socket'}' \"$@\""
+        program.write_text(f"#!/bin/sh\n{client}\n")
+        program.chmod(0o755)
+        return program
 
 
 def _serve(path: str) -> None:
