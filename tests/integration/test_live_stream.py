@@ -172,7 +172,9 @@ def test_the_first_event_is_the_whole_picture_and_then_come_changes(
     version = add_responses(connection, "arg", "ARG", [Given(tmins=90)] * 30)
     viewer = watch()
     assert (viewer.status, viewer.is_chunked) == (200, True)
-    assert b"content-type: text/event-stream" in viewer.head.lower()
+    headers = viewer.head.lower()
+    for header in (b"content-type: text/event-stream", b"x-accel-buffering: no", b"cache-control: no-store"):
+        assert header in headers
     viewer.until(version)
     first = watch().next()  # whatever the first viewer saw before
     assert (first.name, first.number) == ("picture", version)
@@ -345,9 +347,11 @@ def test_many_viewers_hold_none_of_the_threads_and_all_get_each_change(
     headers = {"Authorization": f"Bearer {key}"}
     with httpx.Client(base_url=api_server.url, headers=headers, trust_env=False) as client:
         assert {client.get("/api/v1/datasets").status_code for _ in range(64)} == {200}
+    sent = metric(api_server, "laurel_live_events_total")
     version = add_responses(connection, "alb", "ALB", [Given()] * 7)
     for watcher in watchers:
         assert watcher.until(version).content["responses"] == 7
+    eventually(lambda: metric(api_server, "laurel_live_events_total") >= sent + MANY)
     for watcher in watchers:
         watcher.close()
     eventually(lambda: viewers(api_server) == 0)
@@ -587,8 +591,13 @@ def settle(watch: Callable[..., Watcher], version: int) -> None:
 
 def viewers(server: ApiServer) -> int:
     """How many the server counts over all its processes."""
+    return metric(server, "laurel_live_viewers")
+
+
+def metric(server: ApiServer, name: str) -> int:
+    """Its value over all processes; zero before the first one."""
     metrics = httpx.get(f"{server.url}/metrics", timeout=PATIENCE, trust_env=False).text
-    found = re.search(r"^laurel_live_viewers (\S+)$", metrics, re.MULTILINE)
+    found = re.search(rf"^{name} (\S+)$", metrics, re.MULTILINE)
     return int(float(found[1])) if found else 0
 
 
