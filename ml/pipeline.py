@@ -29,6 +29,8 @@ from ml.target import SCORE_ALGORITHMS, Candidate, Feature, Value
 MISSING_FLAG = "missingindicator_"
 # A category of fewer students than this share says more about them than about the rest.
 _RARE_CATEGORY = 0.01
+# Recalibrating takes so many more fits; more of them would hardly change two numbers.
+_FOLDS = 3
 # No forest is surer than this of either class: in 200 trees, one more would have said otherwise.
 _SUREST = 0.005
 
@@ -52,16 +54,24 @@ class RecalibratedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
     """A classifier whose log-odds are shifted and stretched to fit the latest cohort it was shown.
 
     Under drift, recalibrating on the rows that were learnt from barely helps, so those of `recent` are kept
-    from the inner model and used for the two numbers alone. Without `recent`, or where it holds one class
-    only, the log-odds stay as they are.
+    from the inner model and used for the two numbers alone. Most of their students have earlier rows as well:
+    their log-odds come from models that saw none of the student's rows, as it will be with new students.
+    Without `recent`, or where it holds one class only, the log-odds stay as they are.
     """
 
     def __init__(self, estimator: Any, recalibrate: bool = False) -> None:
         self.estimator = estimator
         self.recalibrate = recalibrate
 
-    def fit(self, X: Any, y: Any, recent: Any = None) -> RecalibratedClassifier:  # noqa: N803
-        """Fit the inner model, then shift and slope on the rows that `recent` marks."""
+    def fit(self, X: Any, y: Any, recent: Any = None, students: Any = None) -> RecalibratedClassifier:  # noqa: N803
+        """Fit the inner model, then shift and slope on the rows that `recent` marks.
+
+        Args:
+            X: prepared features, one row per student and cohort.
+            y: 1 where the label is true.
+            recent: which rows are of the latest cohort.
+            students: numbers whom each row is about; each row is someone else's where it is not given.
+        """
         X, y = np.asarray(X), np.asarray(y)  # noqa: N806
         recent = np.zeros(len(y), dtype=bool) if recent is None else np.asarray(recent)
         held_back = self.recalibrate and all(_has_both(y[part]) for part in (recent, ~recent))
@@ -70,12 +80,31 @@ class RecalibratedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         self.classes_ = self.estimator_.classes_
         self.shift_, self.slope_ = 0.0, 1.0
         if held_back:
-            log_odds = _log_odds(self.estimator_, X[recent])[:, None]
-            fitted = LogisticRegression(C=100.0).fit(log_odds, y[recent])
-            # A slope that is not positive would turn the ranking round: then the cohort says nothing.
-            if fitted.coef_[0, 0] > 0:
-                self.shift_, self.slope_ = float(fitted.intercept_[0]), float(fitted.coef_[0, 0])
+            students = np.arange(len(y)) if students is None else np.asarray(students)
+            self._recalibrate(self._judge_unseen(X, y, recent, students), y)
         return self
+
+    def _judge_unseen(self, X: Any, y: Ints, recent: NDArray[np.bool_], students: Ints) -> Floats:  # noqa: N803
+        """Log-odds of the recent rows by models that saw no row of their students; NaN for the others."""
+        log_odds = np.full(len(y), np.nan)
+        if not np.isin(students[~recent], students[recent]).any():
+            log_odds[recent] = _log_odds(self.estimator_, X[recent])
+            return log_odds
+        fold = np.unique(students, return_inverse=True)[1] % _FOLDS
+        for each in range(_FOLDS):
+            mine, others = recent & (fold == each), ~recent & (fold != each)
+            if mine.any() and _has_both(y[others]):
+                log_odds[mine] = _log_odds(clone(self.estimator).fit(X[others], y[others]), X[mine])
+        return log_odds
+
+    def _recalibrate(self, log_odds: Floats, y: Ints) -> None:
+        known = np.isfinite(log_odds)
+        if not _has_both(y[known]):
+            return
+        fitted = LogisticRegression(C=100.0).fit(log_odds[known, None], y[known])
+        # A slope that is not positive would turn the ranking round: then the cohort says nothing.
+        if fitted.coef_[0, 0] > 0:
+            self.shift_, self.slope_ = float(fitted.intercept_[0]), float(fitted.coef_[0, 0])
 
     def decision_function(self, X: Any) -> Floats:  # noqa: N803
         """Recalibrated log-odds."""
@@ -159,9 +188,12 @@ class Lesson:
 def fit_pipeline(features: Sequence[Feature], candidate: Candidate, seed: int, lesson: Lesson) -> Pipeline:
     """Fit on a lesson; its latest cohort serves recalibration where that is on."""
     pipeline = build_pipeline(features, candidate, seed)
-    more = {"model__recent": lesson.cohorts == lesson.cohorts.max()}
+    more = {
+        "model__recent": lesson.cohorts == lesson.cohorts.max(),
+        "model__students": lesson.students,
+    }
     if candidate.algorithm in SCORE_ALGORITHMS:
-        more |= {"model__values": lesson.values, "model__students": lesson.students}
+        more["model__values"] = lesson.values
     return pipeline.fit(lesson.rows, lesson.y, **more)
 
 

@@ -181,6 +181,26 @@ def test_recalibration_follows_the_latest_cohort(make_lesson):
     assert 0.76 <= inside.mean() <= 0.84
 
 
+def test_recalibration_rests_on_students_who_were_not_learnt_from(make_lesson):
+    """Each student comes in all four cohorts, nearly the same and for reasons of their own below the mark."""
+    once = make_lesson(300)
+    rng = np.random.default_rng(1)
+    y = np.tile((rng.random(300) < 0.2 + 0.4 * once.y).astype(np.int64), 4)
+    rows = pd.concat([once.rows.assign(average=once.rows["average"].fillna(58))] * 4, ignore_index=True)
+    students, cohorts = np.tile(np.arange(300), 4), np.repeat(np.arange(4), 300)
+    lesson = Lesson(rows, y, cohorts, students, np.full(1200, np.nan))
+    deep = Candidate(
+        name="deep", algorithm="boosting", recalibrate=True,
+        settings={"max_iter": 60, "learning_rate": 0.3, "min_samples_leaf": 2},
+    )  # fmt: skip
+    recalibrated = fit_pipeline(FEATURES, deep, 1, lesson).named_steps["model"]
+    apart = Lesson(rows, y, cohorts, np.arange(1200), lesson.values)
+    flattered = fit_pipeline(FEATURES, deep, 1, apart).named_steps["model"]
+    # Who knows the students is sure of them, and rightly; of others the same log-odds say far less.
+    assert flattered.slope_ > 1
+    assert 0 < recalibrated.slope_ < 0.5
+
+
 def test_errors_are_those_on_students_who_were_not_learnt_from(make_lesson):
     """Eight rows per student with nearly the same features: who knows one of them knows the others' score."""
     rng = np.random.default_rng(1)
