@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from elt.disclosure import smallest_group
 from ml import metrics
 from ml.fairness import Gap
 from ml.leakage import Leak
@@ -29,8 +30,8 @@ LATER_COHORT, TEST_FILE, TABLE = "later cohort", "test file", "table"
 
 # One school is judged on few students: here chance is held to the usual one in twenty.
 _SCHOOL_P = 0.05
-# As in the seed `disclosure_rules`: the card and GET /models are for everybody who is signed in.
-_DISCLOSED_FROM = 10
+# The rule of disclosure that holds here: the card and GET /models are for everybody who is signed in.
+_DISCLOSURE = "small_group"
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +190,7 @@ def _size(y: Ints, students: Ints, gate: Gate, label: Label, name: str) -> list[
         Condition(
             "each_class",
             size.fewest >= gate.each_class,
-            size.fewest if size.fewest >= _DISCLOSED_FROM else None,
+            size.fewest if size.fewest >= smallest_group(_DISCLOSURE) else None,
             f"Of the {name} {came} {label.came} and {stayed_away} {label.stayed_away}; "
             f"at least {gate.each_class} of each are needed",
         ),
@@ -198,7 +199,8 @@ def _size(y: Ints, students: Ints, gate: Gate, label: Label, name: str) -> list[
 
 def _count(number: int) -> str:
     """A number of students in words: what came of a handful is nobody's business."""
-    return str(number) if number >= _DISCLOSED_FROM else f"fewer than {_DISCLOSED_FROM}"
+    least = smallest_group(_DISCLOSURE)
+    return str(number) if number >= least else f"fewer than {least}"
 
 
 def _floors(held_out: HeldOut, target: Target) -> list[Condition]:
