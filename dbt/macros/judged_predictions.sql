@@ -22,11 +22,7 @@
             and not exists (
                 select 1 from {{ source('ml', 'outcomes') }} as known
                 where
-                    known.target = predictions.target
-                    and known.school_id = predictions.school_id
-                    and known.student_id = predictions.student_id
-                    and known.subject = predictions.subject
-                    and known.as_of_date = predictions.as_of_date
+                    {{ is_same_question('known', 'predictions') }}
                     and known.recorded_at <= predictions.scored_at
             )
         order by target, school_id, student_id, subject, as_of_date, prediction_id desc
@@ -34,13 +30,16 @@
     left join lateral (
         select came, value, known_at
         from {{ source('ml', 'outcomes') }} as found
-        where
-            found.target = newest.target
-            and found.school_id = newest.school_id
-            and found.student_id = newest.student_id
-            and found.subject = newest.subject
-            and found.as_of_date = newest.as_of_date
+        where {{ is_same_question('found', 'newest') }}
         order by found.outcome_id desc
         limit 1
     ) as outcomes on true
 {% endmacro %}
+
+
+{# True where lines of ml.predictions and ml.outcomes are about the same risk of the same student at the same time. #}
+{% macro is_same_question(one, other) -%}
+    {% for column in ('target', 'school_id', 'student_id', 'subject', 'as_of_date') -%}
+        {{ one }}.{{ column }} = {{ other }}.{{ column }}{{ ' and ' if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}

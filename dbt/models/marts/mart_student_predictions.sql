@@ -53,10 +53,5 @@ where
     (newest.subject = '' or taken.subject is not null)
     and not exists (
         select 1 from {{ source('ml', 'outcomes') }} as outcomes
-        where
-            outcomes.target = newest.target
-            and outcomes.school_id = newest.school_id
-            and outcomes.student_id = newest.student_id
-            and outcomes.subject = newest.subject
-            and outcomes.as_of_date = newest.as_of_date
+        where {{ is_same_question('outcomes', 'newest') }}
     )
