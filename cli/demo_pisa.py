@@ -19,8 +19,8 @@ from elt.settings import Settings, load_settings
 if TYPE_CHECKING:
     from demo.pisa_submissions import Submitted
 
-SPELL_SECONDS = 5.0
-"""With --only-submit, for how long a country has its turn."""
+TURN_SECONDS = 60.0
+"""With --only-submit, for how long a country has its turn; each that had one brings an upload of its own."""
 
 _COLUMNS = 8  # those that are followed; the student questionnaire of PISA 2018 has 1 120
 _AGAIN_SECONDS = 5.0
@@ -170,7 +170,7 @@ async def _take_turns(settings: Settings, rate: float) -> None:
         country = rng.choice(sorted(addresses))
         try:
             await submit(
-                {country: addresses[country]}, rate, SPELL_SECONDS, rng.getrandbits(32), lambda _: None
+                {country: addresses[country]}, rate, TURN_SECONDS, rng.getrandbits(32), lambda _: None
             )
         except* psycopg.Error:
             click.echo(f"The database of {country} cannot be written now; trying again.", err=True)
