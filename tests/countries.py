@@ -154,12 +154,12 @@ def _difference(connection: psycopg.Connection[Any], country: Country) -> str | 
     return None
 
 
-def wait_until_followed(warehouse: str, countries: list[Country], *, seconds: float = 60) -> None:
+def wait_until_followed(warehouse: str, countries: list[Country], *, seconds: float = 120) -> None:
     """Until the running sums, and the rows, are those of the sources."""
     end = time.monotonic() + seconds
     while found := differences(warehouse, countries):
         assert time.monotonic() < end, found
-        time.sleep(0.1)
+        time.sleep(0.2)
 
 
 @contextmanager
