@@ -43,6 +43,7 @@ OBJECTS: dict[str, str | None] = {
     "dataset": None,
     "name": None,
     "filename": None,
+    "school_id": None,
     "student_id": None,
 }
 
@@ -70,6 +71,10 @@ EXPECTED: dict[tuple[str, str], tuple[int, int, int, int, int]] = {
     ("GET", f"{BASE}/session"): (401, 200, 200, 200, 200),
     ("GET", f"{BASE}/live/pisa"): (401, 200, 200, 200, 200),
     ("GET", f"{BASE}/live/pisa/stream"): (401, 200, 200, 200, 200),
+    ("GET", "/"): (401, 200, 200, 200, 200),
+    ("GET", "/hand-in"): (401, 200, 403, 403, 200),
+    ("GET", "/uploads"): (401, 200, 403, 403, 200),
+    ("GET", "/worklist"): (401, 403, 404, 403, 404),  # nothing is built here
     ("GET", "/live"): (401, 200, 200, 200, 200),
     ("GET", "/tmins"): (200, 200, 200, 200, 200),
 }
