@@ -29,7 +29,7 @@ from tests.countries import (
 )
 from tests.webhook import told
 
-WAIT = 15.0
+WAIT = 60.0  # only against hanging
 
 
 def until(condition: Callable[[], object]) -> None:
