@@ -120,6 +120,7 @@ def rejects(source: str | None, as_json: bool) -> None:
     from elt.warehouse import connect
 
     settings = load_settings()
+    _chosen(settings, source)  # says so where there is none of that name
     with connect(settings.database_url.get_secret_value(), application_name="laurel-live") as connection:
         found = list_rejects(connection, source)
     if as_json:

@@ -78,6 +78,9 @@ def test_sources_are_shown_and_nobody_following_is_said(
         ("pisa-alb", 30), ("pisa-arg", 30),
     ]  # fmt: skip
     assert call("check") == (0, "Nothing differs.\n", "")
+    assert call("rejects", "--source", "pisa-alb") == (0, "No row is rejected.\n", "")
+    status, _, errors = call("rejects", "--source", "pisa-xyz")
+    assert (status, "pisa-alb, pisa-arg" in errors) == (1, True)
 
 
 def test_what_keeps_a_source_away_is_told_and_never_a_password(
