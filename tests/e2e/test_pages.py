@@ -1,0 +1,288 @@
+"""The pages in a real browser, on a demo school: what each role does on them, and what they show."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from demo.answers import AnswerKey
+from demo.school import write_demo_school
+from elt import pipeline
+from elt.people.principals import Assignment, Role
+from elt.people.users import create_user
+from elt.warehouse import connect
+from ml.scoring import score_all
+from tests.conftest import PostgresServer
+from tests.e2e.chromium import CHROMIUM, FLAGS
+from tests.e2e.test_demo_in_process import hand_in
+from tests.served_api import ApiServer, serve
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+PASSWORD = "correct horse battery staple 9"
+PATIENCE = 30_000  # milliseconds; only against hanging
+PLANTED = "<script>document.title='planted'</script>"
+
+
+@dataclass(frozen=True)
+class School:
+    """The demo school behind a running API."""
+
+    server: ApiServer
+    key: AnswerKey
+
+    def run(self) -> None:
+        """Load and build what waits, as the platform does; in a thread, since here Playwright's loop runs."""
+        with ThreadPoolExecutor(1) as beside:
+            beside.submit(pipeline.run, self.server.settings, trigger="cli", score=score_all).result()
+
+    def rows(self, query: str) -> list[dict[str, Any]]:
+        """What the database says."""
+        with connect(self.server.settings.database_url.get_secret_value()) as connection:
+            return connection.execute(query).fetchall()
+
+
+@pytest.fixture(scope="module")
+def school(
+    postgres_server: PostgresServer, built_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[School]:
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium here; install one or name it in $CHROMIUM")
+    home = tmp_path_factory.mktemp("pages")
+    key = write_demo_school(home / "school")
+    with serve(postgres_server, built_template, home) as server:
+        for name in key.files:
+            hand_in(server.settings, home / "school" / name, key)
+        pipeline.run(server.settings, trigger="cli", score=score_all)
+        _add_people(server)
+        yield School(server, key)
+
+
+def _add_people(server: ApiServer) -> None:
+    roles: tuple[Role, ...] = ("researcher", "teacher", "analyst", "admin")
+    with connect(server.settings.database_url.get_secret_value()) as connection:
+        first = connection.execute("select min(school_id) as id from marts.mart_student_risk").fetchone()
+        assert first is not None
+        taught = {"teacher": [Assignment(first["id"], "SS2")]}
+        for role in roles:
+            create_user(
+                connection, f"{role}@school.example", f"A {role}", role, "test",
+                assignments=taught.get(role, ()), password=PASSWORD,
+            )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def faults() -> Iterator[list[str]]:
+    """What the browser complains of, and what it fetches from elsewhere; at the end there must be nothing."""
+    found: list[str] = []
+    yield found
+    assert found == []
+
+
+@pytest.fixture
+def sign_in(browser: Browser, school: School, faults: list[str]) -> Iterator[Callable[..., Page]]:
+    """Opens the start page as somebody of a role, in their own browser."""
+    contexts = []
+
+    def enter(role: str, **how: Any) -> Page:
+        context = browser.new_context(**how)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        expect.set_options(timeout=PATIENCE)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
+        ours = (school.server.url, "data:", "blob:")
+        page.on("request", lambda sent: None if sent.url.startswith(ours) else faults.append(sent.url))
+        page.goto(school.server.url)
+        page.get_by_label("E-mail").fill(f"{role}@school.example")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url(f"{school.server.url}/")
+        return page
+
+    yield enter
+    for context in contexts:
+        context.close()
+
+
+@pytest.mark.parametrize(
+    ("role", "titles"),
+    [
+        ("researcher", ["Students", "Hand in", "Files", "Live"]),
+        ("teacher", ["Who needs help", "Students", "Live"]),
+        ("analyst", ["Live"]),
+        ("admin", ["Who needs help", "Students", "Hand in", "Files", "Live"]),
+    ],
+)
+def test_each_role_finds_its_pages_at_the_start(
+    sign_in: Callable[..., Page], role: str, titles: list[str]
+) -> None:
+    page = sign_in(role)
+    assert page.get_by_role("navigation", name="Pages").get_by_role("link").all_inner_texts() == titles
+    assert page.locator(".card h2").all_inner_texts() == [*titles, "For programs"]
+
+
+def test_a_teacher_sees_who_of_their_class_needs_help_and_writes_down_what_was_done(
+    sign_in: Callable[..., Page], school: School
+) -> None:
+    wanted = school.rows(
+        """
+        select students.full_name from marts.mart_student_risk as risk
+        join marts.mart_students as students using (school_id, student_id)
+        where is_at_risk and risk.grade_level = 'SS2'
+          and risk.school_id = (select min(school_id) from marts.mart_student_risk)
+        order by -score, student_id
+        """
+    )
+    page = sign_in("teacher")
+    page.get_by_role("navigation").get_by_role("link", name="Who needs help").click()
+    assert page.locator("#worklist tbody th a").all_inner_texts() == [row["full_name"] for row in wanted]
+    first = page.locator("#worklist tbody tr").first
+    first.get_by_text("Write down").click()
+    first.get_by_label("What was done").fill("Spoke with the guardian")
+    first.get_by_role("button", name="Write it down").click()
+    expect(page.locator("#worklist tbody tr").first).to_contain_text("Spoke with the guardian")
+    page.locator("#worklist tbody th a").first.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(wanted[0]["full_name"])
+    expect(page.locator("table", has=page.get_by_text("Spoke with the guardian"))).to_be_visible()
+
+
+def test_the_worklist_works_with_the_keyboard(sign_in: Callable[..., Page]) -> None:
+    page = sign_in("admin")
+    page.goto(f"{page.url}worklist")
+    names = page.locator("#worklist tbody th a").all_inner_texts()
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("k")
+    page.keyboard.press("n")
+    expect(page.locator("#worklist tbody tr").first.get_by_label("What was done")).to_be_focused()
+    page.keyboard.press("Shift+Tab")
+    page.locator("#worklist tbody th a").nth(1).focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text(names[1])
+
+
+def test_a_chart_is_its_table_and_its_csv(sign_in: Callable[..., Page], school: School) -> None:
+    (student,) = school.rows(
+        """
+        select school_id, student_id from marts.mart_student_terms
+        group by 1, 2 order by count(*) desc, 1, 2 limit 1
+        """
+    )
+    terms = school.rows(
+        f"""
+        select average_score, highest_score, lowest_score from marts.mart_student_terms
+        where school_id = '{student["school_id"]}' and student_id = '{student["student_id"]}'
+        order by school_year, term_order
+        """
+    )
+    page = sign_in("admin")
+    page.goto(f"{page.url}students/{student['school_id']}/{student['student_id']}")
+    chart = page.locator("#scores")
+    expect(chart.locator("canvas")).to_be_visible()
+    shown = chart.locator("tbody tr").evaluate_all(
+        "rows => rows.map(row => [...row.querySelectorAll('td')].map(cell => Number(cell.dataset.value)))"
+    )
+    assert shown == [[float(value) for value in row.values()] for row in terms]
+    address = chart.get_by_role("link", name="CSV").get_attribute("href")
+    answer = page.request.get(f"{school.server.url}{address}")
+    header, *lines = csv.reader(io.StringIO(answer.text()))
+    assert header == ["Term", "Average", "Highest", "Lowest"]
+    assert [[float(cell) for cell in line[1:]] for line in lines] == shown
+
+
+def test_a_researcher_hands_in_a_file_and_corrects_what_was_rejected(
+    sign_in: Callable[..., Page], school: School, tmp_path: Path
+) -> None:
+    header = "Student ID,First Name,Last Name,Gender,Grade Level,Date of Birth\n"
+    file = tmp_path / "new students.csv"
+    file.write_text(
+        f"{header}NEW1,{PLANTED},Obi,Female,JSS1,2014-01-01\nNEW2,Bola,Ade,Female,JSS1,yesterday\n", "utf-8"
+    )
+    page = sign_in("researcher")
+    page.goto(f"{page.url}hand-in")
+    page.get_by_label("What do the files hold?").select_option("students")
+    page.get_by_label("Files", exact=True).set_input_files(file)
+    card = page.locator("#chosen article")
+    expect(card.get_by_role("status")).to_have_text("1 of 2 rows would be loaded, 1 are rejected.")
+    expect(card.get_by_role("listitem").filter(has_text="line 3")).to_contain_text("date_of_birth")
+    card.get_by_text("First rows").click()
+    expect(card.get_by_role("cell", name=PLANTED)).to_be_visible()
+    card.get_by_role("button", name="Hand in").click()
+    expect(card.get_by_role("link", name="What became of it")).to_be_visible()
+    school.run()
+    expect(card.get_by_role("status")).to_have_text("Loaded. 1 rows accepted, 1 rejected.")
+    card.get_by_role("link", name="What became of it").click()
+    expect(page.locator("tbody tr").filter(has_text="date_of_birth")).to_contain_text("3")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Take the rejected rows").click()
+    rejects = Path(download.value.path()).read_text("utf-8-sig")
+    page.get_by_role("link", name="Hand in the corrected rows").click()
+    file.write_text(rejects.replace("yesterday", "2014-02-02"), "utf-8")
+    page.get_by_label("Files", exact=True).set_input_files(file)
+    card.get_by_role("button", name="Hand in").click()
+    expect(card.get_by_role("link", name="What became of it")).to_be_visible()
+    school.run()
+    expect(card.get_by_role("status")).to_have_text("Loaded. 1 rows accepted, 0 rejected.")
+    page.goto(f"{school.server.url}/students?q=NEW")
+    assert page.title() == "Students · Laurel"
+    assert page.locator("tbody tr").count() == 2
+
+
+def test_an_address_that_is_nowhere_says_so(sign_in: Callable[..., Page], faults: list[str]) -> None:
+    page = sign_in("teacher")
+    answer = page.goto(f"{page.url}students/main/NOBODY")
+    assert answer is not None
+    assert answer.status == 404
+    expect(page.get_by_role("main")).to_contain_text("There is no such student.")
+    faults.clear()  # the browser tells of the 404 itself
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_every_page_can_be_read_by_everybody(
+    sign_in: Callable[..., Page], school: School, theme: str, width: int, tmp_path: Path
+) -> None:
+    """By axe's rules, in both themes, on a screen and on a telephone; pictures stay in the test's folder."""
+    (student,) = school.rows(
+        """
+        select school_id, student_id from marts.mart_student_risk
+        order by -score, school_id, student_id limit 1
+        """
+    )
+    (upload,) = school.rows("select upload_id from ops.uploads order by upload_id limit 1")
+    page = sign_in("admin", color_scheme=theme, viewport={"width": width, "height": 900})
+    start = page.url
+    found = {}
+    for path in (
+        "", "worklist", "worklist?only_at_risk=false&grade_level=JSS1", "students", "students?q=nobody",
+        f"students/{student['school_id']}/{student['student_id']}", "hand-in", "uploads",
+        f"uploads/{upload['upload_id']}", "live", "sign-out",
+    ):  # fmt: skip
+        page.goto(f"{start}{path}")
+        page.screenshot(
+            path=tmp_path / f"{path.partition('?')[0].replace('/', '-') or 'start'}.png", full_page=True
+        )
+        wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        violations = [each["id"] for each in Axe().run(page).response["violations"]]
+        if violations or wider > 0:
+            found[path] = (violations, wider)
+    assert found == {}
