@@ -279,8 +279,7 @@ def test_a_new_terms_results_start_a_new_training(settings: Settings, mart):
 def _take_back(connection: Connection, condition: str) -> None:
     """As if the last term of some students had not been handed in: what the fifth led to is not known."""
     connection.execute(
-        "create table if not exists handed_in_later as select * from marts.mart_student_features where false;"
-        " insert into handed_in_later select * from marts.mart_student_features"
+        "create table handed_in_later as select * from marts.mart_student_features"
         f" where terms_seen >= 5 and ({condition});"
         f" delete from marts.mart_student_features where terms_seen = 6 and ({condition});"
         " update marts.mart_student_features set next_term_average = null, next_known_at = null"
@@ -288,7 +287,7 @@ def _take_back(connection: Connection, condition: str) -> None:
     )
 
 
-def _hand_in_later(connection: Connection, condition: str = "true") -> None:
+def _hand_in_later(connection: Connection, condition: str) -> None:
     """Hand in the last term of students of whom it was taken back."""
     connection.execute(
         "delete from marts.mart_student_features f using handed_in_later l"
