@@ -80,6 +80,9 @@ class LiveSource(Protocol):
     async def beat(self, number: int) -> bool:
         """Commit a canary at the source; False where that is not allowed (read-only)."""
 
+    async def is_best_way(self) -> bool:
+        """Whether the source still allows this way, and no better one; else it should be opened anew."""
+
     async def close(self) -> None:
         """Close the connection."""
 

@@ -39,6 +39,7 @@ _END_IF_SILENT = """
            set_config('idle_in_transaction_session_timeout', %s, false)
 """
 _LOOK_SECONDS = 3.0  # for files of sources that came, went or changed
+_WAY_SECONDS = 30.0  # for triggers that were made, or switched off
 _STANDBY_SECONDS = 2.0
 _AWAY_SECONDS = 60.0  # before anybody is told
 _AGAIN_SECONDS = 3600.0
@@ -199,9 +200,10 @@ class _Follower:
                 await asyncio.sleep(away.note(problem))
 
     async def _follow_opened(self, source: Source, live: LiveSource, away: _Away) -> None:
+        """Until the source allows a better way, or this one no more."""
         reader = Reader(source, live, self._asking, self._applier.submit)
         await reader.register()
-        beat_at, is_told = 0.0, False
+        beat_at, is_told, look_at = 0.0, False, time.monotonic() + _WAY_SECONDS
         while True:
             with suppress(Late):
                 await reader.read()
@@ -209,6 +211,10 @@ class _Follower:
             if not is_told:
                 _log.info("source_followed", source=source.name, way=live.way)
                 is_told = True
+            if time.monotonic() >= look_at:
+                if not await live.is_best_way():
+                    return
+                look_at = time.monotonic() + _WAY_SECONDS
             if live.way == "notify" and time.time() >= beat_at:
                 await live.beat(self._beats.send(source.name))
                 beat_at = _next(BEAT_SECONDS)

@@ -117,6 +117,10 @@ class NotifiedSource:
         await self._connection.ask(sql.SQL("select laurel_live.beat(%(number)s)"), {"number": number})
         return True
 
+    async def is_best_way(self) -> bool:
+        """See `LiveSource`; triggers may be switched off at any time."""
+        return await is_prepared(self._connection, self._table)
+
     async def close(self) -> None:
         """Close the connection."""
         await self._connection.close()

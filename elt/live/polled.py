@@ -20,6 +20,7 @@ from elt.live import comparing
 from elt.live.changes import Changes, LiveRow, MustCompare, Way
 from elt.live.connection import SourceConnection
 from elt.live.followed_table import FollowedTable, live_row
+from elt.live.notified import is_prepared
 from elt.sources.tables import Digest
 
 LOOK_SECONDS = 0.25
@@ -107,6 +108,10 @@ class PolledSource:
     async def beat(self, number: int) -> bool:  # noqa: ARG002
         """Nothing may be written here."""
         return False
+
+    async def is_best_way(self) -> bool:
+        """See `LiveSource`; triggers may be switched on at any time."""
+        return not await is_prepared(self._connection, self._table)
 
     async def close(self) -> None:
         """Close the connection."""

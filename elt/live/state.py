@@ -36,7 +36,11 @@ class Known:
 async def register(
     connection: AsyncConnection, source: str, country: str | None, way: Way, identity: str
 ) -> None:
-    """Note what a source is. Where its identity is another one it will be read as a whole."""
+    """Note what a source is. Where its identity is another one it will be read as a whole.
+
+    Where only its way is another one it will be compared: until that was seen, triggers may have been
+    switched off, and nothing was noted.
+    """
     await _ask(
         connection,
         """
@@ -45,7 +49,9 @@ async def register(
             country = excluded.country,
             way = excluded.way,
             identity = excluded.identity,
-            snapshot = case when known.identity = excluded.identity then known.snapshot end,
+            snapshot = case
+                when (known.identity, known.way) = (excluded.identity, excluded.way) then known.snapshot
+            end,
             compared_at = case when known.identity = excluded.identity then known.compared_at end,
             reading = known.reading + case when known.identity = excluded.identity then 0 else 1 end
         where (known.country, known.way, known.identity)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -122,14 +123,18 @@ def test_rows_that_are_ahead_are_looked_at_again(database_url: str) -> None:
 
 def test_another_identity_is_compared_as_a_whole(database_url: str) -> None:
     async def work(applier: Applier, asking: AsyncConnection) -> None:
-        await applier.submit(part("alb", row(1)))
-        await register(asking, "alb", "ALB", "poll", "one")
+        await applier.submit(replace(part("alb", row(1)), is_compared=True))
+        await register(asking, "alb", "ALB", "notify", "one")
         same = await load_known(asking, "alb")
+        await register(asking, "alb", "ALB", "poll", "one")
+        other_way = await load_known(asking, "alb")
         await register(asking, "alb", "ALB", "poll", "another")
         other = await load_known(asking, "alb")
         assert same is not None
         assert other is not None
+        assert other_way is not None
         assert (same.snapshot, same.reading) == ("1:1:", 1)
+        assert (other_way.snapshot, other_way.is_unread, other_way.reading) == (None, False, 1)
         assert (other.snapshot, other.is_unread, other.reading) == (None, True, 2)
         with pytest.raises(Late):
             await applier.submit(part("alb", row(2), reading=1))

@@ -15,7 +15,7 @@ from elt.live.audit import check_live
 from elt.live.listing import LiveStatus, list_live, list_rejects
 from elt.live.once import follow_once
 from elt.live.opening import find_live_source
-from elt.live.prepare import prepare, reader_of
+from elt.live.prepare import prepare, reader_of, unprepare
 from elt.settings import Settings
 from elt.warehouse import Connection
 from tests.conftest import PostgresServer
@@ -172,6 +172,36 @@ def test_what_was_written_past_the_triggers_is_found_by_the_next_comparison(
             source.execute("alter table responses enable always trigger laurel_inserted")
         wait_until_followed(database_url, countries)
         assert statuses(connection)["pisa-alb"].way == "notify"
+
+
+def test_the_way_changes_while_it_is_followed(
+    settings: Settings, database_url: str, connection: Connection, countries: list[Country],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("elt.live.follower._WAY_SECONDS", 0.2)
+    changing = countries[1]
+
+    def becomes(way: str, first: int) -> None:
+        changing.fill(first, first + 9)
+        with changing.connect() as source:
+            source.execute("delete from responses where id = %s", (first,))
+        until(lambda: statuses(connection)[changing.name].way == way)
+        changing.fill(first + 10, first + 19)
+        wait_until_followed(database_url, countries)
+
+    with following(settings):
+        until(lambda: changing.name in statuses(connection))
+        becomes("poll", 1)
+        call(settings, changing)
+        becomes("notify", 101)
+        with changing.connect() as source:
+            source.execute("alter table responses disable trigger laurel_inserted")
+        becomes("poll", 201)
+        call(settings, changing)
+        becomes("notify", 301)
+        asyncio.run(unprepare(SecretStr(changing.url)))
+        becomes("poll", 401)
+    assert check_live(settings) == []
 
 
 def test_people_are_told_once_that_one_is_away_and_once_that_it_is_back(
