@@ -108,6 +108,7 @@ def test_no_room_for_findings_leaves_the_version_for_the_next_run(sender, histor
     assert sender.upload(upload_id).counts.loaded == _count(sender, "raw.academic_history") == 49
 
 
+@pytest.mark.usefixtures("built_marts")
 def test_a_build_without_room_is_done_again_when_there_is_some(sender, history, no_room_for):
     def build():
         return transform(sender.settings, UUID(int=uuid7().int))

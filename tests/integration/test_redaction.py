@@ -100,10 +100,10 @@ def students(first: int, count: int, faults: int = 2) -> str:
 
 @pytest.fixture(scope="module")
 def world(
-    postgres_server: PostgresServer, _template: str, tmp_path_factory: pytest.TempPathFactory
+    postgres_server: PostgresServer, built_template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:
     with (
-        serve(postgres_server, _template, tmp_path_factory.mktemp("redaction")) as server,
+        serve(postgres_server, built_template, tmp_path_factory.mktemp("redaction")) as server,
         connect(server.settings.database_url.get_secret_value()) as connection,
     ):
         made = World(server, dict(SECRETS))
