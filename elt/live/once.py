@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from elt.live.applier import Applier, Late
 from elt.live.opening import find_live_source, opened
-from elt.live.reading import Reader
+from elt.live.reading import Reader, Took
 from elt.settings import Settings
 from elt.sources.configuration import Source
 from elt.warehouse import connect_async
@@ -49,12 +49,19 @@ async def _follow_once(settings: Settings, source: Source) -> Followed:
         try:
             reader = Reader(source, live, asking, applier.submit)
             await reader.register()
-            while True:
-                with suppress(Late):
-                    took = await reader.read()
-                    break
+            took = await _read(reader)
+            if live.way == "poll":
+                # Whether rows are gone that others outnumber shows once the scan was taken in.
+                more = await _read(reader)
+                took = Took(took.rows + more.rows, took.rejected + more.rejected, more.has_compared)
         finally:
             applying.cancel()
             with suppress(asyncio.CancelledError):
                 await applying
     return Followed(source.name, took.rows + took.rejected, took.rejected, time.monotonic() - began)
+
+
+async def _read(reader: Reader) -> Took:
+    while True:
+        with suppress(Late):
+            return await reader.read()

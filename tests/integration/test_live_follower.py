@@ -312,6 +312,12 @@ def test_once_by_the_clock(
             source.execute("delete from responses where id > 50")
         follow_once(settings, country.name)
     assert differences(database_url, countries) == []
+    for country in countries:
+        with country.connect() as source:
+            source.execute("delete from responses where id = 5")
+        country.fill(111, 120)  # more than are gone
+        follow_once(settings, country.name)
+    assert differences(database_url, countries) == []
 
     with pytest.raises(NotFound, match="pisa-alb, pisa-arg, pisa-aus"):
         follow_once(settings, "pisa-xyz")
