@@ -8,6 +8,7 @@ const drop = document.getElementById("drop");
 const chosen = document.getElementById("chosen");
 const given = chosen.dataset; // not of the form: it has a field of that name
 const MOST_BYTES_TO_CHECK = 50e6; // a larger file would be sent twice; it is checked when it is loaded
+const MOST_ISSUES = 10;
 const LOOK_AGAIN_MILLISECONDS = 1500;
 const DONE = new Set(["loaded", "rejected", "held", "failed", "withdrawn"]);
 const WORDS = {
@@ -100,7 +101,7 @@ class Card {
     this.say(
       report.would_load
         ? `${count(counts.accepted)} of ${count(counts.read)} rows would be loaded` +
-            (counts.rejected ? `, ${count(counts.rejected)} are rejected.` : ".")
+            (counts.rejected ? `, ${count(counts.rejected)} rejected.` : ".")
         : `It would not be loaded: ${report.reason}`,
       !report.would_load,
     );
@@ -115,7 +116,8 @@ class Card {
   }
 
   list(issues) {
-    const items = issues.slice(0, 10).map((issue) => {
+    const worstFirst = issues.toSorted((one, other) => (one.severity === "warning") - (other.severity === "warning"));
+    const items = worstFirst.slice(0, MOST_ISSUES).map((issue) => {
       const item = document.createElement("li");
       const where = [issue.line === null ? null : `line ${issue.line}`, issue.column].filter(Boolean).join(", ");
       item.textContent = `${where ? `${where}: ` : ""}${issue.hint}`;
