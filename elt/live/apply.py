@@ -36,7 +36,8 @@ _SUMS = {
 _NAMED = "unnest(%(id_sources)s::text[], %(ids)s::text[]) as named (source, id)"
 _RANGED = "unnest(%(range_sources)s::text[], %(ranges)s::bigint[]) as ranged (source, range_no)"
 
-# What is known of the ids and ranges of a reading, and is not in it as it is, changes or goes.
+# What is known of the ids and ranges of a reading, and is not in it as it is, changes or goes. The ids are
+# those of its rows, too: of a table that was made anew, a row may be known in another range.
 _APPLY = f"""
 with incoming as (
     select * from unnest({_INCOMING}) as rows ({", ".join(_TYPES)})
@@ -223,7 +224,11 @@ def _arrays(readings: Sequence[Reading]) -> dict[str, str]:
     for place, name in enumerate(COLUMNS):
         if name != "id":
             values[name] = [row.cells[place] for _, row in rows]
-    ids = [(reading.source, each) for reading in readings for each in reading.changes.ids]
+    ids = [
+        (reading.source, each)
+        for reading in readings
+        for each in reading.changes.ids.union(row.id for row in reading.changes.rows)
+    ]
     ranges = [(reading.source, each) for reading in readings for each in reading.changes.ranges]
     rejects = [(reading.source, each) for reading in readings for each in reading.rows.rejected]
     values |= {

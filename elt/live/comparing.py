@@ -31,21 +31,25 @@ async def compare(
     answer = await connection.ask(query, seconds=seconds)
     snapshot: str = next(row[3] for row in answer if row[3] is not None)
     present = dict(digest_of(row) for row in answer if row[3] is None)
-    due = sorted(number for number in {*known, *present} if known.get(number) != present.get(number))
+    due = [number for number in {*known, *present} if known.get(number) != present.get(number)]
+    # Those that are gone come last: rows that have only moved to other ranges keep counting meanwhile.
+    due.sort(key=lambda number: (number not in present, number))
     findings = table.shape.findings
-    for ranges in _parts(due, present):
+    for ranges in _parts(due, known, present):
         rows = await connection.ask(table.rows_where(table.in_ranges(ranges)), seconds=seconds)
         yield Changes(list(map(live_row, rows)), ranges=frozenset(ranges), findings=findings)
         findings = ()
     yield Changes([], snapshot=snapshot, findings=findings)
 
 
-def _parts(due: list[int], present: Mapping[int, Digest]) -> Iterator[list[int]]:
+def _parts(due: list[int], known: Mapping[int, Digest], present: Mapping[int, Digest]) -> Iterator[list[int]]:
+    """So that no part brings, or takes away, many more rows than `PART_ROWS`."""
+    nothing = Digest(0, 0)
     part: list[int] = []
     rows = 0
     for number in due:
         part.append(number)
-        rows += present[number].rows if number in present else 0
+        rows += max(known.get(number, nothing).rows, present.get(number, nothing).rows)
         if rows >= PART_ROWS:
             yield part
             part, rows = [], 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from elt.contracts import get_contract
@@ -13,9 +13,10 @@ from elt.errors import NotFound
 from elt.live.applier import Part
 from elt.live.changes import DATASET, Changes, LiveSource, MustCompare
 from elt.live.check import CheckedRows
-from elt.live.state import Known, known_digests, load_known, register
+from elt.live.state import Known, known_digests, load_known, ranges_ahead, register
 from elt.log import get_logger
 from elt.sources.configuration import Source
+from elt.sources.tables import Digest
 from elt.warehouse import AsyncConnection
 
 _MINUTE = 60.0
@@ -84,10 +85,19 @@ class Reader:
             return await self._compare(await self._load())
 
     async def _compare(self, known: Known) -> Took:
-        digests = {} if known.is_unread else await known_digests(self._asking, self._source.name)
+        digests = await self._digests(known)
         took = await self._hand_on(known, self._live.compare(digests), is_comparison=True)
         _log.info("source_compared", source=self._source.name, rows=took.rows, rejected=took.rejected)
         return took
+
+    async def _digests(self, known: Known) -> dict[int, Digest]:
+        """What is known; of ranges that must be read in any case, what no rows come to.
+
+        Ranges that count for nothing are named too: those that are gone at the source lose their rows.
+        """
+        digests = await known_digests(self._asking, self._source.name)
+        again = digests if known.is_unread else await ranges_ahead(self._asking, self._source.name)
+        return digests | {number: replace(digests[number], total=-1) for number in digests.keys() & again}
 
     async def _hand_on(self, known: Known, parts: AsyncIterator[Changes], *, is_comparison: bool) -> Took:
         reading, rows, rejected, snapshot = known.reading, 0, 0, known.snapshot

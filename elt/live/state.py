@@ -81,25 +81,34 @@ async def load_known(connection: AsyncConnection, source: str) -> Known | None:
 
 
 async def known_digests(connection: AsyncConnection, source: str) -> dict[int, Digest]:
-    """What the known rows of each range come to.
-
-    Ranges with a row that was ahead of our clock are left out, so that it is looked at again.
-    """
+    """What the known rows of each range come to, counted or rejected."""
     rows = await _ask(
         connection,
         """
         select range_no, count(*) as rows, sum(row_hash::numeric) as total
         from (
-            select range_no, row_hash, false as is_ahead from live.responses where source = %(source)s
+            select range_no, row_hash from live.responses where source = %(source)s
             union all
-            select range_no, row_hash, issues @> '[{"rule": "ahead"}]'
-            from live.rejects where source = %(source)s
+            select range_no, row_hash from live.rejects where source = %(source)s
         ) as rows
-        group by range_no having not bool_or(is_ahead)
+        group by range_no
         """,
         {"source": source},
     )
     return {row["range_no"]: Digest(row["rows"], int(row["total"])) for row in rows}
+
+
+async def ranges_ahead(connection: AsyncConnection, source: str) -> list[int]:
+    """The ranges with a row that was ahead of our clock when it was read."""
+    rows = await _ask(
+        connection,
+        """
+        select distinct range_no from live.rejects
+        where source = %s and issues @> '[{"rule": "ahead"}]'
+        """,
+        (source,),
+    )
+    return [row["range_no"] for row in rows]
 
 
 async def note_problem(connection: AsyncConnection, source: str, country: str | None, problem: str) -> None:

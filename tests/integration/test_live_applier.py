@@ -14,7 +14,15 @@ from elt.live.applier import Applier, Late, Part
 from elt.live.apply import recount
 from elt.live.changes import Changes, LiveRow
 from elt.live.check import CheckedRows
-from elt.live.state import known_digests, load_known, note_lags, note_problem, register, remove_others
+from elt.live.state import (
+    known_digests,
+    load_known,
+    note_lags,
+    note_problem,
+    ranges_ahead,
+    register,
+    remove_others,
+)
 from elt.sources.tables import Digest
 from elt.warehouse import AsyncConnection, Connection, connect_async
 
@@ -113,7 +121,8 @@ def test_rows_that_are_ahead_are_looked_at_again(database_url: str) -> None:
     async def work(applier: Applier, asking: AsyncConnection) -> None:
         checked = await applier.submit(part("alb", row(1), row(1001), row(1002, time=later)))
         assert [each.issues for each in checked.rejected] == [(("time_submitted", "ahead"),)]
-        assert await known_digests(asking, "alb") == {0: Digest(1, 7)}
+        assert await known_digests(asking, "alb") == {0: Digest(1, 7), 1: Digest(2, 14)}
+        assert await ranges_ahead(asking, "alb") == [1]
         known = await load_known(asking, "alb")
         assert known is not None
         assert (known.reading, known.snapshot, known.rows) == (1, "1:1:", 3)

@@ -135,6 +135,19 @@ def test_a_range_that_was_read_whole_loses_what_is_not_in_it(
     assert state == {"snapshot": "1:1:", "reading": 2}
 
 
+def test_a_row_that_moved_to_another_range_counts_once(
+    connection: Connection, run: Run[Any], checker: RowChecker
+) -> None:
+    """As by a comparison after the key became a text, before the former range is looked at."""
+    run(lambda c: apply(c, [read(connection, checker, "alb", [row(1), row(2), row(3)])]))
+    moved = [replace(each, range_no=77) for each in (row(1), row(2, escs="0.5"), row(3, "XXX"))]
+    compared = read(connection, checker, "alb", moved, ranges=[77])
+    run(lambda c: apply(c, [replace(compared, changes=replace(compared.changes, ids=frozenset()))]))
+    assert sums(connection)["alb"]["responses"] == 2
+    assert sums(connection)["alb"]["escs_sum"] == Decimal("0.6")
+    assert run(recount) == []
+
+
 def test_only_a_snapshot_says_that_nothing_newer_is_there(
     connection: Connection, run: Run[Applied], checker: RowChecker
 ) -> None:

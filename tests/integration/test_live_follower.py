@@ -326,6 +326,41 @@ def test_once_by_the_clock(
         follow_once(settings, "pisa-alb")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "alter table responses alter id type text using id::text",
+        "create table anew (like responses including all);"
+        "insert into anew select * from responses where id < 1500;"
+        "drop table responses; alter table anew rename to responses",
+    ],
+    ids=["its key is a text", "it has fewer rows"],
+)
+def test_a_table_that_was_made_anew(
+    settings: Settings, connection: Connection, countries: list[Country], change: str
+) -> None:
+    country = countries[0]
+    country.fill(1, 2500)
+    follow_once(settings, country.name)
+    with country.connect() as source:
+        source.execute(change)  # type: ignore[call-overload]
+        row = source.execute("select count(*) from responses").fetchone()
+    call(settings, country)
+    follow_once(settings, country.name)
+    assert row == (statuses(connection)[country.name].responses,)
+    assert not [each for each in check_live(settings) if each.startswith(country.name)]
+
+
+def test_a_row_that_is_ahead_is_no_difference(settings: Settings, countries: list[Country]) -> None:
+    configured = countries[1]
+    with configured.connect() as source:
+        source.execute(
+            "insert into responses (id, cnt, time_submitted) values (1, 'ARG', now() + interval '1 day')"
+        )
+    follow_once(settings, configured.name)
+    assert check_live(settings) == []
+
+
 def test_once_beside_a_follower(settings: Settings, database_url: str, countries: list[Country]) -> None:
     with following(settings):
         for number in range(5):
