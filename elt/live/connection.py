@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,11 +26,15 @@ _Row = tuple[Any, ...]
 
 
 class SourceConnection:
-    """Single statements, each a transaction; read-only unless `allow_writing` was called."""
+    """Single statements, each a transaction; read-only unless `allow_writing` was called.
+
+    `busy_seconds`: how long the source has been busy for us.
+    """
 
     def __init__(self, connection: psycopg.AsyncConnection[_Row], limit_seconds: int) -> None:
         self._connection = connection
         self._short_seconds = self._limit_seconds = limit_seconds
+        self.busy_seconds = 0.0
 
     @property
     def server_version(self) -> int:
@@ -76,6 +81,7 @@ class SourceConnection:
             SourceFault: the server refuses.
         """
         seconds = seconds or self._short_seconds
+        began = time.monotonic()
         try:
             with in_our_words():
                 async with asyncio.timeout(seconds + _GRACE_SECONDS):
@@ -87,6 +93,8 @@ class SourceConnection:
             raise SourceUnavailable(
                 f"The database did not answer in {seconds} s, not even that it is slow."
             ) from None
+        finally:
+            self.busy_seconds += time.monotonic() - began
 
     async def _limit(self, seconds: int) -> None:
         if seconds != self._limit_seconds:

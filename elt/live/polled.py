@@ -12,7 +12,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from itertools import islice
-from typing import Any
 
 from psycopg import sql
 
@@ -69,14 +68,14 @@ class PolledSource:
         self._table = table
         self._timeout_seconds = timeout_seconds
         self._can_look = table.shape.is_numbered and table.is_indexed and not table.has_parts
-        self._largest, self._looked = 0, ""  # the largest number, and the snapshot, of the newest look
+        # The largest number, and the snapshot, that the next look goes on from; "": there is none yet.
+        self._largest, self._looked = 0, ""
         self._scanned: tuple[str, int] | None = None  # snapshot of the newest scan, and the rows it counted
         self._look_at = self._scan_at = self._compare_at = 0.0  # when it may be done again
-        self._spent = 0.0  # seconds that the source was busy for us
 
     async def wait(self, seconds: float) -> bool:
         """Until it is time for the next look."""
-        due = min(self._look_at, self._scan_at) if self._can_look else self._scan_at
+        due = min(self._look_at, self._scan_at) if self._looked else self._scan_at
         left = due - time.monotonic()
         await asyncio.sleep(max(min(left, seconds), 0.0))
         return left <= seconds
@@ -91,19 +90,22 @@ class PolledSource:
         if now >= self._scan_at:
             async for part in self._scan(snapshot, known_rows):
                 yield part
-        elif self._can_look and now >= self._look_at:
+        elif self._looked and now >= self._look_at:
             async for part in self._look():
                 yield part
 
     async def compare(self, known: Mapping[int, Digest]) -> AsyncIterator[Changes]:
         """The ranges that differ."""
-        began = time.monotonic()
+        busy = self._connection.busy_seconds
         self._scanned = None
         async for part in comparing.compare(
             self._connection, self._table, known, seconds=self._timeout_seconds
         ):
+            if part.snapshot is not None:
+                await self._look_from(part.snapshot)
             yield part
-        self._compare_at = time.monotonic() + (time.monotonic() - began) / _BUSY_SHARE
+        self._rest(busy)
+        self._compare_at = self._scan_at
 
     async def beat(self, number: int) -> bool:  # noqa: ARG002
         """Nothing may be written here."""
@@ -122,33 +124,44 @@ class PolledSource:
 
         The rows are read after the scan; what changed in between is found by the next one.
         """
-        spent = self._spent
+        busy = self._connection.busy_seconds
         query = _SCAN.format(
             snapshot=self._table.snapshot(), age=_AGE, id=self._table.id_text(), is_new=_MAY_BE_NEW,
             most=sql.Literal(MOST_IDS + 1), table=self._table.name,
         )  # fmt: skip
-        answer = await self._ask(query, {"snapshot": snapshot}, seconds=self._timeout_seconds)
+        answer = await self._connection.ask(query, {"snapshot": snapshot}, seconds=self._timeout_seconds)
         reached, age, count, found = answer[0]
         ids: list[str] = found or []
         if not 0 <= age < _MOST_AGE:
             raise MustCompare("the snapshot is of another time of this server")
         if len(ids) > MOST_IDS:
+            # It may be so each time, as long as some transaction stays open at the source.
+            self._rest(busy)
             raise MustCompare(f"more than {MOST_IDS} rows may be new")
         if known_rows > count:
             self._compare_gone()
         remaining = iter(sorted(ids))
         while part := list(islice(remaining, comparing.PART_ROWS)):
             yield Changes(await self._rows(part), ids=frozenset(part))
-        if self._can_look:
-            largest = sql.SQL("select max({}) from {}").format(self._table.key, self._table.name)
-            self._largest, self._looked = (await self._ask(largest, {}))[0][0] or 0, reached
-        self._scan_at = time.monotonic() + max(SCAN_SECONDS, (self._spent - spent) / _BUSY_SHARE)
+        await self._look_from(reached)
+        self._rest(busy)
         self._scanned = reached, count
         yield Changes([], snapshot=reached)
 
+    async def _look_from(self, snapshot: str) -> None:
+        """Quick looks tell what this snapshot does not show."""
+        if self._can_look:
+            largest = sql.SQL("select max({}) from {}").format(self._table.key, self._table.name)
+            self._largest, self._looked = (await self._connection.ask(largest))[0][0] or 0, snapshot
+
+    def _rest(self, busy_before: float) -> None:
+        """The next scan is due when the source has rested from this one, or from a comparison."""
+        busy = self._connection.busy_seconds - busy_before
+        self._scan_at = max(self._scan_at, time.monotonic()) + max(SCAN_SECONDS, busy / _BUSY_SHARE)
+
     async def _look(self) -> AsyncIterator[Changes]:
         """New responses among the largest numbers."""
-        spent = self._spent
+        busy = self._connection.busy_seconds
         among = sql.SQL("{} = any(array(select key from fresh))").format(self._table.key)
         query = _LOOK.format(
             key=self._table.key, table=self._table.name, is_new=_MAY_BE_NEW,
@@ -156,9 +169,12 @@ class PolledSource:
             snapshot=self._table.snapshot(),
             padding=sql.SQL(", ").join([sql.SQL("null")] * (len(self._table.values()) - 1)),
         )  # fmt: skip
-        answer = await self._ask(query, {"snapshot": self._looked, "after": self._largest - _WINDOW})
+        answer = await self._connection.ask(
+            query, {"snapshot": self._looked, "after": self._largest - _WINDOW}
+        )
         rows = [live_row(row) for row in answer if row[0] is not None]
-        self._look_at = time.monotonic() + max(LOOK_SECONDS, (self._spent - spent) / _BUSY_SHARE)
+        busy = self._connection.busy_seconds - busy
+        self._look_at = time.monotonic() + max(LOOK_SECONDS, busy / _BUSY_SHARE)
         if rows:
             self._largest = max(self._largest, *(int(row.id) for row in rows))
             yield Changes(rows, ids=frozenset(row.id for row in rows))
@@ -177,13 +193,4 @@ class PolledSource:
 
     async def _rows(self, ids: list[str]) -> list[LiveRow]:
         query = self._table.rows_where(self._table.has_id_among(sql.SQL("%(ids)s::text[]")))
-        return list(map(live_row, await self._ask(query, {"ids": ids})))
-
-    async def _ask(
-        self, query: sql.SQL | sql.Composed, parameters: Mapping[str, object], *, seconds: int | None = None
-    ) -> list[tuple[Any, ...]]:
-        began = time.monotonic()
-        try:
-            return await self._connection.ask(query, parameters, seconds=seconds)
-        finally:
-            self._spent += time.monotonic() - began
+        return list(map(live_row, await self._connection.ask(query, {"ids": ids})))

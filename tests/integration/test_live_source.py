@@ -317,6 +317,35 @@ def test_a_quick_look_proves_nothing(make_country: MakeCountry, monkeypatch: pyt
     assert following(country, act).cells() == country.truth()
 
 
+def test_a_source_rests_however_much_may_be_new(
+    make_country: MakeCountry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a transaction stays open, all that is written beside it may be new to each scan."""
+    monkeypatch.setattr(polled, "SCAN_SECONDS", 3600.0)
+    monkeypatch.setattr(polled, "MOST_IDS", 10)
+    country = make_country("poll", key="")  # no index, so no quick looks
+
+    async def run() -> None:
+        with psycopg.connect(country.url) as late:
+            late.execute("insert into responses (id, cnt) values (100, 'ALB')")
+            country.execute("insert into responses select n, 'ALB' from generate_series(200, 250) as n")
+            for compares in (False, True):
+                live, known = await open_source(country.source, country.address), Known()
+                try:
+                    snapshot = country.ask("select pg_current_snapshot()::text")[0][0]
+                    if compares:
+                        await compare(live, known)
+                    else:
+                        with pytest.raises(MustCompare, match="more than 10 rows"):
+                            [part async for part in live.read(snapshot, known_rows=0)]
+                    assert [part async for part in live.read(snapshot, known_rows=0)] == []
+                    assert not await live.wait(0)
+                finally:
+                    await live.close()
+
+    run_to_end(run())
+
+
 def test_rows_without_a_number_and_numbers_that_come_twice(make_country: MakeCountry, way: Way) -> None:
     country = make_country(way, key="")
 
