@@ -53,6 +53,14 @@ def scope() -> Scope:
     return found
 
 
+def may(action: str) -> bool:
+    """Whether who calls may do something else, too: by their role, and by what their key is narrowed to."""
+    caller: Principal | None = g.get("principal")
+    if caller is None or scope_of(caller.role, action) is None:
+        return False
+    return caller.actions is None or action in caller.actions
+
+
 def principal() -> Principal:
     """Who calls; only in views whose action needs a key or a sign-in."""
     caller: Principal = g.principal

@@ -10,10 +10,12 @@ from pathlib import Path
 from flask import Blueprint, Flask, Response, request, send_from_directory, url_for
 
 from backend.access import allow
+from elt.errors import NotFound
 
 assets = Blueprint("assets", __name__)
 
 _FOLDER = Path(__file__).with_name("static")
+_FILES = frozenset(path.relative_to(_FOLDER).as_posix() for path in _FOLDER.rglob("*") if path.is_file())
 _COMPRESSED = frozenset({".css", ".js", ".json", ".svg"})
 _KEPT = "public, max-age=31536000, immutable"
 _ASKED_AGAIN = "no-cache"
@@ -33,13 +35,19 @@ def address(name: str) -> str:
 @assets.get("/assets/<path:name>")
 @allow("docs:read")
 def show_asset(name: str) -> Response:
-    """A file, for anybody; pages without sign-in need them, too."""
+    """A file, for anybody; pages without sign-in need them, too.
+
+    Raises:
+        NotFound: it is none of ours. A file has one name here, so that it is compressed once.
+    """
+    if name not in _FILES:
+        raise NotFound("There is no such file.")
     response = send_from_directory(_FOLDER, name, conditional=True)
     if Path(name).suffix in _COMPRESSED and response.status_code == 200:
         response.vary.add("Accept-Encoding")
         if request.accept_encodings["gzip"]:
             response = _with_compressed(response, name)
-    response.headers["Cache-Control"] = _KEPT if "v" in request.args else _ASKED_AGAIN
+    response.headers["Cache-Control"] = _KEPT if request.args.get("v") == _digest(name) else _ASKED_AGAIN
     return response
 
 

@@ -96,6 +96,11 @@ def note_for_audit(subject: str = "", **detail: Any) -> None:
     g.audit_detail = {**g.get("audit_detail", {}), **detail}
 
 
+def note_also(action: str, **detail: Any) -> None:
+    """This answer shows what another action shows, too, and leaves that one's line as well."""
+    g.audit_also = [*g.get("audit_also", []), (action, detail)]
+
+
 def student_subject(school_id: str, student_id: str) -> str:
     """How this request's line names a student that its caller sees, or looks for, under this identifier."""
     if g.principal.role in ("researcher", "analyst") and is_pseudonym(student_id):
@@ -129,6 +134,8 @@ def _write(response: Response) -> Response:
     elif action in WRITTEN_HERE and (status < 300 or (action in _WRITTEN_IF_TRIED and status == 422)):
         try:
             _record(action or "", _detail())
+            for other, detail in g.get("audit_also", []):
+                _record(other, {**_detail(), **detail})
         except LaurelError as error:
             response.close()
             return problem_of(error)

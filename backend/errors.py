@@ -9,6 +9,7 @@ import json
 import re
 import traceback
 from typing import Any
+from urllib.parse import quote
 
 from flask import Flask, Response, g, redirect, render_template, request, url_for
 from pydantic import ValidationError
@@ -173,7 +174,8 @@ def _of_http(error: HTTPException) -> Response:
 
 def _ask_to_sign_in() -> Response:
     """Who wants to see a page signs in first, and comes back to it."""
-    wanted = request.full_path.removesuffix("?")
+    asked = request.query_string.decode("latin-1")
+    wanted = f"{quote(request.path)}?{asked}" if asked else quote(request.path)
     return redirect(url_for("session_pages.show_sign_in", next=wanted), 303)  # type: ignore[return-value]
 
 

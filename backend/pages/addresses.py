@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from urllib.parse import urlencode
 
 from flask import request, url_for
 
@@ -10,6 +10,7 @@ from flask import request, url_for
 def this_view(**changes: str | None) -> str:
     """The address of this view with some parameters changed, or taken away (None)."""
     assert request.endpoint is not None  # noqa: S101 - a page is being rendered
-    shown = {name: values for name, values in request.args.to_dict(flat=False).items() if any(values)}
-    arguments: dict[str, Any] = {**(request.view_args or {}), **shown, **changes}
-    return url_for(request.endpoint, **arguments)
+    shown = {name: value for name, value in request.args.items() if value}
+    query = {name: value for name, value in (shown | changes).items() if value is not None}
+    path = url_for(request.endpoint, **(request.view_args or {}))
+    return f"{path}?{urlencode(query)}" if query else path

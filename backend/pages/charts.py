@@ -8,17 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from flask import Response, request
+from flask import Response
 
+from backend.errors import InvalidRequest
 from backend.pages.addresses import this_view
 from backend.streams import attach
-from elt.errors import NotFound
 from elt.reading.spreadsheets import guard
 
 Kind = Literal["bars", "columns", "line", "donut"]
 Unit = Literal["", " %"]
 
-PARAMETER = "csv"
+_PARAMETER = "csv"
 """With it in the address of a page, the chart of that id is answered as CSV."""
 
 
@@ -60,24 +60,21 @@ class Figure:
 
 def csv_address(chart_id: str) -> str:
     """The address of this page's chart as CSV, for the same choice."""
-    return this_view(**{PARAMETER: chart_id})
+    return this_view(**{_PARAMETER: chart_id})
 
 
-def answer_csv(charts: Sequence[Chart]) -> Response | None:
-    """The chart that the address asks for, as CSV; None where it asks for none.
+def answer_csv(charts: Sequence[Chart], wanted: str) -> Response:
+    """One of the page's charts as CSV.
 
     Raises:
-        NotFound: the page has no such chart.
+        InvalidRequest: the page has no such chart.
     """
-    wanted = request.args.get(PARAMETER)
-    if wanted is None:
-        return None
     for chart in charts:
         if chart.id == wanted:
             response = Response(_written(chart), content_type="text/csv; charset=utf-8")
             attach(response, f"{chart.id}.csv")
             return response
-    raise NotFound(f"This page has no chart of that name. It has {', '.join(chart.id for chart in charts)}.")
+    raise InvalidRequest(f"This page has these charts: {', '.join(chart.id for chart in charts)}.")
 
 
 def _written(chart: Chart) -> str:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from flask import Blueprint, Response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, redirect, render_template, url_for
 
-from backend.access import allow, principal
+from backend.access import allow, may, principal
 from backend.operations import parse_query
+from backend.own import find_own, is_whole
 from backend.pages.addresses import this_view
-from backend.permissions import scope_of
 from backend.routes import uploads as api
+from backend.schemas.pages import HandInAddress
 from backend.schemas.uploads import UploadListQuery
+from backend.services import services
 from elt.contracts import load_contracts
+from elt.uploads.ledger import UploadRecord, get_upload
 
 hand_in_pages = Blueprint("hand_in_pages", __name__)
 
@@ -20,18 +23,17 @@ hand_in_pages = Blueprint("hand_in_pages", __name__)
 @hand_in_pages.get("/hand-in")
 @allow("uploads:create")
 def show_hand_in() -> str:
-    """Choose what the files hold, drop them, see what was understood, send.
-
-    `dataset` chooses beforehand; `fixes` names the upload whose rejected rows the file corrects.
-    """
-    contracts = load_contracts()
-    chosen = request.args.get("dataset")
+    """Choose what the files hold, drop them, see what was understood, send."""
+    asked = parse_query(HandInAddress, is_form=True)
+    fixes = asked.fixes and _own_upload(UUID(asked.fixes))
     return render_template(
         "hand_in.html",
-        contracts=sorted(contracts.values(), key=lambda contract: contract.title),
-        chosen=chosen if chosen in contracts else None,
-        fixes=request.args.get("fixes", ""),
-        recent=api.show_uploads_for(UploadListQuery(limit=5)).items,
+        contracts=sorted(load_contracts().values(), key=lambda contract: contract.title),
+        chosen=fixes.dataset if fixes else asked.dataset,
+        fixes=fixes,
+        school=principal().school_id,
+        main_school=services().settings.default_school_id,
+        recent=api.show_uploads_for(UploadListQuery(limit=5)).items if may("uploads:read") else [],
     )
 
 
@@ -53,10 +55,18 @@ def show_uploads() -> str:
 @hand_in_pages.get("/uploads/<uuid:upload_id>")
 @allow("uploads:read")
 def show_upload(upload_id: UUID) -> str:
-    """Where it stands, how it was read, what is wrong with it, and what can be done."""
+    """Where it stands, how it was read, what is wrong with it, and what can be done about it."""
     upload = api.describe_upload(upload_id)
-    may_approve = scope_of(principal().role, "uploads:approve") is not None
-    return render_template("upload.html", upload=upload, may_approve=may_approve)
+    with services().connection() as connection:
+        is_ours = is_whole(get_upload(connection, upload_id))
+    can = {
+        "correct": upload.status == "loaded" and bool(upload.remaining_rejects) and may("uploads:create"),
+        "approve": upload.status == "held" and upload.uploader != principal().id and may("uploads:approve"),
+        "retry": upload.status == "failed" and may("uploads:retry"),
+        "withdraw": upload.withdrawn_at is None and may("uploads:withdraw"),
+        "download": may("uploads:content"),
+    }
+    return render_template("upload.html", upload=upload, can={name: is_ours and can[name] for name in can})
 
 
 @hand_in_pages.post("/uploads/<uuid:upload_id>/withdraw")
@@ -85,3 +95,13 @@ def retry(upload_id: UUID) -> Response:
 
 def _back_to(upload_id: UUID) -> Response:
     return redirect(url_for("hand_in_pages.show_upload", upload_id=upload_id), code=303)  # type: ignore[return-value]
+
+
+def _own_upload(upload_id: UUID) -> UploadRecord:
+    """An upload that the caller may correct.
+
+    Raises:
+        NotFound: there is none, or not for this caller.
+    """
+    with services().connection() as connection:
+        return find_own(connection, upload_id)

@@ -8,9 +8,8 @@ from typing import Any
 
 from flask import Flask, current_app, g, request, url_for
 
-from backend.access import action_of
+from backend.access import action_of, may
 from backend.pages.charts import csv_address
-from backend.permissions import scope_of
 from backend.session_cookie import csrf_token, read_session_token
 from elt.people.principals import Principal
 
@@ -49,14 +48,12 @@ def register_layout(app: Flask) -> None:
     app.jinja_env.globals["csv_address"] = csv_address
 
 
-def entries_for(person: Principal | None) -> list[Entry]:
-    """The pages that a person may open; none for strangers."""
-    if person is None:
-        return []
+def entries() -> list[Entry]:
+    """The pages that who calls may open; none for strangers."""
     return [
         Entry(title, about, url_for(endpoint), request.endpoint == endpoint)
         for endpoint, (title, about) in _PAGES.items()
-        if scope_of(person.role, action_of(current_app, endpoint))
+        if may(action_of(current_app, endpoint) or "")
     ]
 
 
@@ -68,6 +65,6 @@ def _layout() -> dict[str, Any]:
         "csrf": csrf_token(session) if session else "",
         "today": datetime.now(UTC).date().isoformat(),
         "me": person,
-        "entries": entries_for(person),
+        "entries": entries(),
         "theme": chosen if chosen in _THEMES else None,
     }

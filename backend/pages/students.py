@@ -8,25 +8,25 @@ from typing import Any
 from flask import Blueprint, Response, redirect, render_template, request
 from pydantic import ValidationError
 
-from backend.access import allow, principal
-from backend.auditing import note_for_audit, student_subject, veiled
+from backend.access import allow, may, principal
+from backend.auditing import note_also, note_for_audit, veiled
 from backend.errors import InvalidRequest
 from backend.next_page import safe_next
 from backend.operations import parse_query
 from backend.pages.addresses import this_view
 from backend.pages.charts import Chart, Series, answer_csv
-from backend.permissions import scope_of
-from backend.routes.students import next_place, place_of
+from backend.routes.students import find_seen, next_place, place_of
+from backend.schemas.pages import StudentAddress
 from backend.schemas.students import NewIntervention, StudentsQuery
 from backend.services import services
+from elt.people.users import names_of_principals
 from elt.serving.interventions import add_intervention, list_interventions, what_followed
-from elt.serving.students import StudentFilter, find_school, list_students, read_record, read_risk
+from elt.serving.students import StudentFilter, list_students, read_record, read_risk
 from elt.serving.worklist import read_choices
-from elt.warehouse import Connection
 
 student_pages = Blueprint("student_pages", __name__)
 
-_ADDRESS = "/students/<school_id>/<path:student_id>"
+_WRITTEN = ("action", "done_on", "note")
 
 
 @student_pages.get("/students")
@@ -51,53 +51,60 @@ def show_students() -> str:
     )
 
 
-@student_pages.get(_ADDRESS)
+@student_pages.get("/student")
 @allow("students:read")
-def show_student(school_id: str, student_id: str) -> Response | str:
+def show_student() -> Response | str:
     """The record, the present risk and the past ones, the exams to come, and what was done."""
-    note_for_audit(student_subject(school_id, student_id), school_id=school_id)
-    may_help = scope_of(principal().role, "interventions:read") is not None
+    asked = parse_query(StudentAddress, is_form=True)
     with services().reader(principal()) as session:
-        find_school(session, student_id, school_id)
-        record, risk = read_record(session, school_id, student_id), read_risk(session, school_id, student_id)
+        school_id = find_seen(session, asked.id, asked.school, None)
+        record, risk = read_record(session, school_id, asked.id), read_risk(session, school_id, asked.id)
     charts = [_scores(record["terms"]), _attendance(record["terms"]), _risk_over_time(risk["flags"])]
-    if (csv := answer_csv(charts)) is not None:
-        return csv
-    with services().connection() as connection:
-        lines = _interventions(connection, school_id, student_id, risk["flags"]) if may_help else []
+    if asked.csv is not None:
+        return answer_csv(charts, asked.csv)
+    lines = None
+    if may("interventions:read"):
+        note_also("interventions:read")
+        lines = _interventions(school_id, asked.id, risk["flags"])
     return render_template(
-        "student.html", school_id=school_id, student_id=student_id, record=record, risk=risk, lines=lines,
-        charts=[chart for chart in charts if chart.rows], may_help=may_help,
+        "student.html", school_id=school_id, student_id=asked.id, record=record, risk=risk, lines=lines,
+        charts=[chart for chart in charts if chart.rows], may_write=may("interventions:write"),
     )  # fmt: skip
 
 
-@student_pages.post(f"{_ADDRESS}/interventions")
+@student_pages.post("/student/interventions")
 @allow("interventions:write")
-def write_intervention(school_id: str, student_id: str) -> Response:
+def write_intervention() -> Response:
     """Write down what was done, and go back to where that was said."""
-    sent = {
-        name: value for name, value in request.form.items() if name in NewIntervention.model_fields and value
-    }
+    asked = parse_query(StudentAddress)
+    sent = {name: request.form[name] for name in _WRITTEN if request.form.get(name)}
     try:
         line = NewIntervention.model_validate_strings(sent)
     except ValidationError as error:
         raise InvalidRequest.of(error, "In what was done") from None
-    note_for_audit(student_subject(school_id, student_id), school_id=school_id)
     with services().reader(principal()) as session:
-        find_school(session, student_id, school_id)
+        school_id = find_seen(session, asked.id, asked.school, None)
     with services().connection() as connection:
         add_intervention(
-            connection, services().settings, principal(), school_id, student_id,
+            connection, services().settings, principal(), school_id, asked.id,
             done_on=line.done_on, action=line.action, note=line.note,
         )  # fmt: skip
     return redirect(safe_next(request.form.get("next")), code=303)  # type: ignore[return-value]
 
 
-def _interventions(
-    connection: Connection, school_id: str, student_id: str, flags: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    found = list_interventions(connection, school_id, student_id)
-    return [{**asdict(line), **what_followed(line.done_on, flags)} for line in found]
+def _interventions(school_id: str, student_id: str, flags: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What stands, and is not replaced by a correction; with the names of who wrote it down."""
+    with services().connection() as connection:
+        found = [
+            line
+            for line in list_interventions(connection, school_id, student_id)
+            if line.corrected_by is None
+        ]
+        names = names_of_principals(connection, [line.done_by for line in found])
+    return [
+        {**asdict(line), **what_followed(line.done_on, flags), "name": names.get(line.done_by, "a program")}
+        for line in found
+    ]
 
 
 def _label(term: dict[str, Any]) -> str:

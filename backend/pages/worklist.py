@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flask import Blueprint, render_template
 
-from backend.access import allow, principal
-from backend.auditing import note_for_audit
+from backend.access import allow, may, principal
+from backend.auditing import note_also, note_for_audit
 from backend.operations import parse_query
 from backend.pages.addresses import this_view
 from backend.routes.risk import next_place, place_of
@@ -30,12 +30,17 @@ def show_worklist() -> str:
         found = read_worklist(session, wanted, after=after, limit=query.limit + 1)
         students = with_names_and_days(session, found[: query.limit])
     keys = [(student["school_id"], student["student_id"]) for student in students]
-    with services().connection() as connection:
-        done = newest_interventions(connection, keys)
+    done = {}
+    if may("interventions:read"):
+        note_also("interventions:read", students=len(keys))
+        with services().connection() as connection:
+            done = newest_interventions(connection, keys)
     following = next_place(found, query.limit)
     return render_template(
         "worklist.html",
         students=[(student, done.get(key)) for student, key in zip(students, keys, strict=True)],
+        may_read_done=may("interventions:read"),
+        may_write=may("interventions:write"),
         choices=choices,
         query=query,
         following=following and this_view(after=following),

@@ -62,7 +62,7 @@ def show_students(query: StudentsQuery) -> StudentPage:
 def show_student(student_id: str, query: StudentQuery) -> StudentRecord:
     """Who they are, the figures, each term, and whom to call."""
     with services().reader(principal()) as session:
-        school_id = _find(session, student_id, query.school, query.reason)
+        school_id = find_seen(session, student_id, query.school, query.reason)
         return StudentRecord.model_validate(read_record(session, school_id, student_id))
 
 
@@ -77,7 +77,7 @@ def show_student(student_id: str, query: StudentQuery) -> StudentRecord:
 def show_student_risk(student_id: str, query: StudentQuery) -> StudentRisk:
     """With reasons, recommendations and past flags."""
     with services().reader(principal()) as session:
-        school_id = _find(session, student_id, query.school, query.reason)
+        school_id = find_seen(session, student_id, query.school, query.reason)
         return StudentRisk.model_validate(read_risk(session, school_id, student_id))
 
 
@@ -127,7 +127,7 @@ def export(student_id: str, query: StudentQuery) -> Response:
 def show_interventions(student_id: str, query: StudentQuery) -> InterventionList:
     """Corrected lines too."""
     with services().reader(principal()) as session:
-        school_id = _find(session, student_id, query.school, query.reason)
+        school_id = find_seen(session, student_id, query.school, query.reason)
         flags = read_risk(session, school_id, student_id)["flags"]
     with services().connection() as connection:
         found = list_interventions(connection, school_id, student_id)
@@ -154,7 +154,7 @@ def write_intervention(
 ) -> tuple[InterventionModel, int]:
     """By whom and when is kept."""
     with services().reader(principal()) as session:
-        school_id = _find(session, student_id, query.school, None)
+        school_id = find_seen(session, student_id, query.school, None)
     with services().connection() as connection:
         added = add_intervention(
             connection,
@@ -170,7 +170,7 @@ def write_intervention(
     return InterventionModel.model_validate(added), 201
 
 
-def _find(session: Connection, student_id: str, school: str | None, reason: str | None) -> str:
+def find_seen(session: Connection, student_id: str, school: str | None, reason: str | None) -> str:
     """The student's school; says in this request's line who is looked at, and why, also if in vain."""
     known_school = school or principal().school_id or services().settings.default_school_id
     note_for_audit(student_subject(known_school, student_id))
@@ -184,7 +184,7 @@ def _find(session: Connection, student_id: str, school: str | None, reason: str 
 def _find_to_export(session: Connection, student_id: str, query: StudentQuery) -> str:
     """The school of a student who may be in no mart, or there in another spelling."""
     try:
-        return _find(session, student_id, query.school, query.reason)
+        return find_seen(session, student_id, query.school, query.reason)
     except NotFound:
         bound = principal().school_id
         school_id = query.school or bound or services().settings.default_school_id

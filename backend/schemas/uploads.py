@@ -159,6 +159,9 @@ class Upload(Answered):
     received_at: datetime
     loading_at: datetime | None = None
     loaded_at: datetime | None = None
+    in_marts_at: datetime | None = Field(
+        default=None, description="When the marts showed all that it changed; null: not yet, or nothing."
+    )
     withdrawn_at: datetime | None = None
 
     @classmethod
@@ -230,6 +233,7 @@ def _upload_fields(record: UploadRecord) -> dict[str, Any]:
         "received_at": current.received_at,
         "loading_at": current.loading_at,
         "loaded_at": current.loaded_at,
+        "in_marts_at": record.in_marts_at,
         "withdrawn_at": record.withdrawn_at,
     }
 

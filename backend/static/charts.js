@@ -83,6 +83,7 @@ function option(figure) {
     tooltip: {
       trigger: kind === "donut" ? "item" : "axis",
       valueFormatter: (value) => (value === null || value === undefined ? "–" : `${value.toLocaleString("en")}${table.series[0].unit}`),
+      renderMode: "richText", // HTML would bring styles of its own, which the pages' policy refuses
       confine: true,
     },
     ...(kind === "donut" ? {} : axes(kind, table, ink, colour("faint"))),
@@ -101,7 +102,7 @@ function addPicture(figure, chart) {
   });
 }
 
-const charts = [...document.querySelectorAll("figure.chart")].map((figure) => {
+const charts = [...document.querySelectorAll("figure.chart:has(table)")].map((figure) => {
   const place = document.createElement("div");
   place.className = "drawing";
   figure.querySelector("details").before(place);

@@ -8,13 +8,14 @@ const drop = document.getElementById("drop");
 const chosen = document.getElementById("chosen");
 const given = chosen.dataset; // not of the form: it has a field of that name
 const MOST_BYTES_TO_CHECK = 50e6; // a larger file would be sent twice; it is checked when it is loaded
+const LONGEST_NAME = 100;
 const MOST_ISSUES = 10;
 const LOOK_AGAIN_MILLISECONDS = 1500;
 const DONE = new Set(["loaded", "rejected", "held", "failed", "withdrawn"]);
 const WORDS = {
   stored: "Stored. Waiting to be read.",
   loading: "Being read and checked.",
-  loaded: "Loaded.",
+  loaded: "Loaded. The marts are being built.",
   rejected: "Rejected.",
   held: "Held: it would change so much that a second person must release it.",
   failed: "Not loaded, by a fault that is not yours. It will be tried again.",
@@ -54,6 +55,8 @@ function explain(request) {
 class Card {
   constructor(file) {
     this.file = file;
+    this.checks = 0;
+    this.isSent = false;
     this.element = document.getElementById("file").content.firstElementChild.cloneNode(true);
     this.part("name").textContent = file.name;
     this.part("send").addEventListener("click", () => this.handIn());
@@ -71,7 +74,9 @@ class Card {
   }
 
   async check() {
+    const number = ++this.checks;
     this.part("send").hidden = true;
+    this.part("understood").hidden = true;
     if (!dataset.value) {
       this.say("Choose first what the file holds.", true);
       dataset.focus();
@@ -80,7 +85,9 @@ class Card {
     if (this.file.size <= MOST_BYTES_TO_CHECK) {
       this.say("Being checked …");
       try {
-        this.show(await send(this.address(`${given.datasets}/${dataset.value}/check`), this.file, () => {}));
+        const report = await send(this.address(`${given.datasets}/${dataset.value}/check`), this.file, () => {});
+        if (number !== this.checks) return; // another dataset was chosen meanwhile
+        this.show(report);
       } catch (error) {
         this.say(error.message, true);
         return;
@@ -92,7 +99,7 @@ class Card {
   }
 
   address(path, more = {}) {
-    return `${path}?${new URLSearchParams({ ...more, filename: this.file.name })}`;
+    return `${path}?${new URLSearchParams({ ...more, filename: this.file.name.slice(-LONGEST_NAME) })}`;
   }
 
   show(report) {
@@ -144,37 +151,62 @@ class Card {
 
   async handIn() {
     const bar = this.element.querySelector("progress");
-    const more = { dataset: dataset.value, ...(given.fixes ? { fixes: given.fixes } : {}) };
+    const school = document.getElementById("school")?.value.trim();
+    const more = {
+      dataset: dataset.value,
+      ...(given.fixes ? { fixes: given.fixes } : {}),
+      ...(school ? { school_id: school } : {}),
+    };
+    this.isSent = true;
     this.part("send").hidden = true;
     bar.hidden = false;
     this.say("Being sent …");
+    let upload;
     try {
-      const upload = await send(this.address(given.uploads, more), this.file, (share) => {
+      upload = await send(this.address(given.uploads, more), this.file, (share) => {
         bar.value = share;
       });
-      this.part("look").href = `${given.pages}/${upload.id}`;
-      this.part("look").hidden = false;
-      bar.hidden = true;
-      await this.follow(upload);
     } catch (error) {
       bar.hidden = true;
       this.say(error.message, true);
+      this.isSent = false;
       this.part("send").hidden = false;
+      return;
     }
+    bar.hidden = true;
+    this.part("look").href = `${given.pages}/${upload.id}`;
+    this.part("look").hidden = false;
+    await this.follow(upload);
   }
 
+  // From stored to the marts. The file is safe by now, whatever happens to the connection.
   async follow(upload) {
     let now = upload;
-    while (!DONE.has(now.status)) {
-      this.say(WORDS[now.status]);
+    while (!isOver(now)) {
+      this.say(told(now));
       await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MILLISECONDS));
-      const answer = await fetch(`${given.uploads}/${upload.id}`, { headers: { Accept: "application/json" } });
-      if (answer.ok) now = await answer.json();
+      try {
+        const answer = await fetch(`${given.uploads}/${upload.id}`, { headers: { Accept: "application/json" } });
+        if (answer.status === 401) return this.say("It is stored. Sign in again to see what became of it.");
+        if (answer.ok) now = await answer.json();
+      } catch {
+        this.say("It is stored. The connection broke; looking again …");
+      }
     }
-    const counts = now.counts;
-    const told = counts.accepted === null ? "" : ` ${count(counts.accepted)} rows accepted, ${count(counts.rejected ?? 0)} rejected.`;
-    this.say(`${WORDS[now.status] ?? now.status}${told}${now.reason ? ` ${now.reason}` : ""}`, now.status === "rejected" || now.status === "failed");
+    this.say(told(now), now.status === "rejected" || now.status === "failed");
   }
+}
+
+// A loaded file is followed until its rows are in the marts, for which a run must come.
+function isOver(upload) {
+  return DONE.has(upload.status) && (upload.status !== "loaded" || upload.in_marts_at !== null);
+}
+
+function told(upload) {
+  const counts = upload.counts;
+  const rows = counts.accepted === null ? "" : ` ${count(counts.accepted)} rows accepted, ${count(counts.rejected ?? 0)} rejected.`;
+  const where = upload.status === "loaded" && upload.in_marts_at !== null ? "In the marts." : (WORDS[upload.status] ?? upload.status);
+  return `${where}${rows}${upload.reason ? ` ${upload.reason}` : ""}`;
 }
 
 let cards = [];
@@ -187,7 +219,7 @@ function take(list) {
 
 dataset.addEventListener("change", () => {
   describe();
-  cards.filter((card) => card.part("look").hidden).forEach((card) => card.check());
+  cards.filter((card) => !card.isSent).forEach((card) => card.check());
 });
 files.addEventListener("change", () => {
   take(files.files);

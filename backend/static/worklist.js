@@ -1,4 +1,5 @@
-// j and k go from student to student, Enter opens the one (it is a link), n the form of what was done.
+// In the list, j and k go from student to student, Enter opens the one (it is a link), n the form of what was done.
+// Only there: keys that act anywhere on a page get in the way of those who speak to their machine.
 "use strict";
 
 const links = [...document.querySelectorAll("#worklist tbody th a")];
@@ -15,7 +16,7 @@ function openForm() {
   form.querySelector("input[name=action]").focus();
 }
 
-document.addEventListener("keydown", (event) => {
+document.getElementById("worklist")?.addEventListener("keydown", (event) => {
   if (event.target.matches("input, textarea, select") || event.ctrlKey || event.metaKey || event.altKey) return;
   const act = { j: () => go(1), k: () => go(-1), n: openForm }[event.key];
   if (!act) return;

@@ -77,6 +77,15 @@ class UserChanges(TypedDict, total=False):
     disabled: bool
 
 
+def names_of_principals(connection: Connection, principals: Sequence[str]) -> dict[str, str]:
+    """The names of those among these principals (`user:<id>`) who are people."""
+    rows = connection.execute(
+        "select 'user:' || user_id as principal, name from ops.users where 'user:' || user_id = any(%s)",
+        (list(principals),),
+    )
+    return {row["principal"]: row["name"] for row in rows}
+
+
 def create_user(
     connection: Connection,
     email: str,

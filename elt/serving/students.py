@@ -99,7 +99,7 @@ def find_school(session: Connection, student_id: str, school_id: str | None) -> 
         NotFound: there is none, or not for this person; which of the two is not told.
         Conflict: several schools have one, and none was named.
     """
-    if "\0" in student_id:
+    if "\0" in f"{student_id}{school_id}":
         raise NotFound("There is no such student.")
     with in_built_marts():
         found = session.execute(

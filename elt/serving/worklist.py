@@ -21,17 +21,21 @@ where (%(school_id)s::text is null or school_id = %(school_id)s)
 order by not is_at_risk, -score, school_id, student_id
 limit %(limit)s
 """
-# The first of the days in a row, up to the newest, on which the student was on the list.
+# The first of the days in a row, up to the newest, on which the student was on the list. The two lists stand
+# apart, so that PostgreSQL brings them into the view and to its index.
 _SINCE = """
-select school_id, student_id, min(as_of_date) as since
-from served.mart_student_flags as flags
-where (school_id, student_id) in (select * from unnest(%(schools)s::text[], %(students)s::text[]))
-  and is_at_risk and not exists (
-      select from served.mart_student_flags as later
-      where later.school_id = flags.school_id and later.student_id = flags.student_id
-        and later.as_of_date > flags.as_of_date and not later.is_at_risk
-  )
-group by school_id, student_id
+with flags as materialized (
+    select school_id, student_id, as_of_date, is_at_risk from served.mart_student_flags
+    where school_id = any(%(schools)s) and student_id = any(%(students)s)
+),
+off as (
+    select school_id, student_id, max(as_of_date) as last_day from flags
+    where not is_at_risk group by school_id, student_id
+)
+select flags.school_id, flags.student_id, min(flags.as_of_date) as since
+from flags left join off on off.school_id = flags.school_id and off.student_id = flags.student_id
+where flags.is_at_risk and (off.last_day is null or flags.as_of_date > off.last_day)
+group by flags.school_id, flags.student_id
 """
 _CHOICES = """
 select

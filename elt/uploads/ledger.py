@@ -69,6 +69,7 @@ class UploadRecord:
 
     `remaining_rejects` is the number of rejected rows of the newest version that no live fix has brought
     since; None until it has been read. `runs` are the pipeline runs that loaded it or built it into marts.
+    `in_marts_at`: when the marts showed all that it changed in raw; None: not yet, or it changed nothing.
     """
 
     upload_id: UUID
@@ -89,6 +90,7 @@ class UploadRecord:
     fixes: list[UUID] = field(default_factory=list)
     remaining_rejects: int | None = None
     runs: list[UUID] = field(default_factory=list)
+    in_marts_at: datetime | None = None
 
     @property
     def current(self) -> VersionRecord:
@@ -174,7 +176,7 @@ def list_uploads(
 
 
 def _complete(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[UploadRecord]:
-    """Add versions, fixes and runs to rows of ops.uploads, with one query each."""
+    """Add versions, fixes, runs and marts to rows of ops.uploads, with one query each."""
     ids = [row["upload_id"] for row in rows]
     versions: dict[UUID, list[VersionRecord]] = {}
     for row in connection.execute(
@@ -196,6 +198,14 @@ def _complete(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[Up
         """,
         ids,
     )
+    built = connection.execute(
+        """
+        select upload_id, case when bool_and(built_at is not null) then max(built_at) end as built_at
+        from ops.loads where upload_id = any(%s) group by upload_id
+        """,
+        (ids,),
+    )
+    in_marts = {row["upload_id"]: row["built_at"] for row in built}
     brought = _brought_lines(connection, ids)
     return [
         UploadRecord(
@@ -207,6 +217,7 @@ def _complete(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[Up
                 brought.get((row["upload_id"], row["version"]), 0),
             ),
             runs=runs.get(row["upload_id"], []),
+            in_marts_at=in_marts.get(row["upload_id"]),
         )
         for row in rows
     ]

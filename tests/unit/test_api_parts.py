@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 from collections.abc import Iterator
 
@@ -241,3 +242,16 @@ def test_swagger_ui_comes_from_our_own_host_only(app: Flask) -> None:
         "apidocs/start.js",
     ):
         assert app.test_client().get(f"/static/{path}").status_code == 200
+
+
+def test_an_asset_has_one_name_and_is_kept_as_long_as_it_is_the_same(app: Flask) -> None:
+    client = app.test_client()
+    with app.test_request_context():
+        address = app.jinja_env.globals["asset"]("laurel.css")  # type: ignore[operator]
+    kept = client.get(address, headers={"Accept-Encoding": "gzip"})
+    assert (kept.status_code, kept.headers["Content-Encoding"]) == (200, "gzip")
+    assert "immutable" in kept.headers["Cache-Control"]
+    assert gzip.decompress(kept.data) == client.get(address).data
+    assert client.get("/assets/laurel.css?v=older").headers["Cache-Control"] == "no-cache"
+    for other in ("./laurel.css", "vendor/../laurel.css", "../app.py", "nothing.css"):
+        assert client.get(f"/assets/{other}", headers={"Accept-Encoding": "gzip"}).status_code == 404, other

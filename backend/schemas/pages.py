@@ -1,0 +1,29 @@
+"""What the addresses of pages may say beside what the API's may."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from backend.schemas.common import Name, Sent, Uuid
+from backend.schemas.datasets import DatasetName
+
+_NO_NUL = r"^[^\x00]+$"
+
+
+class StudentAddress(Sent):
+    """Which student's page. Numbers may hold any character, so they stand in the query, not the path."""
+
+    school: Name
+    id: Annotated[str, StringConstraints(max_length=200, pattern=_NO_NUL)] = Field(
+        description="The school's number, or a pseudonym."
+    )
+    csv: Name | None = Field(default=None, description="Only this chart, as CSV.")
+
+
+class HandInAddress(Sent):
+    """What is to be handed in."""
+
+    dataset: DatasetName | None = None
+    fixes: Uuid | None = Field(default=None, description="The upload whose rejected rows the file corrects.")
