@@ -81,7 +81,7 @@ class LiveSource(Protocol):
         """Commit a canary at the source; False where that is not allowed (read-only)."""
 
     async def is_best_way(self) -> bool:
-        """Whether the source still allows this way, and no better one; else it should be opened anew."""
+        """Whether the table is as it was, and allows this way, no better one; else open the source anew."""
 
     async def close(self) -> None:
         """Close the connection."""

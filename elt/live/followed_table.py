@@ -47,7 +47,7 @@ _COLUMNS = sql.SQL("""
 
 @dataclass(frozen=True, slots=True)
 class FollowedTable:
-    """One table, as it was when the connection was opened.
+    """One table, as it was when it was looked at; equal to another one where nothing of this has changed.
 
     `is_standby`: the server follows another one, so its snapshots do not name what is in progress.
     `has_parts`: other tables hold (some of) its rows. `identity`: of server, database, table, and of how its

@@ -39,7 +39,7 @@ _END_IF_SILENT = """
            set_config('idle_in_transaction_session_timeout', %s, false)
 """
 _LOOK_SECONDS = 3.0  # for files of sources that came, went or changed
-_WAY_SECONDS = 30.0  # for triggers that were made, or switched off
+_WAY_SECONDS = 30.0  # for triggers that were made or switched off, and for tables that were changed
 _STANDBY_SECONDS = 2.0
 _AWAY_SECONDS = 60.0  # before anybody is told
 _AGAIN_SECONDS = 3600.0
@@ -200,7 +200,7 @@ class _Follower:
                 await asyncio.sleep(away.note(problem))
 
     async def _follow_opened(self, source: Source, live: LiveSource, away: _Away) -> None:
-        """Until the source allows a better way, or this one no more."""
+        """Until the source allows a better way, or this one no more, or its table is another one."""
         reader = Reader(source, live, self._asking, self._applier.submit)
         await reader.register()
         beat_at, is_told, look_at = 0.0, False, time.monotonic() + _WAY_SECONDS

@@ -11,8 +11,9 @@ from psycopg import sql
 from elt.live import comparing
 from elt.live.changes import Changes, MustCompare, Way
 from elt.live.connection import SourceConnection
-from elt.live.followed_table import FollowedTable, live_row
+from elt.live.followed_table import FollowedTable, find_table, live_row
 from elt.live.prepare import SOURCE_CHANNEL
+from elt.sources.configuration import Source
 from elt.sources.tables import Digest
 
 FORGET_SECONDS = 300.0
@@ -27,6 +28,7 @@ _READ = sql.SQL("""
         select id, beat from laurel_live.changes
         where xid >= pg_snapshot_xmin(%(snapshot)s::pg_snapshot)
           and not pg_visible_in_snapshot(xid, %(snapshot)s::pg_snapshot)
+          and xid < pg_snapshot_xmax(pg_current_snapshot()) -- else it came with a dump of another server
     ),
     part as materialized (
         select distinct id collate "C" as id from noted
@@ -56,12 +58,12 @@ class NotifiedSource:
 
     way: Way = "notify"
 
-    def __init__(self, connection: SourceConnection, table: FollowedTable, *, timeout_seconds: int) -> None:
-        """`timeout_seconds`: how long one statement of a comparison may take."""
+    def __init__(self, connection: SourceConnection, source: Source, table: FollowedTable) -> None:
+        """`source.timeout_seconds` is how long one statement of a comparison may take."""
         self.identity = table.identity
         self._connection = connection
+        self._source = source
         self._table = table
-        self._timeout_seconds = timeout_seconds
         self._read_at = 0.0
         self._forgettable: tuple[float, str] | None = None
         self._query = _read_query(table)
@@ -81,8 +83,9 @@ class NotifiedSource:
             header, rows = await self._ask(snapshot, after)
             now, is_complete, newest_beat, is_emptied, ids, after, *_ = header
             if is_complete is not True:
-                # After a crash nothing says from when on lines are complete: from now on.
-                await self._forget(now if is_complete is None else None)
+                # After a crash nothing says from when on lines are complete, and what came with a dump of
+                # another server says it wrongly: from now on.
+                await self._forget(now)
                 raise MustCompare("what changed since then is no longer noted at the source")
             if is_emptied:
                 raise MustCompare("the table was emptied")
@@ -107,7 +110,7 @@ class NotifiedSource:
     async def compare(self, known: Mapping[int, Digest]) -> AsyncIterator[Changes]:
         """The ranges that differ."""
         async for part in comparing.compare(
-            self._connection, self._table, known, seconds=self._timeout_seconds
+            self._connection, self._table, known, seconds=self._source.timeout_seconds
         ):
             yield part
         self._read_at = time.monotonic()
@@ -118,7 +121,9 @@ class NotifiedSource:
         return True
 
     async def is_best_way(self) -> bool:
-        """See `LiveSource`; triggers may be switched off at any time."""
+        """See `LiveSource`; triggers may be switched off at any time, and the table be made anew."""
+        if await find_table(self._connection, self._source) != self._table:
+            return False
         return await is_prepared(self._connection, self._table)
 
     async def close(self) -> None:
@@ -134,10 +139,9 @@ class NotifiedSource:
             await self._forget(self._forgettable[1])
             self._forgettable = now, snapshot
 
-    async def _forget(self, snapshot: str | None) -> None:
-        if snapshot is not None:
-            query = sql.SQL("select laurel_live.forget(%(snapshot)s::pg_snapshot)")
-            await self._connection.ask(query, {"snapshot": snapshot})
+    async def _forget(self, snapshot: str) -> None:
+        query = sql.SQL("select laurel_live.forget(%(snapshot)s::pg_snapshot)")
+        await self._connection.ask(query, {"snapshot": snapshot})
 
 
 _PREPARED = sql.SQL("""

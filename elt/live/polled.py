@@ -18,8 +18,9 @@ from psycopg import sql
 from elt.live import comparing
 from elt.live.changes import Changes, LiveRow, MustCompare, Way
 from elt.live.connection import SourceConnection
-from elt.live.followed_table import FollowedTable, live_row
+from elt.live.followed_table import FollowedTable, find_table, live_row
 from elt.live.notified import is_prepared
+from elt.sources.configuration import Source
 from elt.sources.tables import Digest
 
 LOOK_SECONDS = 0.25
@@ -61,12 +62,12 @@ class PolledSource:
 
     way: Way = "poll"
 
-    def __init__(self, connection: SourceConnection, table: FollowedTable, *, timeout_seconds: int) -> None:
-        """`timeout_seconds`: how long one scan of the table may take."""
+    def __init__(self, connection: SourceConnection, source: Source, table: FollowedTable) -> None:
+        """`source.timeout_seconds` is how long one scan of the table may take."""
         self.identity = table.identity
         self._connection = connection
+        self._source = source
         self._table = table
-        self._timeout_seconds = timeout_seconds
         self._can_look = table.shape.is_numbered and table.is_indexed and not table.has_parts
         # The largest number, and the snapshot, that the next look goes on from; "": there is none yet.
         self._largest, self._looked = 0, ""
@@ -99,7 +100,7 @@ class PolledSource:
         busy = self._connection.busy_seconds
         self._scanned = None
         async for part in comparing.compare(
-            self._connection, self._table, known, seconds=self._timeout_seconds
+            self._connection, self._table, known, seconds=self._source.timeout_seconds
         ):
             if part.snapshot is not None:
                 await self._look_from(part.snapshot)
@@ -112,7 +113,9 @@ class PolledSource:
         return False
 
     async def is_best_way(self) -> bool:
-        """See `LiveSource`; triggers may be switched on at any time."""
+        """See `LiveSource`; triggers may be switched on at any time, and the table be made anew."""
+        if await find_table(self._connection, self._source) != self._table:
+            return False
         return not await is_prepared(self._connection, self._table)
 
     async def close(self) -> None:
@@ -129,7 +132,9 @@ class PolledSource:
             snapshot=self._table.snapshot(), age=_AGE, id=self._table.id_text(), is_new=_MAY_BE_NEW,
             most=sql.Literal(MOST_IDS + 1), table=self._table.name,
         )  # fmt: skip
-        answer = await self._connection.ask(query, {"snapshot": snapshot}, seconds=self._timeout_seconds)
+        answer = await self._connection.ask(
+            query, {"snapshot": snapshot}, seconds=self._source.timeout_seconds
+        )
         reached, age, count, found = answer[0]
         ids: list[str] = found or []
         if not 0 <= age < _MOST_AGE:

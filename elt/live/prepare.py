@@ -30,7 +30,8 @@ _TIMEOUT_SECONDS = 60
 _UNDO = """\
 drop function if exists laurel_live.note() cascade; -- and the triggers
 drop function if exists laurel_live.beat(bigint), laurel_live.call(), laurel_live.forget(pg_snapshot),
-    laurel_live.stay_small(bigint), laurel_live.shows_all_of(pg_snapshot, pg_snapshot);
+    laurel_live.begin_anew(), laurel_live.stay_small(bigint),
+    laurel_live.shows_all_of(pg_snapshot, pg_snapshot);
 drop table if exists laurel_live.changes, laurel_live.floor;
 do $$ begin
     drop schema if exists laurel_live;

@@ -4,8 +4,8 @@
 
 create schema if not exists laurel_live;
 
--- Unlogged: no WAL, no part of backups or publications. A crash empties all of it, `floor` too, which is how
--- Laurel knows that it must compare.
+-- Unlogged: no WAL, no part of file copies or publications. A crash empties all of it, `floor` too, which is
+-- how Laurel knows that it must compare.
 create unlogged table if not exists laurel_live.changes (
     change_id bigint generated always as identity, -- how many lines lie between two of them
     xid       xid8 not null default pg_current_xact_id(),
@@ -26,6 +26,15 @@ language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
        )
 $$;
 
+-- After a crash, while nobody follows: from now on lines may be dropped. An insert waits for one that is not
+-- committed, hence the lock.
+create or replace function laurel_live.begin_anew() returns void
+language sql set search_path = pg_catalog, pg_temp as $$
+    insert into laurel_live.floor (seen) select pg_current_snapshot()
+    where pg_try_advisory_xact_lock('laurel_live.floor'::regclass::oid::bigint)
+    on conflict do nothing
+$$;
+
 -- Keeps the table small where nobody follows: looked at about every 1 000 lines. It must not disturb whoever
 -- writes responses, so it never waits, and whatever goes wrong is left for the next time.
 create or replace function laurel_live.stay_small(written bigint) returns void
@@ -37,6 +46,10 @@ declare
 begin
     select change_id, xid into oldest from laurel_live.changes order by xid limit 1;
     if newest - oldest.change_id < {most_lines} then return; end if;
+    if not exists (select from laurel_live.floor) then
+        perform laurel_live.begin_anew();
+        return;
+    end if;
     select seen into known from laurel_live.floor for update skip locked;
     if not found then return; end if;
     if pg_visible_in_snapshot(oldest.xid, known) then
@@ -92,7 +105,8 @@ language sql security definer set search_path = pg_catalog, pg_temp as $$
     select laurel_live.call();
 $$;
 
--- Drops lines that Laurel has read some time ago. After a crash it says from when on lines are complete.
+-- Drops lines that Laurel has read some time ago. After a crash it says from when on lines are complete; also
+-- where a dump of another server was restored, whose transactions are still to come here.
 create or replace function laurel_live.forget(known pg_snapshot) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
@@ -100,8 +114,11 @@ begin
     insert into laurel_live.floor (seen) values (known) on conflict do nothing;
     perform from laurel_live.floor for update skip locked;
     if not found then return; end if;
-    update laurel_live.floor set seen = known where laurel_live.shows_all_of(known, seen);
-    delete from laurel_live.changes where xid < pg_snapshot_xmax(known) and pg_visible_in_snapshot(xid, known);
+    update laurel_live.floor set seen = known
+    where laurel_live.shows_all_of(known, seen) or not laurel_live.shows_all_of(pg_current_snapshot(), seen);
+    delete from laurel_live.changes
+    where (xid < pg_snapshot_xmax(known) and pg_visible_in_snapshot(xid, known))
+       or xid >= pg_snapshot_xmax(pg_current_snapshot());
 end
 $$;
 

@@ -25,8 +25,8 @@ async def open_source(source: Source, address: SecretStr) -> LiveSource:
         table = await find_table(connection, source)
         if await is_prepared(connection, table):
             await begin_listening(connection)
-            return NotifiedSource(connection, table, timeout_seconds=source.timeout_seconds)
-        return PolledSource(connection, table, timeout_seconds=source.timeout_seconds)
+            return NotifiedSource(connection, source, table)
+        return PolledSource(connection, source, table)
     except BaseException:
         await connection.close()
         raise

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+import psycopg
 import pytest
 from pydantic import SecretStr
 
@@ -37,6 +38,12 @@ def until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.1)
+
+
+def wait_until_counted(warehouse: str, responses: int) -> None:
+    with psycopg.connect(warehouse, autocommit=True) as connection:
+        counted = "select 1 from live.responses having count(*) = %s"
+        until(lambda: connection.execute(counted, (responses,)).fetchone())
 
 
 def statuses(connection: Connection) -> dict[str, LiveStatus]:
@@ -202,6 +209,29 @@ def test_the_way_changes_while_it_is_followed(
         asyncio.run(unprepare(SecretStr(changing.url)))
         becomes("poll", 401)
     assert check_live(settings) == []
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["notify", "poll"])
+def test_the_table_changes_while_it_is_followed(
+    settings: Settings, database_url: str, countries: list[Country], monkeypatch: pytest.MonkeyPatch,
+    number: int,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("elt.live.follower._WAY_SECONDS", 0.2)
+    changing = [countries[number]]
+    with changing[0].connect() as source:
+        source.execute("alter table responses drop column durecec, drop column time_submitted")
+        source.execute("insert into responses (id, cnt, escs) values (1, %s, 1)", (changing[0].code,))
+        with following(settings):
+            wait_until_counted(database_url, 1)
+            source.execute("alter table responses add durecec int, add time_submitted timestamptz")
+            source.execute("update responses set durecec = 3, time_submitted = '2026-01-01'")
+            wait_until_followed(database_url, changing)
+            source.execute(
+                "create table anew (like responses including all); insert into anew select * from responses;"
+                "alter table responses rename to former; alter table anew rename to responses"
+            )
+            source.execute("update responses set durecec = 4")
+            wait_until_followed(database_url, changing)
 
 
 def test_people_are_told_once_that_one_is_away_and_once_that_it_is_back(

@@ -517,11 +517,38 @@ def test_after_a_crash_of_the_source_it_is_compared(make_country: MakeCountry) -
     assert following(country, act).cells() == country.truth()
 
 
-def test_nobody_follows_and_the_source_stays_small(make_country: MakeCountry) -> None:
+def test_a_dump_that_was_restored_on_another_server_is_compared_once(make_country: MakeCountry) -> None:
+    country = make_country("notify")
+    # What pg_dump brings of a server that is further on; the second line says that all rows are gone.
+    country.execute("update laurel_live.floor set seen = '999999999:999999999:'")
+    country.execute(
+        "insert into laurel_live.changes (xid, id) values ('999999998', '7'), ('999999999', null)"
+    )
+    reasons = []
+
+    async def act(live: LiveSource, known: Known) -> None:
+        assert known.snapshot is not None
+        with pytest.raises(MustCompare) as caught:
+            [part async for part in live.read(known.snapshot, known_rows=30)]
+        reasons.append(str(caught.value))
+        await compare(live, known)
+        country.execute("insert into responses (id, cnt) values (100, 'ALB')")
+        (part,) = await read(live, known)
+        assert part.ids == {"100"}
+
+    assert following(country, act).cells() == country.truth()
+    assert reasons == ["what changed since then is no longer noted at the source"]
+    assert country.ask("select id from laurel_live.changes") == [("100",)]
+
+
+@pytest.mark.parametrize("has_crashed", [False, True])
+def test_nobody_follows_and_the_source_stays_small(make_country: MakeCountry, has_crashed: bool) -> None:
     country = make_country("poll")
     text = prepare_sql(country.source, _READER).replace("1000000", "5000")
     assert "5000" in text
     country.execute(text)
+    if has_crashed:
+        country.execute("truncate laurel_live.changes, laurel_live.floor")
 
     async def act(live: LiveSource, known: Known) -> None:
         sizes = []
