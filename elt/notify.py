@@ -46,23 +46,37 @@ def announce_upload(settings: Settings, upload_id: UUID, *, wait: bool = False) 
         announcer.join()
 
 
-def alert(settings: Settings, event: str, detail: str) -> None:
-    """Tell people by the webhook, the same event at most once an hour. `detail` holds no personal values."""
+def alert(settings: Settings, event: str, detail: str) -> bool:
+    """Tell people by the webhook, the same event at most once an hour unless it was over meanwhile.
+
+    `detail` holds no personal values. False: the webhook did not take it, and it is due again.
+    """
     _log.warning("alert_raised", event_name=event, detail=detail)
     if settings.alert_webhook_url is None or not _is_due(settings, event):
-        return
+        return True
     message = {"text": f"Laurel: {event}. {detail}", "event": event, "detail": detail, "source": "laurel"}
     try:
         _post_alert(settings, settings.alert_webhook_url.get_secret_value(), message)
     except _NotSentError as error:
         _log.error("alert_not_sent", event_name=event, reason=str(error))
         _forget_alert(settings, event)
+        return False
+    return True
 
 
-def all_clear(settings: Settings, event: str, detail: str) -> None:
-    """Tell that what `alert` told is over; nobody is told who heard no alert since the last time."""
-    if settings.alert_webhook_url is None or not _is_waited_for(settings, event):
-        return
+def all_clear(settings: Settings, event: str, detail: str) -> bool:
+    """Tell that what `alert` told is over; nobody is told who heard no alert since the last time.
+
+    False: it is not told, since the webhook did not take it, or the database did not say whether it is due.
+    """
+    if settings.alert_webhook_url is None:
+        return True
+    try:
+        if not _is_waited_for(settings, event):
+            return True
+    except (DatabaseUnavailable, psycopg.Error) as error:
+        _log.warning("alert_not_ended", event_name=event, reason=type(error).__name__)
+        return False
     _log.info("alert_over", event_name=event, detail=detail)
     message = {
         "text": f"Laurel: {event} is over. {detail}",
@@ -73,6 +87,8 @@ def all_clear(settings: Settings, event: str, detail: str) -> None:
     except _NotSentError as error:
         _log.error("alert_not_sent", event_name=event, reason=str(error))
         _forget_alert(settings, _over(event))
+        return False
+    return True
 
 
 class _Announcer:
@@ -199,12 +215,15 @@ def _is_due(settings: Settings, event: str) -> bool:
         with connect(settings.database_url.get_secret_value(), application_name="laurel-alert") as connection:
             claimed = connection.execute(
                 """
-                insert into ops.alerts as known (event, sent_at) values (%s, now())
+                insert into ops.alerts as known (event, sent_at) values (%(event)s, now())
                 on conflict (event) do update set sent_at = now()
-                where known.sent_at <= now() - interval '1 hour'
+                where known.sent_at <= now() - interval '1 hour' or exists (
+                    select from ops.alerts as ended
+                    where ended.event = %(over)s and ended.sent_at >= known.sent_at
+                )
                 returning event
                 """,
-                (event,),
+                {"event": event, "over": _over(event)},
             ).fetchone()
     except (DatabaseUnavailable, psycopg.Error):
         return True
@@ -213,24 +232,20 @@ def _is_due(settings: Settings, event: str) -> bool:
 
 def _is_waited_for(settings: Settings, event: str) -> bool:
     """Claim the end of an alert that was told; without a database nobody knows whether it was."""
-    try:
-        with connect(settings.database_url.get_secret_value(), application_name="laurel-alert") as connection:
-            claimed = connection.execute(
-                """
-                insert into ops.alerts as known (event, sent_at)
-                select %(over)s, now() from ops.alerts as told
-                where told.event = %(event)s and not exists (
-                    select from ops.alerts as ended
-                    where ended.event = %(over)s and ended.sent_at >= told.sent_at
-                )
-                on conflict (event) do update set sent_at = now()
-                returning event
-                """,
-                {"event": event, "over": _over(event)},
-            ).fetchone()
-    except (DatabaseUnavailable, psycopg.Error) as error:
-        _log.warning("alert_not_ended", event_name=event, reason=type(error).__name__)
-        return False
+    with connect(settings.database_url.get_secret_value(), application_name="laurel-alert") as connection:
+        claimed = connection.execute(
+            """
+            insert into ops.alerts as known (event, sent_at)
+            select %(over)s, now() from ops.alerts as told
+            where told.event = %(event)s and not exists (
+                select from ops.alerts as ended
+                where ended.event = %(over)s and ended.sent_at >= told.sent_at
+            )
+            on conflict (event) do update set sent_at = now()
+            returning event
+            """,
+            {"event": event, "over": _over(event)},
+        ).fetchone()
     return claimed is not None
 
 

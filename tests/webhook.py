@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from collections.abc import Iterator
@@ -15,14 +16,21 @@ from elt.settings import Settings
 
 
 @contextmanager
-def told(settings: Settings) -> Iterator[tuple[Settings, list[dict[str, Any]]]]:
-    """Settings whose alerts come here, and the messages in the order in which they came."""
+def told(settings: Settings, *, refused: int = 0) -> Iterator[tuple[Settings, list[dict[str, Any]]]]:
+    """Settings whose alerts come here, and the messages in the order in which they came.
+
+    `refused`: so many are not taken at first.
+    """
+    left = itertools.repeat(503, refused)
     messages: list[dict[str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            messages.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(204)
+            message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            status = next(left, 204)
+            if status == 204:
+                messages.append(message)
+            self.send_response(status)
             self.end_headers()
 
         def log_message(self, format: str, *args: Any) -> None:

@@ -6,7 +6,10 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 
-IN_A_ROW = 3
+LATE_IN_A_ROW = 3
+IN_TIME_IN_A_ROW = 12
+"""More than of late ones, so that a source on the edge is not told of again and again."""
+
 _VERSIONS_KEPT = 1000
 
 
@@ -49,11 +52,13 @@ class Beats:
         self._settle(version)
 
     def forget(self, source: str) -> None:
-        """A source is not followed any more."""
+        """A source is not followed any more, or carries no canaries; if it does again, it is named anew."""
         self._sent.pop(source, None)
         self._lags.pop(source, None)
         self._late.pop(source, None)
         self._in_time.pop(source, None)
+        self._said_late.discard(source)
+        self._said_in_time.discard(source)
 
     def take_lags(self) -> dict[str, float]:
         """How long canaries took, by source, since this was last asked."""
@@ -61,12 +66,12 @@ class Beats:
         return lags
 
     def take_late(self) -> list[str]:
-        """Sources whose last three canaries were late; named once until they are in time again."""
-        return _take(self._late, self._said_late, self._said_in_time)
+        """Sources whose last `LATE_IN_A_ROW` canaries were late; named once until in time again."""
+        return _take(self._late, LATE_IN_A_ROW, self._said_late, self._said_in_time)
 
     def take_in_time(self) -> list[str]:
-        """Sources whose last three canaries were in time; named once until they are late again."""
-        return _take(self._in_time, self._said_in_time, self._said_late)
+        """Sources whose last `IN_TIME_IN_A_ROW` canaries were in time; named once until late again."""
+        return _take(self._in_time, IN_TIME_IN_A_ROW, self._said_in_time, self._said_late)
 
     def _settle(self, version: int) -> None:
         if version not in self._carried or version not in self._heard:
@@ -90,8 +95,8 @@ class Beats:
         self._in_time[source] = 0 if is_late else self._in_time[source] + 1
 
 
-def _take(counts: Counter[str], said: set[str], said_otherwise: set[str]) -> list[str]:
-    found = [source for source, count in counts.items() if count >= IN_A_ROW and source not in said]
+def _take(counts: Counter[str], in_a_row: int, said: set[str], said_otherwise: set[str]) -> list[str]:
+    found = [source for source, count in counts.items() if count >= in_a_row and source not in said]
     said.update(found)
     said_otherwise.difference_update(found)
     return found

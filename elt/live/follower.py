@@ -207,9 +207,9 @@ class _Follower:
         while True:
             with suppress(Late):
                 await reader.read()
-            away.is_back()
             if not is_told:
                 _log.info("source_followed", source=source.name, way=live.way)
+                self._end_late_without_canaries(source, live)
                 is_told = True
             if time.monotonic() >= look_at:
                 if not await live.is_best_way():
@@ -218,7 +218,13 @@ class _Follower:
             if live.way == "notify" and time.time() >= beat_at:
                 await live.beat(self._beats.send(source.name))
                 beat_at = _next(BEAT_SECONDS)
+            away.is_back()  # not before the canary, which fails on a full disk where reading goes on
             await _wait(live)
+
+    def _end_late_without_canaries(self, source: Source, live: LiveSource) -> None:
+        if live.way != "notify":
+            self._beats.forget(source.name)
+            self._teller.all_clear(LATE, source.name, f"{source.name} is looked at now, without canaries.")
 
     async def note_beats(self) -> None:
         """Keep how long canaries took, and alert where they are late again and again."""

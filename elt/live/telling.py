@@ -8,7 +8,10 @@ from collections.abc import Callable
 from elt.notify import alert, all_clear
 from elt.settings import Settings
 
-_Tell = Callable[[Settings, str, str], None]
+AGAIN_SECONDS = 30.0
+"""After so long it is told again what the webhook did not take."""
+
+_Tell = Callable[[Settings, str, str], bool]
 
 AWAY, LATE = "live_source_away", "live_late"
 EVENTS = (AWAY, LATE)
@@ -30,7 +33,8 @@ class Teller:
         self._waiting.put_nowait((all_clear, f"{event}:{source}", detail))
 
     async def run(self) -> None:
-        """Tell, until cancelled; the webhook may take its time."""
+        """Tell, until cancelled; the webhook may take its time, or be away for long."""
         while True:
             tell, event, detail = await self._waiting.get()
-            await asyncio.to_thread(tell, self._settings, event, detail)
+            while not await asyncio.to_thread(tell, self._settings, event, detail):
+                await asyncio.sleep(AGAIN_SECONDS)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import psycopg
 import pytest
+import stamina
 from pydantic import SecretStr
 
 from elt.errors import NotFound, SourceUnavailable
@@ -252,6 +253,43 @@ def test_people_are_told_once_that_one_is_away_and_once_that_it_is_back(
         ("live_source_away:pisa-alb", False), ("live_source_away:pisa-alb", True),
     ]  # fmt: skip
     assert "there_is_none" in messages[0]["detail"]
+
+
+def test_people_are_told_where_reading_works_and_the_canary_fails(
+    settings: Settings, countries: list[Country], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a full disk."""
+    monkeypatch.setattr("elt.live.follower._AWAY_SECONDS", 0.0)
+    monkeypatch.setattr("elt.live.telling.AGAIN_SECONDS", 0.0)
+    with countries[0].connect() as source:
+        source.execute(
+            "create or replace function laurel_live.beat(number bigint) returns void language plpgsql"
+            " as $$ begin raise exception using errcode = 'disk_full'; end $$"
+        )
+    # The webhook is away for longer, too, than one alert is tried.
+    with (
+        stamina.set_testing(True, attempts=2, cap=True),
+        told(settings, refused=5) as (watched, messages),
+        following(watched),
+    ):
+        until(lambda: messages)
+        call(settings, countries[0])
+        until(lambda: len(messages) == 2)
+    assert [(each["event"], each.get("is_over", False)) for each in messages] == [
+        ("live_source_away:pisa-alb", False), ("live_source_away:pisa-alb", True),
+    ]  # fmt: skip
+
+
+def test_lateness_ends_where_a_source_carries_no_canaries_any_more(
+    settings: Settings, connection: Connection, countries: list[Country], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("elt.live.follower._WAY_SECONDS", 0.2)
+    connection.execute("insert into ops.alerts (event, sent_at) values ('live_late:pisa-alb', now())")
+    with told(settings) as (watched, messages), following(watched):
+        until(lambda: "pisa-alb" in statuses(connection))
+        asyncio.run(unprepare(SecretStr(countries[0].url)))
+        until(lambda: messages)
+    assert (messages[0]["event"], messages[0]["is_over"]) == ("live_late:pisa-alb", True)
 
 
 def test_people_are_told_once_that_changes_are_late_and_once_that_they_are_in_time(

@@ -49,14 +49,15 @@ def test_from_commit_to_heard_whichever_is_known_first(clock: Clock) -> None:
     assert found.take_lags() == {}
 
 
-def test_three_late_ones_are_named_once_and_so_is_their_end(clock: Clock) -> None:
+def test_late_ones_are_named_once_and_so_is_their_end(clock: Clock) -> None:
     found = Beats(bound=1)
     named = []
-    for version, seconds in enumerate([0.1, 0.1, 0.1, 0.1, 2, 2, 0.1, 2, 2, 2, 2, 2, 0.1, 0.1, 0.1, 0.1]):
+    in_time = [0.1] * 13
+    for version, seconds in enumerate([*in_time, 2, 2, 0.1, 2, 2, 2, 2, *in_time[:11], 2, *in_time]):
         take(found, clock, seconds, version)
         named += [(version, "late") for _ in found.take_late()]
         named += [(version, "in time") for _ in found.take_in_time()]
-    assert named == [(2, "in time"), (9, "late"), (14, "in time")]
+    assert named == [(11, "in time"), (18, "late"), (43, "in time")]
 
 
 def test_one_that_never_comes_back_is_late(clock: Clock) -> None:
@@ -66,6 +67,15 @@ def test_one_that_never_comes_back_is_late(clock: Clock) -> None:
         clock.now += 5
     assert found.take_lags() == {"alb": 5}
     assert found.take_late() == ["alb"]
+
+
+def test_one_that_was_late_before_it_went_away_is_named_again(clock: Clock) -> None:
+    found = Beats(bound=1)
+    for first in (0, 3):
+        for version in range(first, first + 3):
+            take(found, clock, 2, version)
+        assert found.take_late() == ["alb"]
+        found.forget("alb")
 
 
 def test_what_was_sent_before_a_source_went_away_counts_no_more(clock: Clock) -> None:
