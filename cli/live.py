@@ -185,15 +185,15 @@ def _prepare(
     from elt.sources.configuration import environment_of
 
     environment = environment_of(settings)
+    if undo:  # needs no address to read with
+        if only_print:
+            return f"-- {source.name}\n{preparation.unprepare_sql()}"
+        asyncio.run(preparation.unprepare(_owner_of(source, variable, environment)))
+        return f"{source.name}: looked at again."
     reader = preparation.reader_of(source, source.address(environment))
     if only_print:
-        statements = preparation.unprepare_sql() if undo else preparation.prepare_sql(source, reader)
-        return f"-- {source.name}\n{statements}"
-    owner = _owner_of(source, variable, environment)
-    if undo:
-        asyncio.run(preparation.unprepare(owner))
-        return f"{source.name}: looked at again."
-    asyncio.run(preparation.prepare(owner, source, reader))
+        return f"-- {source.name}\n{preparation.prepare_sql(source, reader)}"
+    asyncio.run(preparation.prepare(_owner_of(source, variable, environment), source, reader))
     return f"{source.name}: calls from now on."
 
 

@@ -122,7 +122,7 @@ update live.sources set
     reading = reading + 1, snapshot = coalesce(%(snapshot)s, snapshot),
     read_at = case when %(snapshot)s::text is null then read_at else now() end,
     compared_at = case when %(is_compared)s then now() else compared_at end,
-    problem = null, problem_at = null
+    problem = null, problem_detail = null, problem_at = null
 where source = %(source)s
 """
 _BUMP = """

@@ -16,7 +16,7 @@ class LiveStatus:
     """A source. `age_seconds`: since it was last known that nothing newer is there; None: never read.
 
     `lag_seconds`: how long its last canary took from commit to viewers; None where none may be set.
-    `problem`: why it is not followed now.
+    `problem`: why it is not followed now, for administrators: it may name host, port and role.
     """
 
     source: str
@@ -50,7 +50,8 @@ def list_live(connection: Connection) -> list[LiveStatus]:
                     (select sum(responses) from live.countries where countries.source = known.source), 0
                 )::bigint as responses,
                 (select count(*) from live.rejects where rejects.source = known.source) as rejects,
-                extract(epoch from now() - read_at)::float8 as age_seconds, lag_seconds, problem
+                extract(epoch from now() - read_at)::float8 as age_seconds, lag_seconds,
+                coalesce(problem_detail, problem) as problem
             from live.sources as known order by source
             """
         ).fetchall()

@@ -82,7 +82,7 @@ class HourCount:
 
 @dataclass(frozen=True, slots=True)
 class SourceState:
-    """A country database and how well it is followed; see `live.sources`."""
+    """A country database and how well it is followed; see `live.sources`. `problem` is for all viewers."""
 
     source: str
     country: str | None

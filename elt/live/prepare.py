@@ -135,14 +135,15 @@ async def _refuse_other_tables(owner: SecretStr, source: Source) -> None:
 async def _run(owner: SecretStr, statements: sql.SQL | sql.Composed) -> None:
     read_address(owner.get_secret_value())
     options = f"-c lock_timeout=10000 -c statement_timeout={_TIMEOUT_SECONDS * 1000}"
-    try:
-        with in_our_words():
-            async with await psycopg.AsyncConnection.connect(
-                owner.get_secret_value(), connect_timeout=10, options=options, keepalives_idle=10,
-                tcp_user_timeout=15_000, application_name="laurel-live-prepare",
-            ) as connection:  # fmt: skip
+    with in_our_words():
+        async with await psycopg.AsyncConnection.connect(
+            owner.get_secret_value(), connect_timeout=10, options=options, keepalives_idle=10,
+            tcp_user_timeout=15_000, application_name="laurel-live-prepare",
+        ) as connection:  # fmt: skip
+            try:
                 await connection.execute(statements)
-    except SourceFault as fault:
-        raise SourceFault(
-            f"{fault.detail} It takes the owner of the table, who may create a schema in its database."
-        ) from None
+            except psycopg.errors.InsufficientPrivilege as error:
+                raise SourceFault(
+                    f"PostgreSQL: {error.diag.message_primary}. It takes the owner of the table, who may "
+                    "create a schema in its database."
+                ) from None

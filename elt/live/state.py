@@ -111,17 +111,24 @@ async def ranges_ahead(connection: AsyncConnection, source: str) -> list[int]:
     return [row["range_no"] for row in rows]
 
 
-async def note_problem(connection: AsyncConnection, source: str, country: str | None, problem: str) -> None:
-    """Say why a source is not followed, and tell viewers; a source that never answered becomes known so."""
+async def note_problem(
+    connection: AsyncConnection, source: str, country: str | None, problem: str, detail: str
+) -> None:
+    """Say why a source is not followed, and tell viewers; a source that never answered becomes known so.
+
+    `problem` is for all viewers; `detail` may name host, port and role, and is for administrators.
+    """
     await _ask(
         connection,
         """
         with noted as (
-            insert into live.sources as known (source, country, way, problem, problem_at)
-            values (%s, %s, 'poll', %s, now())
+            insert into live.sources as known (source, country, way, problem, problem_detail, problem_at)
+            values (%s, %s, 'poll', %s, %s, now())
             on conflict (source) do update set
-                problem = excluded.problem, problem_at = coalesce(known.problem_at, excluded.problem_at)
-            where known.problem is distinct from excluded.problem
+                problem = excluded.problem, problem_detail = excluded.problem_detail,
+                problem_at = coalesce(known.problem_at, excluded.problem_at)
+            where (known.problem, known.problem_detail)
+                is distinct from (excluded.problem, excluded.problem_detail)
             returning source
         ),
         bumped as (
@@ -130,7 +137,7 @@ async def note_problem(connection: AsyncConnection, source: str, country: str | 
         )
         select pg_notify(%s, version::text) from bumped
         """,
-        (source, country, problem, CHANNEL),
+        (source, country, problem, detail, CHANNEL),
     )
 
 

@@ -20,18 +20,20 @@ def in_our_words() -> Iterator[None]:
     except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable) as error:
         raise SourceUnavailable(
             f"The database did not answer in time ({type(error).__name__}): it is slow, or somebody keeps "
-            "the table locked. It is tried again with the next run."
+            "the table locked; to try again later may be enough."
         ) from None
     except psycopg.errors.InsufficientPrivilege as error:
         raise SourceFault(
             f"PostgreSQL: {error.diag.message_primary}. The role of the address lacks a right; "
             "whoever owns the table may grant it."
         ) from None
+    except psycopg.errors.UndefinedObject as error:
+        raise SourceFault(f"PostgreSQL: {error.diag.message_primary}.") from None
     except psycopg.OperationalError as error:
         text = str(error).strip().splitlines()
         raise SourceUnavailable(f"PostgreSQL: {text[0] if text else type(error).__name__}") from None
     except psycopg.Error as error:
-        raise SourceFault(f"PostgreSQL refused to read the table: {type(error).__name__}.") from None
+        raise SourceFault(f"PostgreSQL refused the statement: {type(error).__name__}.") from None
 
 
 def read_address(address: str) -> dict[str, Any]:

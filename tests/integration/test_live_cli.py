@@ -117,7 +117,9 @@ def test_what_keeps_a_source_away_is_told_and_never_a_password(
     assert countries[0].variable in call("prepare", "pisa-alb")[2]
 
 
-def test_what_is_printed_prepares_and_undoes(call: Call, countries: list[Country]) -> None:
+def test_what_is_printed_prepares_and_undoes(
+    call: Call, countries: list[Country], monkeypatch: pytest.MonkeyPatch
+) -> None:
     alb = countries[0]
     with alb.connect() as owner:
         for arguments, is_there in ((("--print",), True), (("--undo", "--print"), False)):
@@ -129,3 +131,8 @@ def test_what_is_printed_prepares_and_undoes(call: Call, countries: list[Country
             )
         assert owner.execute("select count(*) from pg_trigger where not tgisinternal").fetchone() == (0,)
     assert call("prepare")[0] == 2
+    # Whoever takes it away need not read the table.
+    monkeypatch.setenv("OWNER", alb.url)
+    monkeypatch.delenv(alb.variable)
+    undone = call("prepare", "pisa-alb", "--owner-url-variable", "OWNER", "--undo")
+    assert undone == (0, "pisa-alb: looked at again.\n", "")

@@ -17,6 +17,7 @@ from elt.live.audit import check_live
 from elt.live.listing import LiveStatus, list_live, list_rejects
 from elt.live.once import follow_once
 from elt.live.opening import find_live_source
+from elt.live.picture import read_picture
 from elt.live.prepare import prepare, reader_of, unprepare
 from elt.settings import Settings
 from elt.warehouse import Connection
@@ -154,6 +155,10 @@ def test_one_that_is_away_stops_no_other(
     monkeypatch.setenv(away.variable, away.url)
     with following(settings):
         until(lambda: "pisa-alb" in statuses(connection) and statuses(connection)["pisa-alb"].problem)
+        assert "there_is_none" in (statuses(connection)["pisa-alb"].problem or "")
+        # Viewers are told no host, database or role.
+        shown = {each.source: each.problem for each in read_picture(connection).sources}
+        assert shown["pisa-alb"] == "A source does not answer"
         for country in others:
             country.fill(1, 50)
         wait_until_followed(database_url, others)

@@ -628,6 +628,9 @@ def test_what_cannot_be_followed_is_said(make_country: MakeCountry) -> None:
     country = make_country("poll")
     with pytest.raises(SourceFault, match="owner of the table"):
         asyncio.run(prepare(country.address, country.source, _READER))
+    with pytest.raises(SourceFault, match='role "nobody_knows" does not exist') as caught:
+        asyncio.run(prepare(SecretStr(country.url), country.source, "nobody_knows"))
+    assert "owner" not in caught.value.detail
     country.execute("alter table responses rename to r; create view responses as select * from r")
     with pytest.raises(SourceFault, match="view"):
         asyncio.run(open_source(country.source, country.address))
