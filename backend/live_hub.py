@@ -82,17 +82,24 @@ class LiveHub:
     def adopt(
         self, taken: socket.socket, place: Place, *, is_chunked: bool, known_version: int | None
     ) -> None:
-        """Push to this connection from now on. Its headers and `live_frames.OPENING` have been sent."""
+        """Push to this connection from now on. Its headers and `live_frames.OPENING` have been sent.
+
+        Raises:
+            OSError, RuntimeError: there is no file or thread to be had; the connection is closed.
+        """
         life = self._life_seconds * random.uniform(1 - _SPREAD, 1 + _SPREAD)  # noqa: S311
         viewer = Viewer(taken, place.pass_on(), is_chunked, known_version, time.monotonic() + life)
-        with self._lock:
-            if not self._is_stopping:
-                self._arrivals.append(viewer)
-                self._start()
-                self._wake()
-                return
-        viewer.socket.close()
-        viewer.place.release()
+        is_taken_in = False
+        try:
+            with self._lock:
+                if not self._is_stopping:
+                    self._start()
+                    self._arrivals.append(viewer)
+                    self._wake()
+                    is_taken_in = True
+        finally:
+            if not is_taken_in:
+                _turn_away(viewer)
 
     def stop(self) -> None:
         """End all streams as HTTP has it. It does not begin again."""
@@ -104,12 +111,20 @@ class LiveHub:
             loop.join(_PATIENCE_SECONDS)
 
     def _start(self) -> None:
-        if self._loop is None:
-            woken, self._wake_out = socket.socketpair()
-            self._wake_out.setblocking(False)
-            self._loop = Thread(target=self._run, args=(woken,), name="laurel-live-hub", daemon=True)
-            self._loop.start()
+        """Once; where it fails, whoever comes next tries again."""
+        if self._loop is not None:
+            return
+        woken, wake_out = socket.socketpair()
+        loop = Thread(target=self._run, args=(woken,), name="laurel-live-hub", daemon=True)
+        try:
+            wake_out.setblocking(False)
             self._reader.start()
+            loop.start()
+        except RuntimeError:
+            woken.close()
+            wake_out.close()
+            raise
+        self._loop, self._wake_out = loop, wake_out
 
     def _wake(self) -> None:
         if self._wake_out is not None:
@@ -157,14 +172,21 @@ class LiveHub:
         self._keep_up(viewers)
 
     def _take_in(self, viewers: Viewers) -> None:
-        with self._lock:
-            arrived, self._arrivals = self._arrivals, []
-        for viewer in arrived:
-            viewers.add(viewer)
+        while (viewer := self._next_arrival()) is not None:
+            try:
+                viewers.add(viewer)
+            except OSError as error:  # its connection is broken; the others come in
+                _log.warning("live_viewer_not_taken_in", error=type(error).__name__)
+                _turn_away(viewer)
+                continue
             if self._shown is not None and not _has_seen_newer(viewer, self._shown):
                 self._greet(viewers, viewer, self._shown)
             if self._is_stale:
                 self._push(viewers, [viewer], frames.stale_event(self._shown))
+
+    def _next_arrival(self) -> Viewer | None:
+        with self._lock:
+            return self._arrivals.pop(0) if self._arrivals else None
 
     def _send_away(self, viewers: Viewers) -> None:
         with self._lock:
@@ -246,6 +268,11 @@ class LiveHub:
 def _has_seen_newer(viewer: Viewer, shown: Shown) -> bool:
     """Another process, which reads a little sooner, has shown it more; or there never was such a version."""
     return viewer.known_version is not None and viewer.known_version > shown["version"]
+
+
+def _turn_away(viewer: Viewer) -> None:
+    viewer.socket.close()
+    viewer.place.release()
 
 
 def _dismiss_all(viewers: Viewers) -> None:

@@ -75,8 +75,13 @@ class LiveReader:
         self._thread = Thread(target=self._run, name="laurel-live-reader", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
-        self._thread.start()
+        """Begin, unless it has begun.
+
+        Raises:
+            RuntimeError: there is no thread to be had.
+        """
+        if not self._thread.is_alive():
+            self._thread.start()
 
     def stop(self) -> None:
         """End soon; a statement that is running ends by itself."""

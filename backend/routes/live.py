@@ -41,6 +41,7 @@ live_public = Blueprint("live_public", __name__)
 
 EVENT_STREAM = "text/event-stream"
 _PUBLIC_SECONDS = 1
+_MOST_DIGITS = 19  # of a bigint
 
 
 @live.get("/live/pisa")
@@ -87,13 +88,13 @@ def stream_live(headers: StreamHeaders) -> Response:
         return Response(OPENING + event.plain, content_type=EVENT_STREAM)
     hub = services().live_hub
     place = hub.places.take(Pass(principal().id, secret_sha256()))
-    environ = request.environ
+    environ, known_version = request.environ, _version(headers.last_event_id)
 
     def begin() -> Iterator[bytes]:
         yield OPENING  # makes gunicorn send the headers
         taken = take_over(environ)
         is_chunked = environ["SERVER_PROTOCOL"] == "HTTP/1.1"
-        hub.adopt(taken, place, is_chunked=is_chunked, known_version=_version(headers.last_event_id))
+        hub.adopt(taken, place, is_chunked=is_chunked, known_version=known_version)
         raise handed_over()
 
     response = Response(begin(), content_type=EVENT_STREAM)
@@ -211,4 +212,6 @@ def _answer(choice: Choice, answer: PublicAnswer) -> Response:
 
 def _version(sent: str | None) -> int | None:
     """The version that a viewer says to have seen; None if it says nothing of sense."""
-    return int(sent) if sent is not None and sent.isascii() and sent.isdecimal() else None
+    if sent is None or len(sent) > _MOST_DIGITS or not (sent.isascii() and sent.isdecimal()):
+        return None
+    return int(sent)

@@ -13,6 +13,7 @@ import random
 import re
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +28,7 @@ import pytest
 from backend import live_hub, live_reader
 from backend.live_hub import LIFE_SECONDS, LiveHub
 from backend.live_places import Pass, Places, TooManyViewers
-from backend.live_viewers import MOST_PENDING
+from backend.live_viewers import MOST_PENDING, Viewer
 from elt.errors import TooManyRequests
 from elt.live.picture import Picture, read_picture
 from elt.people.keys import create_key, revoke_key
@@ -271,6 +272,10 @@ def test_a_version_that_never_was_gets_the_picture_after_a_while(
         wait_for(viewer, b"event: picture")
 
 
+def test_a_version_that_no_number_can_be_is_as_none(watch: Callable[..., Watcher]) -> None:
+    assert watch(Last_Event_ID="9" * 5000).next().name == "picture"
+
+
 def test_a_source_or_country_that_is_gone_is_told_by_a_whole_picture(
     watch: Callable[..., Watcher], connection: Connection
 ) -> None:
@@ -460,6 +465,53 @@ def test_a_stream_ends_after_its_life(database_url: str) -> None:
         assert b"event: picture" in received
         assert received.endswith(b"0\r\n\r\n")
         eventually(lambda: hub.places.secrets() == set())
+
+
+def test_a_viewer_that_cannot_be_taken_in_leaves_its_place_and_harms_nobody(database_url: str) -> None:
+    with join(database_url, 2) as (hub, [first, _]):
+        wait_for(first, b"event: picture")
+        [valid] = hub.places.secrets()
+        with hub._lock:  # so that both come in the same turn
+            broken, beside = socket.socketpair(), socket.socketpair()
+            broken[0].close()
+            for sent, secret in ((broken[0], bytes(32)), (beside[0], valid)):
+                place = hub.places.take(Pass("key:2", secret))
+                hub._arrivals.append(Viewer(sent, place, True, None, time.monotonic() + 60))
+            hub._wake()
+        for connection in (broken[1], beside[1]):
+            connection.settimeout(PATIENCE)
+        wait_for(beside[1], b"event: picture")
+        beside[1].close()
+        broken[1].close()
+        assert bytes(32) not in hub.places.secrets()
+
+
+def test_without_a_thread_who_comes_is_turned_away_and_the_next_is_not(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, failures = threading.Thread.start, ["laurel-live-hub", "laurel-live-reader"]
+
+    def start_or_fail(thread: threading.Thread) -> None:
+        if thread.name in failures:
+            failures.remove(thread.name)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_or_fail)
+    hub = LiveHub(database_url, 2, keep=lambda _: None, count=lambda _: None)
+    held_with = Pass("key:1", bytes(32))
+    for _ in range(2):
+        ours, theirs = socket.socketpair()
+        with ours, pytest.raises(RuntimeError, match="thread"):
+            hub.adopt(theirs, hub.places.take(held_with), is_chunked=True, known_version=None)
+        assert theirs.fileno() == -1
+        assert hub.places.secrets() == set()
+    ours, theirs = socket.socketpair()
+    with ours:
+        ours.settimeout(PATIENCE)
+        hub.adopt(theirs, hub.places.take(held_with), is_chunked=True, known_version=None)
+        wait_for(ours, b"event: picture")
+        hub.stop()
 
 
 def test_each_change_is_read_once_however_many_watch(
