@@ -23,7 +23,8 @@ OLDEST_SERVER = 130_000
 
 # Types whose values can be looked for as they are, by an index; others are looked for as texts.
 _TYPES: dict[str, LiteralString] = {
-    "smallint": "smallint", "integer": "integer", "bigint": "bigint", "numeric": "numeric",
+    "smallint": "smallint", "integer": "integer", "bigint": "bigint", "numeric": "numeric", "real": "real",
+    "double precision": "double precision",
 }  # fmt: skip
 
 _TABLE = sql.SQL("""

@@ -203,6 +203,8 @@ class _Follower:
     async def _follow_opened(self, source: Source, live: LiveSource, away: _Away) -> None:
         """Until the source allows a better way, or this one no more, or its table is another one."""
         reader = Reader(source, live, self._asking, self._applier.submit)
+        if live.way != "notify":
+            self._end_canaries(source)
         await reader.register()
         beat_at, is_told, look_at = 0.0, False, time.monotonic() + _WAY_SECONDS
         while True:
@@ -210,7 +212,6 @@ class _Follower:
                 await reader.read()
             if not is_told:
                 _log.info("source_followed", source=source.name, way=live.way)
-                self._end_late_without_canaries(source, live)
                 is_told = True
             if time.monotonic() >= look_at:
                 if not await live.is_best_way():
@@ -222,10 +223,9 @@ class _Follower:
             away.is_back()  # not before the canary, which fails on a full disk where reading goes on
             await _wait(live)
 
-    def _end_late_without_canaries(self, source: Source, live: LiveSource) -> None:
-        if live.way != "notify":
-            self._beats.forget(source.name)
-            self._teller.all_clear(LATE, source.name, f"{source.name} is looked at now, without canaries.")
+    def _end_canaries(self, source: Source) -> None:
+        self._beats.forget(source.name)
+        self._teller.all_clear(LATE, source.name, f"{source.name} is looked at now, without canaries.")
 
     async def note_beats(self) -> None:
         """Keep how long canaries took, and alert where they are late again and again."""

@@ -49,6 +49,7 @@ async def register(
             country = excluded.country,
             way = excluded.way,
             identity = excluded.identity,
+            lag_seconds = case when excluded.way = 'notify' then known.lag_seconds end,
             snapshot = case
                 when (known.identity, known.way) = (excluded.identity, excluded.way) then known.snapshot
             end,

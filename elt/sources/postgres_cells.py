@@ -50,8 +50,9 @@ class PostgresCells:
         if wanted == "date" and found.startswith("timestamp"):
             return sql.SQL("({}::date)::text").format(value)
         if wanted in ("integer", "year") and found in FRACTIONS:
+            # A real becomes a numeric with six digits, unless by way of its text, which has all of them.
             return sql.SQL(
-                "case when {0} = trunc({0}) then trunc({0}::numeric)::text else {0}::text end"
+                "case when {0} = trunc({0}) then trunc({0}::text::numeric)::text else {0}::text end"
             ).format(value)
         return sql.SQL("{}::text").format(value)
 

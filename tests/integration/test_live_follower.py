@@ -289,11 +289,15 @@ def test_lateness_ends_where_a_source_carries_no_canaries_any_more(
     settings: Settings, connection: Connection, countries: list[Country], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("elt.live.follower._WAY_SECONDS", 0.2)
+    follow_once(settings, "pisa-alb")
+    connection.execute("update live.sources set lag_seconds = 9")
     connection.execute("insert into ops.alerts (event, sent_at) values ('live_late:pisa-alb', now())")
     with told(settings) as (watched, messages), following(watched):
-        until(lambda: "pisa-alb" in statuses(connection))
+        until(lambda: len(statuses(connection)) == 3)
         asyncio.run(unprepare(SecretStr(countries[0].url)))
         until(lambda: messages)
+        until(lambda: statuses(connection)["pisa-alb"].way == "poll")
+    assert statuses(connection)["pisa-alb"].lag_seconds is None
     assert (messages[0]["event"], messages[0]["is_over"]) == ("live_late:pisa-alb", True)
 
 

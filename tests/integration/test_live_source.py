@@ -364,6 +364,25 @@ def test_rows_without_a_number_and_numbers_that_come_twice(make_country: MakeCou
     assert following(country, act).cells() == country.truth()
 
 
+@pytest.mark.parametrize("key_type", ["real", "double precision", "numeric"])
+def test_keys_that_are_fractions_by_their_type(make_country: MakeCountry, way: Way, key_type: str) -> None:
+    country = make_country("poll")
+    country.execute(f"alter table responses alter id type {key_type}")
+    if way == "notify":
+        country.prepare()
+
+    async def act(live: LiveSource, known: Known) -> None:
+        large = 1_234_567 if key_type == "real" else 1_234_567_890_123_456
+        country.execute(f"insert into responses (id, cnt) values (1000000, 'ALB'), ({large}, 'ALB')")
+        await read(live, known)
+        assert {"1000000", str(large)} <= {row.id for row in known.rows}
+        country.execute("delete from responses where id >= 1000000")
+        await read_twice(live, known)
+        assert len(known.rows) == 30
+
+    following(country, act)
+
+
 def test_copy_of_100_000_rows_is_followed_in_parts(make_country: MakeCountry) -> None:
     country = make_country("notify")
     parts: list[Changes] = []
