@@ -47,13 +47,13 @@ with DAG(
 
     @task
     def list_sources() -> list[str]:
-        """The names of all country databases; or skip the run."""
+        """The names of all country databases, and forget all others; or skip the run."""
         from airflow.sdk.exceptions import AirflowSkipException
 
-        from elt.live.opening import live_sources
+        from elt.live.once import forget_others
         from elt.settings import load_settings
 
-        names = [source.name for source in live_sources(load_settings())]
+        names = forget_others(load_settings())
         if not names:
             raise AirflowSkipException("No country databases are configured; docs/sources.md tells how.")
         return names

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from elt.errors import ConfigurationError, DatabaseUnavailable, LaurelError, public_text
+from elt.errors import ConfigurationError, DatabaseUnavailable, public_text
 from elt.live import CHANNEL, LOCK_KEY
 from elt.live.applier import TELL_SECONDS, Applier, Late
 from elt.live.beats import Beats
@@ -194,11 +194,9 @@ class _Follower:
             except DatabaseUnavailable:
                 raise
             except Exception as error:  # whatever it is, the others go on
-                title = error.title if isinstance(error, LaurelError) else LaurelError.title
-                detail = public_text(error)
                 self._beats.forget(source.name)
-                await note_problem(self._asking, source.name, country_of(source), title, detail)
-                await asyncio.sleep(away.note(detail))
+                await note_problem(self._asking, source.name, country_of(source), error)
+                await asyncio.sleep(away.note(public_text(error)))
 
     async def _follow_opened(self, source: Source, live: LiveSource, away: _Away) -> None:
         """Until the source allows a better way, or this one no more, or its table is another one."""

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
+from elt.errors import LaurelError, public_text
 from elt.live import CHANNEL
 from elt.live.changes import Way
 from elt.sources.tables import Digest
@@ -113,12 +114,14 @@ async def ranges_ahead(connection: AsyncConnection, source: str) -> list[int]:
 
 
 async def note_problem(
-    connection: AsyncConnection, source: str, country: str | None, problem: str, detail: str
+    connection: AsyncConnection, source: str, country: str | None, error: Exception
 ) -> None:
     """Say why a source is not followed, and tell viewers; a source that never answered becomes known so.
 
-    `problem` is for all viewers; `detail` may name host, port and role, and is for administrators.
+    Viewers are told what kind of error it is. Its text may name host, port and role; it is kept for
+    administrators.
     """
+    title = error.title if isinstance(error, LaurelError) else LaurelError.title
     await _ask(
         connection,
         """
@@ -138,7 +141,7 @@ async def note_problem(
         )
         select pg_notify(%s, version::text) from bumped
         """,
-        (source, country, problem, detail, CHANNEL),
+        (source, country, title, public_text(error), CHANNEL),
     )
 
 

@@ -30,7 +30,8 @@ revoke all on ops.users, ops.assignments, ops.sessions, ops.keys from laurel_loa
 grant select, insert on all tables in schema ml to laurel_app, laurel_loader;
 grant usage on all sequences in schema ops, ml to laurel_app, laurel_loader;
 grant usage on schema live to laurel_app;
-grant select on all tables in schema live to laurel_app;
+grant select on live.sources, live.countries, live.hours, live.version, live.rejects to laurel_app;
+revoke all on live.responses from laurel_app;
 
 grant usage on schema ops, raw, ml to laurel_transformer;
 grant select on all tables in schema raw, ml to laurel_transformer;

@@ -39,6 +39,7 @@ def test_each_country_is_followed_in_a_task_of_its_own_and_one_that_is_away_stop
         country.fill(1, 200)
     configure(settings, countries, monkeypatch.setenv)
     monkeypatch.setenv(away.variable, away.url.rsplit("/", 1)[0] + "/there_is_none")
+    connection.execute("insert into live.sources (source, way) values ('pisa-former', 'poll')")
     found = run_dag(settings, database_url, tmp_path)
     assert found["tasks"] == [
         ["follow", "pisa-alb", "success"],
@@ -49,8 +50,9 @@ def test_each_country_is_followed_in_a_task_of_its_own_and_one_that_is_away_stop
     assert found["run"] == "failed"
     assert differences(database_url, others) == []
     assert {each.source: each.responses for each in list_live(connection)} == {
-        "pisa-alb": 200, "pisa-arg": 200,
+        "pisa-alb": 200, "pisa-arg": 200, "pisa-aus": 0,
     }  # fmt: skip
+    assert [each.source for each in list_live(connection) if each.problem] == ["pisa-aus"]
 
 
 def run_dag(settings: Settings, database_url: str, home: Path) -> dict[str, Any]:

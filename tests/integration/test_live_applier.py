@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from elt.errors import DatabaseUnavailable, LoadError
+from elt.errors import DatabaseUnavailable, LoadError, SourceUnavailable
 from elt.live.applier import Applier, Late, Part
 from elt.live.apply import recount
 from elt.live.changes import Changes, LiveRow
@@ -154,7 +154,7 @@ def test_another_identity_is_compared_as_a_whole(database_url: str) -> None:
 def test_problems_lags_and_sources_that_go(database_url: str, connection: Connection) -> None:
     async def work(applier: Applier, asking: AsyncConnection) -> None:
         await applier.submit(part("arg", row(1)))
-        await note_problem(asking, "new", "NEW", "It does not answer.", "Its port is closed.")
+        await note_problem(asking, "new", "NEW", SourceUnavailable("Its port is closed."))
         await note_lags(asking, {"alb": 0.25, "unknown": 1.0})
         assert await remove_others(asking, ["alb", "new"]) == ["arg", "aus"]
         assert await remove_others(asking, ["alb", "new"]) == []
@@ -166,7 +166,7 @@ def test_problems_lags_and_sources_that_go(database_url: str, connection: Connec
         "select source, problem, problem_detail, lag_seconds from live.sources order by source"
     ).fetchall()
     assert [tuple(each.values()) for each in found] == [
-        ("alb", None, None, 0.25), ("new", "It does not answer.", "Its port is closed.", None),
+        ("alb", None, None, 0.25), ("new", "A source does not answer", "Its port is closed.", None),
     ]  # fmt: skip
     assert connection.execute("select count(*) as n from live.countries").fetchone() == {"n": 0}
     version = connection.execute("select version from live.version").fetchone()

@@ -212,6 +212,7 @@ def test_the_api_works_under_a_role_that_reads_no_mart_and_changes_no_table(api:
             "select * from marts.mart_student_overview",
             "select * from core.dim_students",
             "select * from served.mart_student_overview",
+            "select * from live.responses",
             "drop table ops.audit",
             "update ops.audit set actor = ''",
             "create schema x",
