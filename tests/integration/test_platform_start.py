@@ -77,7 +77,7 @@ def test_status_of_a_platform_that_never_ran_is_not_healthy(tmp_path: Path) -> N
     found = _run([*LAUREL, "services"], _environment(tmp_path))
 
     assert found.returncode == 1
-    assert found.stdout.count("not running") == 5
+    assert found.stdout.count("not running") == 6
     assert not (tmp_path / "laurel.env").exists()
 
 
