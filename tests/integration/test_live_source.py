@@ -217,6 +217,7 @@ def test_first_comparison_brings_all_and_says_which_way(make_country: MakeCountr
         ways.append(live.way)
         again = [part async for part in live.compare(known.digests())]
         assert [(part.rows, part.ranges) for part in again] == [([], frozenset())]
+        assert await live.is_best_way()
 
     known = following(country, act)
     assert known.cells() == country.truth()
