@@ -154,7 +154,7 @@ def measure(bench: Bench, school: School, arguments: argparse.Namespace) -> dict
     middle = {name: statistics.median(item[name] for item in rounds) for name in rounds[0]}
     result: dict[str, Any] = {
         "rows": rows,
-        **{name: round(value, 2) for name, value in middle.items()},
+        **{name: round(value, 4) for name, value in middle.items()},
         "rows_a_second": round(rows / middle["seconds"]),
         "quarter_read_peak_rss_mb": round(quarter["read_peak_rss_mb"], 1),
         "quarter_load_peak_rss_mb": round(quarter["load_peak_rss_mb"], 1),
@@ -246,7 +246,7 @@ def _digests(school: School, rounds: int) -> dict[str, float]:
                 )
                 for _ in range(rounds)
             ),
-            2,
+            4,
         )
         for name, total in sums.items()
     }
