@@ -22,10 +22,12 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from elt.settings import PROJECT_DIR
 from local.environment import PLATFORM_MARK
 from local.ports import find_free_port
+from tests.e2e.chromium import CHROMIUM, FLAGS
 
 DEMO_SECONDS = 900
 COMMAND_SECONDS = 300
@@ -148,3 +150,28 @@ def _explain(demo: subprocess.CompletedProcess[str], folder: Path) -> str:
     return "\n".join(
         [f"./start.sh demo: exit {demo.returncode}", demo.stdout[-4_000:], demo.stderr[-4_000:], *logs]
     )
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Where the browser is; tests that need one are skipped where there is none. `.ci/run` installs it."""
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium here; install one or name it in $CHROMIUM")
+    return CHROMIUM
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    """A running browser."""
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def faults() -> Iterator[list[str]]:
+    """What the browser complains of, and what it fetches from elsewhere; at the end there must be nothing."""
+    found: list[str] = []
+    yield found
+    assert found == []

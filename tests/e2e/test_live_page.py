@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 from pydantic import SecretStr
 
 from elt.live.opening import find_live_source
@@ -19,7 +19,6 @@ from elt.people.users import create_user
 from elt.warehouse import Connection, connect
 from tests.conftest import PostgresServer
 from tests.countries import Country, configure, following, make_countries
-from tests.e2e.chromium import CHROMIUM, FLAGS
 from tests.live_figures import Given, add_responses, add_source, clear
 from tests.served_api import ApiServer, serve
 
@@ -31,20 +30,13 @@ PATIENCE = 30_000  # milliseconds, on a busy machine; mostly it takes some hundr
 
 @pytest.fixture(scope="module")
 def api_server(
-    postgres_server: PostgresServer, _template: str, tmp_path_factory: pytest.TempPathFactory
+    chromium: str,
+    postgres_server: PostgresServer,
+    _template: str,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[ApiServer]:
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium here; install one or name it in $CHROMIUM")
     with serve(postgres_server, _template, tmp_path_factory.mktemp("live_page")) as server:
         yield server
-
-
-@pytest.fixture(scope="module")
-def browser(api_server: ApiServer) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield launched
-        launched.close()
 
 
 @pytest.fixture
@@ -52,14 +44,6 @@ def connection(api_server: ApiServer) -> Iterator[Connection]:
     with connect(api_server.settings.database_url.get_secret_value()) as opened:
         clear(opened)
         yield opened
-
-
-@pytest.fixture
-def faults() -> Iterator[list[str]]:
-    """What the browser complains of, and what it fetches from elsewhere; at the end there must be nothing."""
-    found: list[str] = []
-    yield found
-    assert found == []
 
 
 @pytest.fixture

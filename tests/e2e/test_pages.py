@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from demo.answers import AnswerKey
 from demo.school import write_demo_school
@@ -24,7 +24,6 @@ from elt.people.users import create_user
 from elt.warehouse import connect
 from ml.scoring import score_all
 from tests.conftest import PostgresServer
-from tests.e2e.chromium import CHROMIUM, FLAGS
 from tests.e2e.test_demo_in_process import hand_in
 from tests.served_api import ApiServer, serve
 
@@ -55,10 +54,11 @@ class School:
 
 @pytest.fixture(scope="module")
 def school(
-    postgres_server: PostgresServer, built_template: str, tmp_path_factory: pytest.TempPathFactory
+    chromium: str,
+    postgres_server: PostgresServer,
+    built_template: str,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[School]:
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium here; install one or name it in $CHROMIUM")
     home = tmp_path_factory.mktemp("pages")
     key = write_demo_school(home / "school")
     with serve(postgres_server, built_template, home) as server:
@@ -80,22 +80,6 @@ def _add_people(server: ApiServer) -> None:
                 connection, f"{role}@school.example", f"A {role}", role, "test",
                 assignments=taught.get(role, ()), password=PASSWORD,
             )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield launched
-        launched.close()
-
-
-@pytest.fixture
-def faults() -> Iterator[list[str]]:
-    """What the browser complains of, and what it fetches from elsewhere; at the end there must be nothing."""
-    found: list[str] = []
-    yield found
-    assert found == []
 
 
 @pytest.fixture

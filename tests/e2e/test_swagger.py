@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from elt.serving.sessions import serve as serve_marts
 from elt.warehouse import connect
 from tests.conftest import PostgresServer
-from tests.e2e.chromium import CHROMIUM, FLAGS
 from tests.served_api import ApiServer, serve
 
 pytestmark = pytest.mark.e2e
@@ -23,20 +22,13 @@ CSV = "Student ID,First Name\nSTU001,Ada\n"
 
 @pytest.fixture(scope="module")
 def api_server(
-    postgres_server: PostgresServer, _template: str, tmp_path_factory: pytest.TempPathFactory
+    chromium: str,
+    postgres_server: PostgresServer,
+    _template: str,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[ApiServer]:
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium here; install one or name it in $CHROMIUM")
     with serve(postgres_server, _template, tmp_path_factory.mktemp("swagger")) as server:
         yield server
-
-
-@pytest.fixture(scope="module")
-def browser(api_server: ApiServer) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield launched
-        launched.close()
 
 
 @pytest.fixture
