@@ -40,6 +40,7 @@ from backend.routes.upload_files import upload_files
 from backend.routes.uploads import uploads
 from backend.routes.users import users
 from backend.services import Services
+from backend.texts import register_texts
 from elt.settings import Settings, load_settings
 
 BASE = "/api/v1"
@@ -94,6 +95,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     for pages in _PAGES:
         app.register_blueprint(pages)
     register_assets(app)
+    register_texts(app, app.extensions["laurel"].settings)
     register_layout(app)
     register_oidc(app, app.extensions["laurel"].settings)
     register_docs(app)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from elt.errors import ConfigurationError
@@ -51,10 +52,21 @@ class Settings(BaseSettings):
     live_viewers: int = Field(default=2_000, gt=0)
     trusted_proxies: int = Field(default=0, ge=0)
     outgoing_allow: str = ""
+    time_zone: str = "UTC"
+    translations_dir: str = ""
     hold_share: float = Field(default=0.3, gt=0, le=1)
     hold_minimum_rows: int = Field(default=100, ge=0)
     live_bound_seconds: float = Field(default=1.0, gt=0)
     log_json: bool = False
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_a_time_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("is no time zone; name one as Africa/Lagos") from None
+        return name
 
     @property
     def resolved_store_url(self) -> str:
