@@ -1,4 +1,5 @@
-"""The whole platform, started once by `./start.sh demo` in a folder of its own, for all tests of a module.
+"""The whole platform, started once by `./start.sh demo` in a folder of its own, for all tests of a module;
+and the demo school alone behind the API, for tests of pages.
 
 Whole marts are compared with the answer key, which is about the files only: so sources are read by the last
 test, and any other test that changes data starts a platform of its own.
@@ -24,10 +25,14 @@ import psutil
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from demo.answers import AnswerKey
 from elt.settings import PROJECT_DIR
 from local.environment import PLATFORM_MARK
 from local.ports import find_free_port
+from tests.conftest import MakeTemplate, PostgresServer
 from tests.e2e.chromium import CHROMIUM, FLAGS
+from tests.e2e.demo_pages import School, SignIn, fill, signing_in
+from tests.served_api import serve
 
 DEMO_SECONDS = 900
 COMMAND_SECONDS = 300
@@ -175,3 +180,36 @@ def faults() -> Iterator[list[str]]:
     found: list[str] = []
     yield found
     assert found == []
+
+
+@pytest.fixture(scope="session")
+def _demo_school(
+    make_template: MakeTemplate, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, Path, AnswerKey]:
+    """A database with the demo school in its marts, its home, and its answer key."""
+    home = tmp_path_factory.mktemp("demo_school")
+    keys = []
+    name = make_template("demo_school", home, lambda url, home: keys.append(fill(url, home)))
+    return name, home, keys[0]
+
+
+@pytest.fixture(scope="module")
+def school(
+    chromium: str,
+    postgres_server: PostgresServer,
+    _demo_school: tuple[str, Path, AnswerKey],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[School]:
+    """The demo school behind an API, as a copy of the module's own."""
+    template, filled, key = _demo_school
+    home = tmp_path_factory.mktemp("pages")
+    shutil.copytree(filled, home, dirs_exist_ok=True)
+    with serve(postgres_server, template, home) as server:
+        yield School(server, key)
+
+
+@pytest.fixture
+def sign_in(browser: Browser, school: School, faults: list[str]) -> Iterator[SignIn]:
+    """Opens the start page as somebody of a role, in their own browser."""
+    with signing_in(browser, school, faults) as enter:
+        yield enter

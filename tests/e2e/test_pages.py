@@ -4,109 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import expect
 
-from demo.answers import AnswerKey
-from demo.school import write_demo_school
-from elt import pipeline
 from elt.people.keys import create_key
-from elt.people.principals import Assignment, Role
-from elt.people.users import create_user
 from elt.warehouse import connect
-from ml.scoring import score_all
-from tests.conftest import PostgresServer
+from tests.e2e.demo_pages import School, SignIn, unreadable
 from tests.e2e.test_demo_in_process import hand_in
-from tests.served_api import ApiServer, serve
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
-PASSWORD = "correct horse battery staple 9"
-PATIENCE = 30_000  # milliseconds; only against hanging
 PLANTED = "<script>document.title='planted'</script>"
-
-
-@dataclass(frozen=True)
-class School:
-    """The demo school behind a running API."""
-
-    server: ApiServer
-    key: AnswerKey
-
-    def run(self) -> None:
-        """Load and build what waits, as the platform does; in a thread, since here Playwright's loop runs."""
-        with ThreadPoolExecutor(1) as beside:
-            beside.submit(pipeline.run, self.server.settings, trigger="cli", score=score_all).result()
-
-    def rows(self, query: str) -> list[dict[str, Any]]:
-        """What the database says."""
-        with connect(self.server.settings.database_url.get_secret_value()) as connection:
-            return connection.execute(query).fetchall()
-
-
-@pytest.fixture(scope="module")
-def school(
-    chromium: str,
-    postgres_server: PostgresServer,
-    built_template: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[School]:
-    home = tmp_path_factory.mktemp("pages")
-    key = write_demo_school(home / "school")
-    with serve(postgres_server, built_template, home) as server:
-        for name in key.files:
-            hand_in(server.settings, home / "school" / name, key)
-        pipeline.run(server.settings, trigger="cli", score=score_all)
-        _add_people(server)
-        yield School(server, key)
-
-
-def _add_people(server: ApiServer) -> None:
-    roles: tuple[Role, ...] = ("researcher", "teacher", "analyst", "admin")
-    with connect(server.settings.database_url.get_secret_value()) as connection:
-        first = connection.execute("select min(school_id) as id from marts.mart_student_risk").fetchone()
-        assert first is not None
-        taught = {"teacher": [Assignment(first["id"], "SS2")]}
-        for role in roles:
-            create_user(
-                connection, f"{role}@school.example", f"A {role}", role, "test",
-                assignments=taught.get(role, ()), password=PASSWORD,
-            )  # fmt: skip
-
-
-@pytest.fixture
-def sign_in(browser: Browser, school: School, faults: list[str]) -> Iterator[Callable[..., Page]]:
-    """Opens the start page as somebody of a role, in their own browser."""
-    contexts = []
-
-    def enter(role: str, **how: Any) -> Page:
-        context = browser.new_context(**how)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(PATIENCE)
-        expect.set_options(timeout=PATIENCE)
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
-        ours = (school.server.url, "data:", "blob:")
-        page.on("request", lambda sent: None if sent.url.startswith(ours) else faults.append(sent.url))
-        page.goto(school.server.url)
-        page.get_by_label("E-mail").fill(f"{role}@school.example")
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Sign in").click()
-        page.wait_for_url(f"{school.server.url}/")
-        return page
-
-    yield enter
-    for context in contexts:
-        context.close()
 
 
 @pytest.mark.parametrize(
@@ -118,16 +29,14 @@ def sign_in(browser: Browser, school: School, faults: list[str]) -> Iterator[Cal
         ("admin", ["Who needs help", "Students", "Hand in", "Files", "Live"]),
     ],
 )
-def test_each_role_finds_its_pages_at_the_start(
-    sign_in: Callable[..., Page], role: str, titles: list[str]
-) -> None:
+def test_each_role_finds_its_pages_at_the_start(sign_in: SignIn, role: str, titles: list[str]) -> None:
     page = sign_in(role)
     assert page.get_by_role("navigation", name="Pages").get_by_role("link").all_inner_texts() == titles
     assert page.locator(".card h2").all_inner_texts() == [*titles, "For programs"]
 
 
 def test_a_teacher_sees_who_of_their_class_needs_help_and_writes_down_what_was_done(
-    sign_in: Callable[..., Page], school: School
+    sign_in: SignIn, school: School
 ) -> None:
     wanted = school.rows(
         """
@@ -151,7 +60,7 @@ def test_a_teacher_sees_who_of_their_class_needs_help_and_writes_down_what_was_d
     expect(page.locator("table", has=page.get_by_text("Spoke with the guardian"))).to_be_visible()
 
 
-def test_the_worklist_works_with_the_keyboard(sign_in: Callable[..., Page]) -> None:
+def test_the_worklist_works_with_the_keyboard(sign_in: SignIn) -> None:
     page = sign_in("admin")
     page.goto(f"{page.url}worklist")
     links = page.locator("#worklist tbody th a")
@@ -169,7 +78,7 @@ def test_the_worklist_works_with_the_keyboard(sign_in: Callable[..., Page]) -> N
     expect(page.get_by_role("heading", level=1)).to_have_text(names[1])
 
 
-def test_a_chart_is_its_table_and_its_csv(sign_in: Callable[..., Page], school: School) -> None:
+def test_a_chart_is_its_table_and_its_csv(sign_in: SignIn, school: School) -> None:
     (student,) = school.rows(
         """
         select school_id, student_id from marts.mart_student_terms
@@ -200,7 +109,7 @@ def test_a_chart_is_its_table_and_its_csv(sign_in: Callable[..., Page], school: 
 
 
 def test_a_researcher_hands_in_a_file_and_corrects_what_was_rejected(
-    sign_in: Callable[..., Page], school: School, tmp_path: Path
+    sign_in: SignIn, school: School, tmp_path: Path
 ) -> None:
     lines = [f"NEW{n},{PLANTED},Obi,Female,JSS1,2014-01-01" for n in range(1, 31)]
     lines[1] = "NEW2,Bola,Ade,Female,JSS1,yesterday"
@@ -238,7 +147,7 @@ def test_a_researcher_hands_in_a_file_and_corrects_what_was_rejected(
     assert page.locator("tbody tr").count() == 30
 
 
-def test_an_address_that_is_nowhere_says_so(sign_in: Callable[..., Page], faults: list[str]) -> None:
+def test_an_address_that_is_nowhere_says_so(sign_in: SignIn, faults: list[str]) -> None:
     page = sign_in("teacher")
     for wrong in (
         "school=main&id=NOBODY",
@@ -255,7 +164,7 @@ def test_an_address_that_is_nowhere_says_so(sign_in: Callable[..., Page], faults
     faults.clear()  # the browser tells of the 404 itself
 
 
-def test_a_researcher_sees_no_name_on_a_students_page(sign_in: Callable[..., Page], school: School) -> None:
+def test_a_researcher_sees_no_name_on_a_students_page(sign_in: SignIn, school: School) -> None:
     names = [row["full_name"] for row in school.rows("select full_name from marts.mart_students")]
     guardians = [row["full_name"] for row in school.rows("select full_name from marts.mart_guardians")]
     page = sign_in("researcher")
@@ -295,7 +204,7 @@ def test_a_key_sees_on_a_page_no_more_than_it_is_narrowed_to(school: School) -> 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 360])
 def test_every_page_can_be_read_by_everybody(
-    sign_in: Callable[..., Page], school: School, theme: str, width: int, tmp_path: Path
+    sign_in: SignIn, school: School, theme: str, width: int, tmp_path: Path
 ) -> None:
     """By axe's rules, in both themes, on a screen and on a telephone; pictures stay in the test's folder."""
     (student,) = school.rows(
@@ -321,8 +230,6 @@ def test_every_page_can_be_read_by_everybody(
         page.screenshot(
             path=tmp_path / f"{path.partition('?')[0].replace('/', '-') or 'start'}.png", full_page=True
         )
-        wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        violations = [each["id"] for each in Axe().run(page).response["violations"]]
-        if violations or wider > 0:
-            found[path] = (violations, wider)
+        if faulty := unreadable(page):
+            found[path] = faulty
     assert found == {}
