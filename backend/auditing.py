@@ -58,6 +58,7 @@ WRITTEN_HERE = frozenset(
 )
 NOT_WRITTEN = frozenset(
     {
+        "administration:read",  # what waits, by count
         "datasets:check",  # stores nothing, shows the sender their own file
         "datasets:propose",
         "datasets:read",
@@ -68,6 +69,7 @@ NOT_WRITTEN = frozenset(
         "marts:list",  # which there are, no rows
         "metrics:read",
         "models:read",
+        "quality:read",  # counts of rows by rule
         "runs:read",
         "sources:read",
         "session:forms",
@@ -131,7 +133,7 @@ def _write(response: Response) -> Response:
     status = response.status_code
     if status in (401, 403) or (status == 404 and action in _HIDDEN):
         _write_denial(action or "", status)
-    elif action in WRITTEN_HERE and (status < 300 or (action in _WRITTEN_IF_TRIED and status == 422)):
+    elif action in WRITTEN_HERE and (_is_answered(status) or (action in _WRITTEN_IF_TRIED and status == 422)):
         try:
             _record(action or "", _detail())
             for other, detail in g.get("audit_also", []):
@@ -140,6 +142,11 @@ def _write(response: Response) -> Response:
             response.close()
             return problem_of(error)
     return response
+
+
+def _is_answered(status: int) -> bool:
+    """Whether it was done: 303 sends the reader of a page on to what came of it."""
+    return status < 300 or status == 303
 
 
 def _detail() -> dict[str, Any]:

@@ -30,6 +30,7 @@ _ANYONE: dict[Caller, Scope] = {"anonymous": "any", "local": "any", **_SIGNED_IN
 _HANDS_IN: dict[Caller, Scope] = {"researcher": "own", "admin": "school"}
 _ADMIN: dict[Caller, Scope] = {"admin": "school"}
 _HELPS: dict[Caller, Scope] = {"teacher": "assigned", "admin": "school"}
+_OPERATES: dict[Caller, Scope] = {"analyst": "any", "admin": "any"}
 _STUDENTS: dict[Caller, Scope] = {**_HELPS, "researcher": "school"}
 
 PERMISSIONS: dict[str, dict[Caller, Scope]] = {
@@ -60,6 +61,8 @@ PERMISSIONS: dict[str, dict[Caller, Scope]] = {
     "models:read": _SIGNED_IN,
     "runs:read": {"researcher": "own", "analyst": "any", "admin": "any"},
     "runs:start": {"admin": "any"},
+    "administration:read": _OPERATES,
+    "quality:read": _ADMIN,
     "sources:read": _ADMIN,
     "live:read": _SIGNED_IN,
     "live:public": _ANYONE,
