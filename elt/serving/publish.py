@@ -22,13 +22,14 @@ from elt.warehouse import Connection, connect
 
 MANIFEST_KEY = "marts/manifest.json"
 
-# They name people, or hold what was predicted of them; of that mart_student_risk has the newest. Features of
-# exams are for the model, and would be the largest file of every run.
+# They name people, or hold what was predicted of them; of that mart_student_risk has the newest. Offences are
+# nobody's outside the school. Features of exams are for the model, and they or the results of each subject
+# would be the largest files of every run.
 NEVER_PUBLISHED = frozenset(
     {
         "mart_students", "mart_guardians", "mart_jamb_performance", "mart_sat_performance",
         "mart_waec_performance", "mart_student_flags", "mart_student_predictions", "mart_prediction_record",
-        "mart_exam_features",
+        "mart_exam_features", "mart_student_profiles", "mart_student_subjects",
     }
 )  # fmt: skip
 

@@ -89,6 +89,7 @@ select
     results.exam_number,
     results.subject as waec_course,
     results.grade as waec_grade,
+    (select max(grade_order) from {{ ref('wassce_grades') }}) + 1 - grades.grade_order as waec_grade_points,
     case when grades.is_pass then 'Pass' else 'Fail' end as waec_performance,
     round(courses.average_score, 1) as average_student_score,
     case
