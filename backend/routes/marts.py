@@ -52,26 +52,22 @@ def show_marts() -> MartList:
     query=MartQuery,
 )
 def read_mart(name: str, query: MartQuery) -> Response:
-    """Rows in the order of the grain."""
-    after = _parse_key(query.after) if query.after else None
-    filters = {
-        column: values[0] if len(values) == 1 else values
-        for column, values in request.args.to_dict(flat=False).items()
-        if column not in _OWN_PARAMETERS
-    }
-
+    """Rows in the order asked for, then of the grain."""
+    after = parse_key(query.after) if query.after else None
+    filters = filters_asked()
     note_for_audit(
         subject_of(filters), mart=name, format=query.format, columns=query.columns, where=sorted(filters)
     )
 
     def open_stream(connection: Connection) -> Iterator[bytes]:
-        with _as_request_errors():
+        with as_request_errors():
             return stream_mart(
                 connection,
                 name,
                 query.columns.split(",") if query.columns else None,
                 filters,
                 query.format,
+                order=query.order.split(",") if query.order else None,
                 limit=query.limit,
                 after=after,
                 schema="served",
@@ -80,6 +76,15 @@ def read_mart(name: str, query: MartQuery) -> Response:
     filename = None if query.format == "json" else f"{name}.{query.format}"
     session = services().reader(principal())
     return stream_from_database(open_stream, MEDIA_TYPES[query.format], filename, session=session)
+
+
+def filters_asked() -> dict[str, str | list[str]]:
+    """The conditions on columns that stand in the address."""
+    return {
+        column: values[0] if len(values) == 1 else values
+        for column, values in request.args.to_dict(flat=False).items()
+        if column not in _OWN_PARAMETERS
+    }
 
 
 @marts.get("/provenance")
@@ -92,10 +97,10 @@ def read_mart(name: str, query: MartQuery) -> Response:
 )
 def trace_figure(query: ProvenanceQuery) -> Provenance:
     """From a cell of a mart that the caller sees to upload and line; for teachers, of single students."""
-    with _as_request_errors():
+    with as_request_errors():
         with services().reader(principal()) as session:
             mart = describe_mart(session, query.mart, "served")
-            key = _parse_key(query.key)
+            key = parse_key(query.key)
             note_for_audit(subject_of(key), mart=query.mart, column=query.column)
             read_row(session, mart, key)
         with services().lineage() as connection:
@@ -112,7 +117,7 @@ def trace_figure(query: ProvenanceQuery) -> Provenance:
 
 
 @contextmanager
-def _as_request_errors() -> Iterator[None]:
+def as_request_errors() -> Iterator[None]:
     """What is wrong with a question about a mart is no matter of a file."""
     try:
         yield
@@ -122,7 +127,7 @@ def _as_request_errors() -> Iterator[None]:
         raise InvalidRequest(error.detail, error.issues) from None
 
 
-def _parse_key(text: str) -> dict[str, Any]:
+def parse_key(text: str) -> dict[str, Any]:
     """`a=1,b=2` or a JSON object, for values that hold commas."""
     if not text.startswith("{"):
         return dict(pair.split("=", 1) for pair in text.split(","))

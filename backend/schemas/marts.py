@@ -11,6 +11,7 @@ from backend.schemas.common import Answered, Name, Sent
 
 _COLUMN = "[a-z][a-z0-9_]*"
 _PAIR = f"{_COLUMN}=[^,\\x00]*"
+_KEY = f"^({_PAIR}(,{_PAIR})*|\\{{.*\\}})$"
 
 
 class MartColumn(Answered):
@@ -52,15 +53,22 @@ class MartQuery(Sent):
     columns: Annotated[str, StringConstraints(pattern=f"^{_COLUMN}(,{_COLUMN})*$")] | None = Field(
         default=None, description="Only these, in this order, separated by commas."
     )
+    order: Annotated[str, StringConstraints(pattern=f"^-?{_COLUMN}(,-?{_COLUMN})*$")] | None = Field(
+        default=None,
+        description="By these columns, separated by commas, with `-` in front descending; then by the grain.",
+    )
     format: Literal["json", "csv", "parquet"] = Field(
         default="json", description="A JSON array of objects, a CSV file, or a Parquet file."
     )
     limit: int | None = Field(
         default=None, ge=1, le=2**53, description="How many rows at most; default: all."
     )
-    after: Annotated[str, StringConstraints(pattern=f"^{_PAIR}(,{_PAIR})*$")] | None = Field(
+    after: Annotated[str, StringConstraints(pattern=_KEY)] | None = Field(
         default=None,
-        description="Rows behind this key (`school_id=main,student_id=STU001`), to read in pages.",
+        description=(
+            "Rows behind the one with these values of the columns that order, to read in pages: "
+            "`school_id=main,student_id=STU001`, or a JSON object."
+        ),
     )
 
 
@@ -68,7 +76,7 @@ class ProvenanceQuery(Sent):
     """Which figure."""
 
     mart: Name = Field(description="The mart's name.")
-    key: Annotated[str, StringConstraints(pattern=f"^({_PAIR}(,{_PAIR})*|\\{{.*\\}})$")] = Field(
+    key: Annotated[str, StringConstraints(pattern=_KEY)] = Field(
         description="The row: `school_id=main,student_id=STU001`, or a JSON object."
     )
     column: Name = Field(description="The column of the figure.")

@@ -28,24 +28,38 @@ def compose_query(
     """The query and its values; see `elt.serving.marts.stream_mart` for the arguments.
 
     Raises:
-        UploadRejected: an unknown column or operator, or a page asked for where rows have no known order.
+        UploadRejected: an unknown column or operator, or a page asked for where rows cannot be told apart.
     """
     conditions = [_condition(mart, key, value) for key, value in where.items()]
     if after:
         conditions.append(_after(mart, order, after))
+    filters, values = _all_of(conditions)
     query = sql.SQL("select {} from {}").format(
         sql.SQL(", ").join(sql.Identifier(column.name) for column in columns), mart.identifier
     )
-    if conditions:
-        query += sql.SQL(" where ") + sql.SQL(" and ").join(condition for condition, _ in conditions)
-    ordering = [_direction(mart, name) for name in (mart.grain if order is None else order)]
+    query += filters
+    ordering = [_direction(mart, name) for name in whole_order(mart, order)]
     if ordering:
         query += sql.SQL(" order by ") + sql.SQL(", ").join(ordering)
-    values = [value for _, bound in conditions for value in bound]
     if limit is not None:
         query += sql.SQL(" limit %s")
         values.append(_positive(limit))
     return query, values
+
+
+def compose_filters(mart: Mart, where: Mapping[str, Any]) -> Condition:
+    """` where …` for these conditions, or nothing.
+
+    Raises:
+        UploadRejected: an unknown column or operator.
+    """
+    return _all_of([_condition(mart, key, value) for key, value in where.items()])
+
+
+def whole_order(mart: Mart, order: Sequence[str] | None) -> tuple[str, ...]:
+    """The order asked for, and behind it that of the grain, so that each row has one place."""
+    named = {name.removeprefix("-") for name in order or ()}
+    return (*(order or ()), *(name for name in mart.grain if name not in named))
 
 
 def match_values(mart_columns: Sequence[MartColumn], values: Sequence[Any]) -> Condition:
@@ -95,18 +109,55 @@ def _any_of(key: str, column: MartColumn, operator: str, values: Sequence[Any]) 
     return condition, [[_text(value) for value in values]]
 
 
+def _all_of(conditions: Sequence[Condition]) -> Condition:
+    if not conditions:
+        return sql.SQL(""), []
+    joined = sql.SQL(" and ").join(condition for condition, _ in conditions)
+    return sql.SQL(" where ") + joined, [value for _, bound in conditions for value in bound]
+
+
 def _after(mart: Mart, order: Sequence[str] | None, after: Mapping[str, Any]) -> Condition:
-    if not mart.grain or order is not None:
-        raise UploadRejected(f"{mart.name}: pages need the order of the grain; leave `order` out.")
-    missing = [name for name in mart.grain if after.get(name) is None]
-    if missing or len(after) != len(mart.grain):
-        raise UploadRejected(f"`after` needs a value for each of: {', '.join(mart.grain)}.")
-    columns = [mart.column(name) for name in mart.grain]
+    """That a row comes behind the one with these values."""
+    if not mart.grain:
+        raise UploadRejected(f"{mart.name}: what tells its rows apart is not known, so it has no pages.")
+    whole = whole_order(mart, order)
+    places = [(mart.column(name.removeprefix("-")), name.startswith("-")) for name in whole]
+    if {column.name for column, _ in places} != set(after):
+        named = ", ".join(column.name for column, _ in places)
+        raise UploadRejected(f"`after` needs a value for each of: {named}.")
+    if not order and all(after[column.name] is not None for column, _ in places):
+        columns = [column for column, _ in places]
+        if not any(column.is_nullable for column in columns):
+            return _behind_key(columns, after)
+    return _behind_row(places, after)
+
+
+def _behind_key(columns: Sequence[MartColumn], after: Mapping[str, Any]) -> Condition:
+    """In the order of columns without nulls: one comparison, which an index answers."""
     condition = sql.SQL("({}) > ({})").format(
-        sql.SQL(", ").join(sql.Identifier(name) for name in mart.grain),
+        sql.SQL(", ").join(sql.Identifier(column.name) for column in columns),
         sql.SQL(", ").join(_cast(column) for column in columns),
     )
-    return condition, [_text(after[name]) for name in mart.grain]
+    return condition, [_text(after[column.name]) for column in columns]
+
+
+def _behind_row(places: Sequence[tuple[MartColumn, bool]], after: Mapping[str, Any]) -> Condition:
+    """In any order, nulls last: behind in one column, and equal in those before it."""
+    ways: list[sql.Composable] = []
+    values: list[Any] = []
+    for count, (column, is_descending) in enumerate(places):
+        if after[column.name] is None:
+            continue  # nothing comes behind a null
+        equal = [column for column, _ in places[:count]]
+        same, bound = match_values(equal, [after[column.name] for column in equal])
+        behind = sql.SQL("({0} {1} {2} or {0} is null)").format(
+            sql.Identifier(column.name), sql.SQL("<" if is_descending else ">"), _cast(column)
+        )
+        ways.append(sql.SQL(" and ").join([same, behind]) if equal else behind)
+        values += [*bound, _text(after[column.name])]
+    if not ways:
+        return sql.SQL("false"), []
+    return sql.SQL("({})").format(sql.SQL(" or ").join(ways)), values
 
 
 def _cast(column: MartColumn) -> sql.Composable:

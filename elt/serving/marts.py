@@ -143,9 +143,10 @@ def stream_mart(
         where: conditions that must all hold: `{"column": value}` or `{"column__op": value}` with one of
             `OPERATORS`; a list means any of its values, None means null.
         format: `json`, `csv` or `parquet`.
-        order: columns, each with a `-` in front for descending; the grain if None.
+        order: columns, each with a `-` in front for descending; then, and if None, the grain. Nulls last.
         limit: at most this many rows.
-        after: a value for each column of the grain: only rows that sort after it, to read page by page.
+        after: a value (or None) for each column that orders: only rows that come behind, to read page by
+            page.
         schema: `served` for what the session of a person may see (`elt.serving.sessions.reader`).
 
     Raises:
