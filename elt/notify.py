@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import httpx
@@ -16,11 +16,14 @@ import stamina
 
 from elt.errors import DatabaseUnavailable
 from elt.log import get_logger
+from elt.mail import Mail, NotMailedError, can_mail, send_mail
 from elt.outgoing import NotCalledError, post_json
 from elt.settings import Settings
 from elt.warehouse import connect
 
 UPLOADS_ASSET = "laurel://uploads"
+
+Way = Literal["webhook", "mail"]
 
 _TIMEOUT = httpx.Timeout(5.0, connect=1.0)
 
@@ -47,46 +50,62 @@ def announce_upload(settings: Settings, upload_id: UUID, *, wait: bool = False) 
 
 
 def alert(settings: Settings, event: str, detail: str) -> bool:
-    """Tell people by the webhook, the same event at most once an hour unless it was over meanwhile.
+    """Tell people by webhook and e-mail, the same event at most once an hour unless it was over meanwhile.
 
-    `detail` holds no personal values. False: the webhook did not take it, and it is due again.
+    Each way that is configured is told for itself: one that fails neither silences nor repeats the other.
+    `detail` holds no personal values. False: a way did not take it, and it is due there again.
     """
     _log.warning("alert_raised", event_name=event, detail=detail)
-    if settings.alert_webhook_url is None or not _is_due(settings, event):
-        return True
     message = {"text": f"Laurel: {event}. {detail}", "event": event, "detail": detail, "source": "laurel"}
-    try:
-        _post_alert(settings, settings.alert_webhook_url.get_secret_value(), message)
-    except _NotSentError as error:
-        _log.error("alert_not_sent", event_name=event, reason=str(error))
-        _forget_alert(settings, event)
-        return False
-    return True
+    due = [way for way in _ways(settings) if _is_due(settings, way, event)]
+    told = [_tell(settings, way, event, message) for way in due]  # by all ways, also where one fails
+    return all(told)
 
 
 def all_clear(settings: Settings, event: str, detail: str) -> bool:
     """Tell that what `alert` told is over; nobody is told who heard no alert since the last time.
 
-    False: it is not told, since the webhook did not take it, or the database did not say whether it is due.
+    False: a way was not told, since it did not take it, or the database did not say whether it is due.
     """
-    if settings.alert_webhook_url is None:
-        return True
-    try:
-        if not _is_waited_for(settings, event):
-            return True
-    except (DatabaseUnavailable, psycopg.Error) as error:
-        _log.warning("alert_not_ended", event_name=event, reason=type(error).__name__)
-        return False
-    _log.info("alert_over", event_name=event, detail=detail)
     message = {
         "text": f"Laurel: {event} is over. {detail}",
         "event": event, "detail": detail, "is_over": True, "source": "laurel",
     }  # fmt: skip
+    told = []
+    for way in _ways(settings):
+        try:
+            is_due = _is_waited_for(settings, way, event)
+        except (DatabaseUnavailable, psycopg.Error) as error:
+            _log.warning("alert_not_ended", event_name=event, way=way, reason=type(error).__name__)
+            told.append(False)
+            continue
+        if is_due:
+            _log.info("alert_over", event_name=event, way=way, detail=detail)
+            told.append(_tell(settings, way, _over(event), message))
+    return all(told)
+
+
+def _ways(settings: Settings) -> list[Way]:
+    """How people are told here."""
+    is_set: dict[Way, bool] = {
+        "webhook": settings.alert_webhook_url is not None,
+        "mail": can_mail(settings) and bool(_alert_addresses(settings)),
+    }
+    return [way for way, here in is_set.items() if here]
+
+
+def _tell(settings: Settings, way: Way, event: str, message: dict[str, Any]) -> bool:
+    """Tell it by one way; what is not taken is due again."""
+    post = {"webhook": _post_alert, "mail": _mail_alert}[way]
     try:
-        _post_alert(settings, settings.alert_webhook_url.get_secret_value(), message)
+        for attempt in stamina.retry_context(
+            on=_NotSentError, attempts=4, timeout=30, wait_initial=0.5, wait_max=5.0
+        ):
+            with attempt:
+                post(settings, message)
     except _NotSentError as error:
-        _log.error("alert_not_sent", event_name=event, reason=str(error))
-        _forget_alert(settings, _over(event))
+        _log.error("alert_not_sent", event_name=message["event"], way=way, reason=str(error))
+        _forget_alert(settings, way, event)
         return False
     return True
 
@@ -137,7 +156,7 @@ class _NotReadyError(Exception):
 
 
 class _NotSentError(Exception):
-    """The webhook did not take an alert. Says no address, which is a secret and would be logged."""
+    """A way did not take an alert. Says no address, which may be a secret and would be logged."""
 
 
 # The last two: an answer that is not Airflow's.
@@ -196,55 +215,66 @@ def _reason(error: Exception) -> str:
     return type(error).__name__
 
 
-def _post_alert(settings: Settings, url: str, message: dict[str, Any]) -> None:
-    for attempt in stamina.retry_context(
-        on=_NotSentError, attempts=4, timeout=30, wait_initial=0.5, wait_max=5.0
-    ):
-        with attempt:
-            try:
-                post_json(url, message, allow=settings.outgoing_allow).raise_for_status()
-            except NotCalledError as error:
-                raise _NotSentError(str(error)) from None
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise _NotSentError(_reason(error)) from None
+def _post_alert(settings: Settings, message: dict[str, Any]) -> None:
+    """As Slack and its like understand it: they show `text`."""
+    assert settings.alert_webhook_url is not None  # noqa: S101 - else it is none of the ways
+    url = settings.alert_webhook_url.get_secret_value()
+    try:
+        post_json(url, message, allow=settings.outgoing_allow).raise_for_status()
+    except NotCalledError as error:
+        raise _NotSentError(str(error)) from None
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise _NotSentError(_reason(error)) from None
 
 
-def _is_due(settings: Settings, event: str) -> bool:
+def _mail_alert(settings: Settings, message: dict[str, Any]) -> None:
+    event = _over(message["event"]) if message.get("is_over") else message["event"]
+    try:
+        send_mail(settings, Mail(_alert_addresses(settings), f"Laurel: {event}", f"{message['text']}\n"))
+    except NotMailedError as error:
+        raise _NotSentError(str(error)) from None
+
+
+def _alert_addresses(settings: Settings) -> tuple[str, ...]:
+    return tuple(each.strip() for each in settings.alert_mail_to.split(",") if each.strip())
+
+
+def _is_due(settings: Settings, way: Way, event: str) -> bool:
     """Claim the event's hour; without a database every alert is sent, since that may be what it is about."""
     try:
         with connect(settings.database_url.get_secret_value(), application_name="laurel-alert") as connection:
             claimed = connection.execute(
                 """
-                insert into ops.alerts as known (event, sent_at) values (%(event)s, now())
-                on conflict (event) do update set sent_at = now()
+                insert into ops.alerts as known (event, way, sent_at) values (%(event)s, %(way)s, now())
+                on conflict (event, way) do update set sent_at = now()
                 where known.sent_at <= now() - interval '1 hour' or exists (
                     select from ops.alerts as ended
-                    where ended.event = %(over)s and ended.sent_at >= known.sent_at
+                    where ended.event = %(over)s and ended.way = %(way)s and ended.sent_at >= known.sent_at
                 )
                 returning event
                 """,
-                {"event": event, "over": _over(event)},
+                {"event": event, "way": way, "over": _over(event)},
             ).fetchone()
     except (DatabaseUnavailable, psycopg.Error):
         return True
     return claimed is not None
 
 
-def _is_waited_for(settings: Settings, event: str) -> bool:
+def _is_waited_for(settings: Settings, way: Way, event: str) -> bool:
     """Claim the end of an alert that was told; without a database nobody knows whether it was."""
     with connect(settings.database_url.get_secret_value(), application_name="laurel-alert") as connection:
         claimed = connection.execute(
             """
-            insert into ops.alerts as known (event, sent_at)
-            select %(over)s, now() from ops.alerts as told
-            where told.event = %(event)s and not exists (
+            insert into ops.alerts as known (event, way, sent_at)
+            select %(over)s, %(way)s, now() from ops.alerts as told
+            where told.event = %(event)s and told.way = %(way)s and not exists (
                 select from ops.alerts as ended
-                where ended.event = %(over)s and ended.sent_at >= told.sent_at
+                where ended.event = %(over)s and ended.way = %(way)s and ended.sent_at >= told.sent_at
             )
-            on conflict (event) do update set sent_at = now()
+            on conflict (event, way) do update set sent_at = now()
             returning event
             """,
-            {"event": event, "over": _over(event)},
+            {"event": event, "way": way, "over": _over(event)},
         ).fetchone()
     return claimed is not None
 
@@ -253,10 +283,10 @@ def _over(event: str) -> str:
     return f"{event} is over"
 
 
-def _forget_alert(settings: Settings, event: str) -> None:
+def _forget_alert(settings: Settings, way: Way, event: str) -> None:
     """Let the next occurrence be told: this one was not."""
     try:
         with connect(settings.database_url.get_secret_value(), application_name="laurel-alert") as connection:
-            connection.execute("delete from ops.alerts where event = %s", (event,))
+            connection.execute("delete from ops.alerts where event = %s and way = %s", (event, way))
     except (DatabaseUnavailable, psycopg.Error) as error:
         _log.warning("alert_not_forgotten", event_name=event, reason=type(error).__name__)

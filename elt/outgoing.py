@@ -1,4 +1,4 @@
-"""Calls to addresses that people configure, such as those of a webhook or of an examination board.
+"""Calls to addresses that people configure, such as those of a webhook, mail server or examination board.
 
 The name is resolved once, every address it stands for is looked at, and the call goes to one that was looked
 at: a name that changes its mind in between, or a redirect, leads nowhere else. Addresses inside our own
@@ -54,15 +54,25 @@ def get(
     return _call(client, "GET", url, allow, headers, params=query)
 
 
+def permitted(host: str, port: int, allow: str = "") -> list[IPAddress]:
+    """The addresses that a name stands for, if all of them may be called; at least one.
+
+    Raises:
+        NotCalledError: one may not, or the name is unknown.
+    """
+    addresses = _resolve(host, port)
+    if not _is_listed_host(host, allow) and not all(_may_call(each, allow) for each in addresses):
+        raise NotCalledError("The address is inside our own network. LAUREL_OUTGOING_ALLOW can permit it.")
+    return addresses
+
+
 def _call(
     client: httpx.Client, method: str, url: str, allow: str, headers: Mapping[str, str], **content: Any
 ) -> httpx.Response:
     target = httpx.URL(url)
     if target.scheme not in ("http", "https") or not target.host:
         raise NotCalledError("The address must begin with https:// or http://.")
-    addresses = _resolve(target.host, target.port or (443 if target.scheme == "https" else 80))
-    if not _is_listed_host(target.host, allow) and not all(_may_call(each, allow) for each in addresses):
-        raise NotCalledError("The address is inside our own network. LAUREL_OUTGOING_ALLOW can permit it.")
+    addresses = permitted(target.host, target.port or (443 if target.scheme == "https" else 80), allow)
 
     def call(address: IPAddress) -> httpx.Response:
         # To this very address; the certificate is still checked against the name.

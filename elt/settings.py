@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -41,6 +42,10 @@ class Settings(BaseSettings):
     airflow_user: str = "admin"
     airflow_password: SecretStr | None = None
     alert_webhook_url: SecretStr | None = None
+    alert_mail_to: str = ""
+    smtp_url: SecretStr | None = None
+    mail_from: str = ""
+    mail_reports: Literal["link", "attach"] = "link"
     oidc_issuer: str = ""
     oidc_client_id: str = ""
     oidc_client_secret: SecretStr | None = None
