@@ -6,6 +6,10 @@ terms as (
     select term, term_order from {{ ref('terms') }}
 ),
 
+pass_mark as (
+    select pass_mark from {{ ref('pass_marks') }} where measure = 'term_average'
+),
+
 classes as (
     select
         school_id,
@@ -17,6 +21,7 @@ classes as (
         sum(students * average_score * average_score) as score_square_sum,
         min(average_score) as lowest_average,
         max(average_score) as highest_average,
+        sum(students) filter (where average_score >= (select pass_mark from pass_mark)) as passed_averages,
         sum(subjects) as subjects,
         sum(failures) as failures,
         sum(failing_students) as failing_students,
@@ -39,6 +44,7 @@ select
     classes.lowest_average,
     classes.highest_average,
     round(classes.attendance_sum / nullif(classes.attendance_count, 0), 2) as attendance_pct,
+    coalesce(classes.passed_averages, 0)::int as passed_average_count,
     classes.failing_students::int as failing_student_count,
     classes.chronically_absent_students::int as chronically_absent_count,
     classes.subjects::int as assessment_count,

@@ -1,5 +1,6 @@
--- For analysts. The lowest and highest average are one student's each. Counts of assessments are the sums of the
--- class's subjects, so they are shown only where all of those are.
+-- For analysts. The lowest and highest average are one student's each; how many averages pass could be told from the
+-- other figures of a small class. Counts of assessments are the sums of the class's subjects, so they are shown only
+-- where all of those are.
 select
     mart.school_id,
     mart.school_year,
@@ -12,6 +13,7 @@ select
     null::numeric as lowest_average,
     null::numeric as highest_average,
     case when class.is_attendance_shown then mart.attendance_pct end as attendance_pct,
+    null::int as passed_average_count,
     case when class.are_failing_shown then mart.failing_student_count end as failing_student_count,
     case when class.are_absent_shown then mart.chronically_absent_count end as chronically_absent_count,
     case when class.is_shown and subjects.are_shown then mart.assessment_count end as assessment_count,
