@@ -14,20 +14,25 @@ from backend.docs import register_docs
 from backend.errors import register_errors
 from backend.headers import register_headers
 from backend.metrics import register_metrics
+from backend.pages.admin import admin_pages
+from backend.pages.admin_runs import run_pages
 from backend.pages.hand_in import hand_in_pages
 from backend.pages.home import home_pages
 from backend.pages.layout import register_layout
+from backend.pages.live import live_pages
+from backend.pages.marts import mart_pages
 from backend.pages.students import student_pages
 from backend.pages.worklist import worklist_pages
 from backend.routes.audit import audit
 from backend.routes.datasets import datasets
+from backend.routes.disputes import disputes
 from backend.routes.erasures import erasures
 from backend.routes.health import health
 from backend.routes.keys import keys
 from backend.routes.live import live, live_public
-from backend.routes.live_pages import live_pages
 from backend.routes.marts import marts
 from backend.routes.models import models
+from backend.routes.notes import notes
 from backend.routes.oidc import register_oidc
 from backend.routes.query import query
 from backend.routes.risk import risk
@@ -61,11 +66,23 @@ _RESOURCES = (
     audit,
     erasures,
     students,
+    notes,
+    disputes,
     sources,
     live,
 )
 
-_PAGES = (home_pages, worklist_pages, student_pages, hand_in_pages, live_pages, session_pages)
+_PAGES = (
+    home_pages,
+    worklist_pages,
+    student_pages,
+    hand_in_pages,
+    live_pages,
+    session_pages,
+    mart_pages,
+    admin_pages,
+    run_pages,
+)
 
 
 def create_app(settings: Settings | None = None) -> Flask:

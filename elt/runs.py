@@ -32,6 +32,19 @@ class RunRecord:
     error: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class RunLoad:
+    """A version of an upload that a run has tried to load. Its counts are None until it has been read."""
+
+    upload_id: UUID
+    version: int
+    dataset: str
+    name: str
+    status: str
+    rows_loaded: int | None
+    rows_rejected: int | None
+
+
 def start_run(
     connection: Connection, *, trigger: str, airflow_run: str | None = None, idle: bool = False
 ) -> UUID:
@@ -186,3 +199,22 @@ def list_runs(
         {"status": status, "after": after, "limit": limit, "uploader": uploader},
     )
     return [RunRecord(**row) for row in rows]
+
+
+def list_loads_of_run(
+    connection: Connection, run_id: UUID, *, uploader: str | None = None, school_id: str | None = None
+) -> list[RunLoad]:
+    """What a run has tried to load, by dataset; only of one uploader or one school if that is given."""
+    rows = connection.execute(
+        """
+        select u.upload_id, v.version, u.dataset, coalesce(u.title, v.filename) as name, v.status,
+               v.rows_loaded, v.rows_rejected
+        from ops.upload_versions v join ops.uploads u using (upload_id)
+        where v.run_id = %(run_id)s
+          and (%(uploader)s::text is null or u.uploader = %(uploader)s)
+          and (%(school_id)s::text is null or u.school_id = %(school_id)s)
+        order by u.dataset, u.upload_id, v.version
+        """,
+        {"run_id": run_id, "uploader": uploader, "school_id": school_id},
+    )
+    return [RunLoad(**row) for row in rows]

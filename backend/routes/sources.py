@@ -19,7 +19,7 @@ sources = Blueprint("sources", __name__)
 @operation("List sources", {200: Answer("All, by name.", SourceList)})
 def show_sources() -> SourceList:
     """What is read, when it was, and what is wrong; those of the caller's school, if bound to one."""
-    return SourceList(items=[Source.model_validate(source) for source in _visible()])
+    return SourceList(items=[Source.model_validate(source) for source in visible_sources()])
 
 
 @sources.get("/sources/<name>")
@@ -27,13 +27,14 @@ def show_sources() -> SourceList:
 @operation("Show a source", {200: Answer("The source with its tables.", Source)})
 def show_source(name: str) -> Source:
     """One source."""
-    for source in _visible():
+    for source in visible_sources():
         if source.name == name:
             return Source.model_validate(source)
     raise NotFound(f"There is no source {name[:80]!r}.")
 
 
-def _visible() -> list[ListedSource]:
+def visible_sources() -> list[ListedSource]:
+    """Those of the caller's school; all for who is bound to none."""
     school_id = principal().school_id
     with services().connection() as connection:
         found = list_sources(services().settings, connection)
