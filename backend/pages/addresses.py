@@ -7,10 +7,11 @@ from urllib.parse import urlencode
 from flask import request, url_for
 
 
-def this_view(**changes: str | None) -> str:
+def this_view(**changes: str | list[str] | None) -> str:
     """The address of this view with some parameters changed, or taken away (None)."""
     assert request.endpoint is not None  # noqa: S101 - a page is being rendered
-    shown = {name: value for name, value in request.args.items() if value}
-    query = {name: value for name, value in (shown | changes).items() if value is not None}
+    sent = request.args.to_dict(flat=False).items()
+    shown = {name: [value for value in values if value] for name, values in sent}
+    query = {name: value for name, value in (shown | changes).items() if value}
     path = url_for(request.endpoint, **(request.view_args or {}))
-    return f"{path}?{urlencode(query)}" if query else path
+    return f"{path}?{urlencode(query, doseq=True)}" if query else path

@@ -78,6 +78,7 @@ EXPECTED: dict[tuple[str, str], tuple[int, int, int, int, int]] = {
     ("GET", "/live"): (401, 200, 200, 200, 200),
     ("GET", "/tmins"): (200, 200, 200, 200, 200),
 }
+    ("GET", "/marts"): (401, 200, 200, 200, 200),
 
 
 @dataclass(frozen=True)
