@@ -15,12 +15,14 @@ from backend.errors import register_errors
 from backend.headers import register_headers
 from backend.metrics import register_metrics
 from backend.pages.admin import admin_pages
+from backend.pages.admin_quality import quality_pages
 from backend.pages.admin_runs import run_pages
 from backend.pages.hand_in import hand_in_pages
 from backend.pages.home import home_pages
 from backend.pages.layout import register_layout
 from backend.pages.live import live_pages
 from backend.pages.marts import mart_pages
+from backend.pages.sql import sql_pages
 from backend.pages.students import student_pages
 from backend.pages.worklist import worklist_pages
 from backend.routes.audit import audit
@@ -80,8 +82,10 @@ _PAGES = (
     live_pages,
     session_pages,
     mart_pages,
+    sql_pages,
     admin_pages,
     run_pages,
+    quality_pages,
 )
 
 

@@ -175,6 +175,32 @@ def list_uploads(
     return _complete(connection, rows)
 
 
+def list_uploads_to_correct(
+    connection: Connection,
+    *,
+    school_id: str | None = None,
+    dataset: str | None = None,
+    uploader: str | None = None,
+    limit: int = 50,
+) -> list[UploadRecord]:
+    """Of the newest uploads that are loaded with rejected rows, those with rows that no fix has brought yet.
+
+    `limit`: how many of the newest are looked at.
+    """
+    rows = connection.execute(
+        """
+        select u.* from ops.uploads u join ops.upload_versions v using (upload_id, version)
+        where v.status = 'loaded' and v.rows_rejected > 0
+          and (%(school_id)s::text is null or u.school_id = %(school_id)s)
+          and (%(dataset)s::text is null or u.dataset = %(dataset)s)
+          and (%(uploader)s::text is null or v.uploader = %(uploader)s)
+        order by u.upload_id desc limit %(limit)s
+        """,
+        {"school_id": school_id, "dataset": dataset, "uploader": uploader, "limit": limit},
+    ).fetchall()
+    return [record for record in _complete(connection, rows) if record.remaining_rejects]
+
+
 def _complete(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[UploadRecord]:
     """Add versions, fixes, runs and marts to rows of ops.uploads, with one query each."""
     ids = [row["upload_id"] for row in rows]
