@@ -13,12 +13,16 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+import psycopg
+
 from elt import runs
 from elt.audit.anchors import write_hourly_anchor
-from elt.errors import public_text
+from elt.errors import TransientError, public_text
 from elt.loading.loader import load_version
 from elt.log import get_logger
+from elt.mail import can_mail
 from elt.notify import alert, announce_upload
+from elt.outbox import send_due
 from elt.serving.publish import publish as publish_marts
 from elt.settings import Settings
 from elt.store.base import open_store
@@ -26,6 +30,7 @@ from elt.transforming.transform import TransformResult
 from elt.transforming.transform import transform as build_marts
 from elt.uploads import ledger
 from elt.uploads.discover import discover
+from elt.uploads.telling import queue_outcomes, write_outcome
 from elt.warehouse import connect
 
 log = get_logger(__name__)
@@ -86,6 +91,7 @@ def begin(settings: Settings, *, trigger: str, airflow_run: str | None = None, f
         run_id = runs.start_run(connection, trigger=trigger, airflow_run=airflow_run, idle=is_idle)
     references = [f"{item.upload_id}:{item.version}" for item in pending]
     log.info("run_started", run_id=str(run_id), trigger=trigger, waiting=len(references), unbuilt=unbuilt)
+    _tell_senders(settings)
     return Plan(run_id, _share_out(references), is_idle)
 
 
@@ -149,6 +155,7 @@ def publish(settings: Settings, run_id: UUID, scored: Mapping[str, Any]) -> list
     if waiting is not None:
         # Arrived after discover had looked: an event is a hint that may have been spent on this very run.
         announce_upload(settings, waiting, wait=True)
+    _tell_senders(settings)
     return list(published)
 
 
@@ -159,6 +166,7 @@ def fail(settings: Settings, run_id: UUID | None, stage: str, error: str) -> Non
         with connect(settings.database_url.get_secret_value()) as connection:
             runs.finish_run(connection, run_id, status="failed", error=f"{stage}: {error}")
     alert(settings, "run_failed", f"{stage}: {error}")
+    _tell_senders(settings)
 
 
 def run(
@@ -205,6 +213,18 @@ def run(
     say("publishing")
     report.published = timed("publish", lambda: publish(settings, plan.run_id, report.scored))
     return report
+
+
+def _tell_senders(settings: Settings) -> None:
+    """Tell by e-mail what became of files, now or what an earlier run has left; never raises."""
+    if not can_mail(settings):
+        return
+    try:
+        with connect(settings.database_url.get_secret_value(), application_name="laurel-mail") as connection:
+            queue_outcomes(connection)
+        send_due(settings, {"upload": write_outcome})
+    except (TransientError, psycopg.Error) as error:
+        log.warning("senders_not_told", reason=type(error).__name__)
 
 
 def _share_out(references: list[str]) -> list[list[str]]:

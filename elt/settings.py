@@ -84,6 +84,11 @@ class Settings(BaseSettings):
         return [key.strip() for key in self.pseudonym_key.get_secret_value().split(",")]
 
     @property
+    def resolved_public_url(self) -> str:
+        """Where people open the pages, without a trailing slash."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
     def resolved_airflow_url(self) -> str:
         """Where Airflow's API answers, without a trailing slash."""
         return (self.airflow_url or f"http://127.0.0.1:{self.airflow_port}").rstrip("/")

@@ -32,7 +32,7 @@ _SELECT = sql.SQL(
     select u.user_id, u.email, u.name, u.role, u.school_id, {assignments} as assignments,
            u.password_hash is not null as has_password, u.password_expires_at,
            u.oidc_subject is not null as has_oidc,
-           u.created_at, u.created_by, u.last_sign_in_at, u.disabled_at
+           u.created_at, u.created_by, u.last_sign_in_at, u.disabled_at, u.mails_loaded, u.mails_troubled
     from ops.users as u
     """
 ).format(assignments=ASSIGNMENTS)
@@ -43,7 +43,8 @@ class UserRecord:
     """What is known about a person; never the password.
 
     `password_expires_at` is set while the password is one that was made for them. `has_oidc`: they have
-    signed in by OpenID Connect.
+    signed in by OpenID Connect. `mails_loaded`, `mails_troubled`: whether they are told by e-mail
+    of files of theirs that were loaded, or were not.
     """
 
     user_id: UUID
@@ -59,6 +60,8 @@ class UserRecord:
     created_by: str
     last_sign_in_at: datetime | None
     disabled_at: datetime | None
+    mails_loaded: bool
+    mails_troubled: bool
 
     @property
     def state(self) -> str:
@@ -159,23 +162,49 @@ def list_users(
     connection: Connection,
     *,
     school_id: str | None = None,
+    role: str | None = None,
+    state: str | None = None,
+    matching: str | None = None,
     after: UUID | None = None,
     limit: int | None = None,
 ) -> list[UserRecord]:
-    """People, newest first, disabled ones too: of one school or all, made before `after`, at most `limit`."""
+    """People, newest first, disabled ones too: of one school or all, made before `after`, at most `limit`.
+
+    `matching`: a part of name or e-mail, in capitals or not.
+    """
     found = connection.execute(
         _SELECT
         + sql.SQL(
             """
             where (%(after)s::uuid is null or u.user_id < %(after)s::uuid)
               and (%(school_id)s::text is null or u.school_id = %(school_id)s::text)
+              and (%(role)s::text is null or u.role = %(role)s::text)
+              and (%(state)s::text is null or (u.disabled_at is null) = (%(state)s::text = 'active'))
+              and (%(matching)s::text is null
+                   or strpos(lower(u.name), lower(%(matching)s::text)) > 0
+                   or strpos(lower(u.email), lower(%(matching)s::text)) > 0)
             order by u.user_id desc
             limit %(limit)s
             """
         ),
-        {"school_id": school_id, "after": after, "limit": limit},
-    )
+        {
+            "school_id": school_id, "role": role, "state": state, "matching": matching, "after": after,
+            "limit": limit,
+        },
+    )  # fmt: skip
     return [_record(row) for row in found]
+
+
+def sign_out_user(connection: Connection, user_id: UUID, by: str) -> None:
+    """End all sessions of a person; they may sign in again.
+
+    Raises:
+        NotFound: there is no such user.
+    """
+    with connection.transaction():
+        get_user(connection, user_id)
+        end_sessions(connection, user_id)
+        record(connection, by, "users:sign_out", f"user:{user_id}")
 
 
 def change_user(connection: Connection, user_id: UUID, by: str, **changes: Unpack[UserChanges]) -> UserRecord:
@@ -221,6 +250,14 @@ def change_user(connection: Connection, user_id: UUID, by: str, **changes: Unpac
         told = {name: wanted[name] for name in changed if name in ("role", "school_id", "disabled")}
         record(connection, by, "users:change", f"user:{user_id}", {"changed": changed, **told})
         return get_user(connection, user_id)
+
+
+def choose_mails(connection: Connection, user_id: UUID, *, loaded: bool, troubled: bool) -> None:
+    """Whether a person hears by e-mail of their files that were loaded, and of those that were not."""
+    connection.execute(
+        "update ops.users set mails_loaded = %s, mails_troubled = %s where user_id = %s",
+        (loaded, troubled, user_id),
+    )
 
 
 def make_first_admin(connection: Connection) -> str | None:

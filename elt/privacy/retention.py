@@ -84,6 +84,11 @@ _ROWS = {
     "sessions": ("sessions", sql.SQL("expires_at < %(before)s")),
     "rates": ("rates", sql.SQL("expires_at < %(before)s")),
     "scopes": ("scopes", sql.SQL("expires_at < %(before)s")),
+    "mails": (
+        "mails",
+        sql.SQL("created_at < %(before)s and (sent_at is not null or given_up_at is not null)"),
+    ),
+    "student_assignments": ("student_assignments", sql.SQL("ended_at < %(before)s")),
     "runs": ("runs", sql.SQL("started_at < %(before)s and status <> 'running'")),
 }
 

@@ -25,6 +25,7 @@ from elt.warehouse import Connection
 from tests.mail_server import PASSWORD, USER, mail_server, text_of
 from tests.webhook import told
 
+WRONG = "for-tests-pw"
 HELLO = Mail(("ada@school.example",), "Ẹ kú àárọ̀", "Ọ̀rọ̀\nsecond line\n", "42")
 
 
@@ -70,13 +71,13 @@ def test_our_own_network_is_reached_only_where_it_is_permitted(settings: Setting
 
 
 @pytest.mark.parametrize(
-    "address", ["nonsense", "https://u:for-tests-pw@h:1", "smtp://u:for-tests-pw@h:port", "smtp://"]
+    "address", ["nonsense", f"https://u:{WRONG}@h:1", f"smtp://u:{WRONG}@h:port", "smtp://"]
 )
 def test_an_address_that_is_none_is_not_repeated(settings: Settings, address: str) -> None:
     here = settings.model_copy(update={"smtp_url": SecretStr(address), "mail_from": "l@s.example"})
     with pytest.raises(NotMailedError, match="expected smtp://") as found:
         send_mail(here, HELLO)
-    assert "for-tests-pw" not in str(found.value)
+    assert WRONG not in str(found.value)
     assert found.value.__cause__ is None
 
 
