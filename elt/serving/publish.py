@@ -30,6 +30,7 @@ NEVER_PUBLISHED = frozenset(
         "mart_students", "mart_guardians", "mart_jamb_performance", "mart_sat_performance",
         "mart_waec_performance", "mart_student_flags", "mart_student_predictions", "mart_prediction_record",
         "mart_exam_features", "mart_student_profiles", "mart_student_subjects",
+        "mart_student_summary",
     }
 )  # fmt: skip
 
