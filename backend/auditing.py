@@ -32,7 +32,10 @@ WRITTEN_IN_THE_ACT = frozenset(
         "session:create",  # refused ones are denials
         "session:end",
         "users:manage",
+        "disputes:settle",
+        "disputes:write",
         "interventions:write",
+        "notes:write",
         "uploads:amend",
         "uploads:approve",
         "uploads:create",
@@ -44,8 +47,11 @@ WRITTEN_IN_THE_ACT = frozenset(
 WRITTEN_HERE = frozenset(
     {
         "audit:read",
+        "disputes:list",
+        "disputes:read",
         "interventions:read",
         "marts:read",
+        "notes:read",
         "provenance:read",
         "query:run",
         "risk:read",
@@ -65,11 +71,13 @@ NOT_WRITTEN = frozenset(
         "docs:read",
         "health:read",
         "live:public",  # figures of countries, and of no person
+        "lineage:read",  # how tables are made, no rows
         "live:read",
         "marts:list",  # which there are, no rows
         "metrics:read",
         "models:read",
         "quality:read",  # counts of rows by rule
+        "query:form",  # an empty one; what is typed is written down when it is run
         "runs:read",
         "sources:read",
         "session:forms",
@@ -81,7 +89,12 @@ NOT_WRITTEN = frozenset(
 # A statement that fails may tell something too.
 _WRITTEN_IF_TRIED = frozenset({"query:run"})
 # Whether a record exists is told to nobody who may not see it, so for them looking for one is a denial too.
-_HIDDEN = frozenset({"students:read", "students:export", "interventions:read", "interventions:write"})
+_HIDDEN = frozenset(
+    {
+        "students:read", "students:export", "interventions:read", "interventions:write", "notes:read",
+        "notes:write", "disputes:read", "disputes:write", "disputes:settle",
+    }
+)  # fmt: skip
 _MAX_REASON = 500
 _log = get_logger(__name__)
 

@@ -144,7 +144,10 @@ def show_interventions(student_id: str, query: StudentQuery) -> InterventionList
 @operation(
     "Write down what was done for a student",
     {201: Answer("It is written down.", InterventionModel)},
-    description="Nothing is changed later. To correct a line, add one that names it in `corrects`.",
+    description=(
+        "Nothing is changed later. To correct a line, add one that names it in `corrects`; to take it back, "
+        "with `takes_back` and why."
+    ),
     query=SchoolQuery,
     body=NewIntervention,
     problems=(409,),
@@ -166,6 +169,7 @@ def write_intervention(
             action=body.action,
             note=body.note,
             corrects=UUID(body.corrects) if body.corrects else None,
+            takes_back=body.takes_back,
         )
     return InterventionModel.model_validate(added), 201
 

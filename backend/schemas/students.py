@@ -89,6 +89,9 @@ class NewIntervention(Sent):
         default=None, description="Anything worth knowing."
     )
     corrects: Uuid | None = Field(default=None, description="The line that this one replaces.")
+    takes_back: bool = Field(
+        default=False, description="The line in `corrects` stands no more; `action` says why."
+    )
 
 
 class InterventionModel(Answered):
@@ -102,6 +105,7 @@ class InterventionModel(Answered):
     action: str
     note: str | None
     corrects: UUID | None
+    takes_back: bool = Field(description="It only says why the line that it corrects stands no more.")
     corrected_by: UUID | None = Field(description="The line that stands in place of this one.")
     created_at: datetime
 

@@ -38,25 +38,59 @@ _TEXTS: tuple[tuple[str, str, sql.SQL, sql.SQL], ...] = (
 )
 
 
-_REPLACE_NOTES = """
-update ops.interventions
-set action = case when action ~* %(regex)s then %(instead)s else action end,
-    note = case when note ~* %(regex)s then %(instead)s else note end
-where (action ~* %(regex)s or note ~* %(regex)s) and school_id = coalesce(%(school_id)s, school_id)
-returning intervention_id
+# What people wrote about students, or took from a row to dispute it; by their own keys.
+_NOTES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("interventions", "intervention_id", ("action", "note")),
+    ("student_notes", "note_id", ("note",)),
+    ("disputes", "dispute_id", ("shown", "should_be", "reason", "settled_why")),
+)
+
+# What a row is known by may name a guardian. Each gets a key of its own, as only one of the same may be open.
+_EMPTY_KEYS = """
+update ops.disputes set row_key = jsonb_build_object('erased', dispute_id)
+where row_key::text ~* %(regex)s and school_id = coalesce(%(school_id)s, school_id)
+returning dispute_id as id
 """
 
 
 def replace_notes(connection: Connection, texts: Sequence[Text]) -> dict[str, int]:
-    """Replace what is noted about other students and names the person; returns how many lines changed."""
-    changed: set[UUID] = set()
+    """Replace what is noted about other students and names the person.
+
+    Returns:
+        How many lines of which table changed.
+    """
+    counts: dict[str, int] = {}
     with connection.transaction():
         connection.execute("select set_config('laurel.erasing', 'on', true)")
-        for text in texts:
-            values = {"regex": text.regex, "school_id": text.school_id, "instead": NAMED}
-            changed |= {row["intervention_id"] for row in connection.execute(_REPLACE_NOTES, values)}
+        for table, key, columns in _NOTES:
+            statements: list[sql.SQL | sql.Composed] = [_replace_in(table, key, columns)]
+            if table == "disputes":
+                statements.append(sql.SQL(_EMPTY_KEYS))
+            changed: set[UUID] = set()
+            for text in texts:
+                values = {"regex": text.regex, "school_id": text.school_id, "instead": NAMED}
+                for statement in statements:
+                    changed |= {row["id"] for row in connection.execute(statement, values)}
+            if changed:
+                counts[f"ops.{table}.note"] = len(changed)
         connection.execute("select set_config('laurel.erasing', '', true)")
-    return {"ops.interventions.note": len(changed)} if changed else {}
+    return counts
+
+
+def _replace_in(table: str, key: str, columns: Sequence[str]) -> sql.Composed:
+    names = [sql.Identifier(column) for column in columns]
+    return sql.SQL(
+        "update {table} set {changes} where ({found}) and school_id = coalesce(%(school_id)s, school_id) "
+        "returning {key} as id"
+    ).format(
+        table=sql.Identifier("ops", table),
+        changes=sql.SQL(", ").join(
+            sql.SQL("{0} = case when {0} ~* %(regex)s then %(instead)s else {0} end").format(name)
+            for name in names
+        ),
+        found=sql.SQL(" or ").join(sql.SQL("{} ~* %(regex)s").format(name) for name in names),
+        key=sql.Identifier(key),
+    )
 
 
 @dataclass(frozen=True, slots=True)

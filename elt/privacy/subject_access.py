@@ -60,6 +60,8 @@ marts.<mart>         what was worked out from them
 predictions          what was predicted, when, by what, for which reasons
 outcomes             what came of it
 interventions        what was done to help the student
+notes                what was noted about the student, and by whom
+disputes             values that somebody said are wrong, and what came of it
 audit                who looked at the record or changed it, when and why
 
 Rows about guardians hold data of other people; check what may be handed out. Not in here: answers to surveys
@@ -74,6 +76,12 @@ select * from ml.outcomes where school_id = %s and student_id = any(%s) order by
 """
 _INTERVENTIONS = """
 select * from ops.interventions where school_id = %s and student_id = any(%s) order by intervention_id
+"""
+_NOTES = """
+select * from ops.student_notes where school_id = %s and student_id = any(%s) order by note_id
+"""
+_DISPUTES = """
+select * from ops.disputes where school_id = %s and student_id = any(%s) order by dispute_id
 """
 
 
@@ -175,6 +183,8 @@ def export_student(
     _keep(export, "predictions", connection.execute(_PREDICTIONS, person).fetchall())
     _keep(export, "outcomes", connection.execute(_OUTCOMES, person).fetchall())
     _keep(export, "interventions", connection.execute(_INTERVENTIONS, person).fetchall())
+    _keep(export, "notes", connection.execute(_NOTES, person).fetchall())
+    _keep(export, "disputes", connection.execute(_DISPUTES, person).fetchall())
     if not export.tables:
         raise NotFound(f"Nothing is held about a student of this number in the school {school_id[:80]!r}.")
     subjects = student_subjects(connection, settings, school_id, student_id)

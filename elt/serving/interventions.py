@@ -1,4 +1,7 @@
-"""What was done to help a student. Lines are only added; a correction names the line that it replaces."""
+"""What was done to help a student. Lines are only added; a correction names the line that it replaces.
+
+A line that takes another back replaces it with nothing, and says why.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ from elt.warehouse import Connection
 
 @dataclass(frozen=True, slots=True)
 class Intervention:
-    """One line. `done_by` is who wrote it down; `corrected_by` the line that stands in its place."""
+    """One line. `done_by` is who wrote it down; `corrected_by` the line that stands in its place.
+
+    `takes_back`: the line that it corrects stands no more; `action` says why.
+    """
 
     intervention_id: UUID
     school_id: str
@@ -31,7 +37,13 @@ class Intervention:
     note: str | None
     corrects: UUID | None
     created_at: datetime
+    takes_back: bool = False
     corrected_by: UUID | None = None
+
+    @property
+    def stands(self) -> bool:
+        """Whether it says what was done: neither replaced, nor there only to take another line back."""
+        return self.corrected_by is None and not self.takes_back
 
 
 def add_intervention(
@@ -45,13 +57,17 @@ def add_intervention(
     action: str,
     note: str | None = None,
     corrects: UUID | None = None,
+    takes_back: bool = False,
 ) -> Intervention:
     """Write down what was done. That the principal may see the student is known to the caller.
 
     Raises:
         NotFound: `corrects` names no line of this student.
-        Conflict: that line is corrected already, or is somebody else's; or the day lies in the future.
+        Conflict: that line is corrected already, or is somebody else's; or the day lies in the future; or
+            `takes_back` without the line that is taken back.
     """
+    if takes_back and corrects is None:
+        raise Conflict("`takes_back` needs `corrects`: the line that is taken back.")
     if done_on > (datetime.now(UTC) + timedelta(days=1)).date():  # it may be tomorrow there already
         raise Conflict("`done_on` lies in the future; write down what has been done.")
     with connection.transaction():
@@ -62,8 +78,9 @@ def add_intervention(
                 row = connection.execute(
                     """
                     insert into ops.interventions
-                        (intervention_id, school_id, student_id, done_on, done_by, action, note, corrects)
-                    values (%s, %s, %s, %s, %s, %s, %s, %s)
+                        (intervention_id, school_id, student_id, done_on, done_by, action, note, corrects,
+                         takes_back)
+                    values (%s, %s, %s, %s, %s, %s, %s, %s, %s)
                     returning *
                     """,
                     (
@@ -75,6 +92,7 @@ def add_intervention(
                         action,
                         note,
                         corrects,
+                        takes_back,
                     ),
                 ).fetchone()
         except UniqueViolation:
@@ -111,6 +129,7 @@ def newest_interventions(
         select distinct on (school_id, student_id) lines.*
         from ops.interventions as lines
         where (school_id, student_id) in (select * from unnest(%s::text[], %s::text[]))
+          and not lines.takes_back
           and not exists (select from ops.interventions as later where later.corrects = lines.intervention_id)
         order by school_id, student_id, done_on desc, intervention_id desc
         """,
@@ -137,7 +156,7 @@ def _check_correction(
 ) -> None:
     found = connection.execute(
         """
-        select done_by from ops.interventions
+        select done_by, takes_back from ops.interventions
         where intervention_id = %s and school_id = %s and student_id = %s
         """,
         (corrects, school_id, student_id),
@@ -146,3 +165,5 @@ def _check_correction(
         raise NotFound(f"There is no intervention {corrects} for this student.")
     if found["done_by"] != principal.id and principal.role != "admin":
         raise Conflict("Only who wrote a line, or an administrator, corrects it; add a line of your own.")
+    if found["takes_back"]:
+        raise Conflict(f"{corrects} takes a line back; write what was done as a new line.")

@@ -23,7 +23,9 @@ from elt.privacy.erasure import ErasureReport, Sought, erase_pending
 from elt.privacy.erasure_requests import list_erasures, request_erasure
 from elt.privacy.erasure_review import Candidate, confirm_candidate, find_candidates
 from elt.reading.dialect import ReadOptions
+from elt.serving.disputes import Figure, list_disputes, raise_dispute
 from elt.serving.interventions import add_intervention
+from elt.serving.notes import add_note, list_notes
 from elt.store.base import open_store
 from elt.uploads.discover import discover
 from elt.uploads.lifecycle import withdraw_upload
@@ -506,6 +508,30 @@ def test_notes_about_others_that_name_the_person_are_replaced(sender: Sender) ->
     }  # fmt: skip
     with pytest.raises(Exception, match="append only"):
         sender.connection.execute("update ops.interventions set note = null")
+
+
+def test_notes_and_disputes_go_with_the_student_and_forget_whom_they_name(sender: Sender) -> None:
+    for student, text in (("STU00001", "Is often late"), ("STU00002", "Copies from Zubrowka")):
+        add_note(sender.connection, sender.settings, sender.admin, "main", student, text)
+        for name in ("GUA1", "GUA2"):
+            figure = Figure(
+                "main", student, "mart_guardians", "full_name", {"parent_id": f"{name} ada zubrowka"}, text
+            )
+            raise_dispute(
+                sender.connection, sender.settings, sender.admin, figure, should_be=None, reason=text
+            )
+    report = _erase(sender)
+
+    assert report.findings == []
+    assert report.finished
+    counts = report.counts[report.erasures[0]]
+    assert {place: count for place, count in counts.items() if place.startswith("ops.")} == {
+        "ops.student_notes": 1, "ops.disputes": 2, "ops.student_notes.note": 1, "ops.disputes.note": 2,
+    }  # fmt: skip
+    assert [(note.note) for note in list_notes(sender.connection, "main", "STU00002")] == [NAMED]
+    left = list_disputes(sender.connection, "main", "STU00002")
+    assert [(dispute.shown, dispute.reason) for dispute in left] == [(NAMED, NAMED)] * 2
+    assert _leaks(sender, "STU00001", PLANTED) == []
 
 
 def test_what_the_search_finds_keeps_the_erasure_open(sender: Sender, tmp_path) -> None:

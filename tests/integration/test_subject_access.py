@@ -53,6 +53,9 @@ def test_the_command_line_writes_all_about_a_student(
         "/api/v1/students/STU001/interventions?school=main",
         json={"done_on": "2025-02-01", "action": "Talked to the parents"},
     )
+    admin.post("/api/v1/students/STU001/notes?school=main", json={"note": "Sings in the choir"})
+    wrong = {"mart": "mart_students", "column": "gender", "reason": "Says so"}
+    assert admin.post("/api/v1/students/STU001/disputes?school=main", json=wrong).status_code == 201
     target = tmp_path / "out.zip"
     result = run("export-student", "main", "STU001", "--to", target, "--reason", "request 7")
     assert result.exit_code == 0, result.output
@@ -71,6 +74,8 @@ def test_the_command_line_writes_all_about_a_student(
     assert {"marts.mart_students", "marts.mart_student_overview", "marts.mart_student_terms"} <= set(tables)
     assert [row["is_at_risk"] for row in tables["predictions"]] == [True, False]
     assert [row["action"] for row in tables["interventions"]] == ["Talked to the parents"]
+    assert [row["note"] for row in tables["notes"]] == ["Sings in the choir"]
+    assert [row["reason"] for row in tables["disputes"]] == ["Says so"]
     assert "interventions:write" in {line["action"] for line in tables["audit"]}
     assert {name.removeprefix("csv/").removesuffix(".csv") for name in files if "/" in name} == set(tables)
     assert "STU001 of the school main" in files["README.txt"]

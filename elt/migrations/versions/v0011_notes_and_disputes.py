@@ -45,6 +45,8 @@ create table ops.disputes (
 );
 create index on ops.disputes (school_id, student_id, dispute_id desc);
 create index on ops.disputes (dispute_id) where outcome is null;
+create unique index disputes_open on ops.disputes
+    (school_id, student_id, mart, column_name, md5(row_key::text)) where outcome is null;
 comment on table ops.disputes is
     'Values in marts that somebody says are wrong, and how an administrator settled it.';
 comment on column ops.disputes.outcome is

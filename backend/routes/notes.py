@@ -1,0 +1,70 @@
+"""Notes about students: kept with who wrote them and when; taken back, but never deleted."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from flask import Blueprint
+
+from backend.access import allow, principal
+from backend.operations import Answer, operation
+from backend.routes.students import find_seen
+from backend.schemas.notes import NewNote, NoteList, NoteModel
+from backend.schemas.students import SchoolQuery, StudentQuery
+from backend.services import services
+from elt.serving.notes import add_note, list_notes, take_back_note
+
+notes = Blueprint("notes", __name__)
+
+
+@notes.get("/students/<path:student_id>/notes")
+@allow("notes:read")
+@operation(
+    "List notes about a student",
+    {200: Answer("All of them, newest first.", NoteList)},
+    query=StudentQuery,
+    problems=(409,),
+)
+def show_notes(student_id: str, query: StudentQuery) -> NoteList:
+    """Those that were taken back, too."""
+    with services().reader(principal()) as session:
+        school_id = find_seen(session, student_id, query.school, query.reason)
+    with services().connection() as connection:
+        found = list_notes(connection, school_id, student_id)
+    return NoteList(items=[NoteModel.model_validate(note) for note in found])
+
+
+@notes.post("/students/<path:student_id>/notes")
+@allow("notes:write")
+@operation(
+    "Write a note about a student",
+    {201: Answer("It is kept.", NoteModel)},
+    query=SchoolQuery,
+    body=NewNote,
+    problems=(409,),
+)
+def write_note(student_id: str, query: SchoolQuery, body: NewNote) -> tuple[NoteModel, int]:
+    """By whom and when is kept."""
+    with services().reader(principal()) as session:
+        school_id = find_seen(session, student_id, query.school, None)
+    with services().connection() as connection:
+        added = add_note(connection, services().settings, principal(), school_id, student_id, body.note)
+    return NoteModel.model_validate(added), 201
+
+
+@notes.delete("/students/<path:student_id>/notes/<uuid:note_id>")
+@allow("notes:write")
+@operation(
+    "Take a note back",
+    {200: Answer("It does not stand any more; its text is kept.", NoteModel)},
+    description="By who wrote it, or an administrator.",
+    query=SchoolQuery,
+    problems=(409,),
+)
+def take_back(student_id: str, note_id: UUID, query: SchoolQuery) -> NoteModel:
+    """Who took it back and when is kept."""
+    with services().reader(principal()) as session:
+        school_id = find_seen(session, student_id, query.school, None)
+    with services().connection() as connection:
+        changed = take_back_note(connection, services().settings, principal(), school_id, student_id, note_id)
+    return NoteModel.model_validate(changed)

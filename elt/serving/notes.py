@@ -1,0 +1,104 @@
+"""Notes about students. Each is kept with who wrote it and when, also after it was taken back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from uuid6 import uuid7
+
+from elt.audit.trail import person_subject, record
+from elt.errors import Conflict, NotFound
+from elt.people.principals import Principal
+from elt.settings import Settings
+from elt.warehouse import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One note. `taken_back_at`: since when it does not stand; None: it stands."""
+
+    note_id: UUID
+    school_id: str
+    student_id: str
+    note: str
+    written_by: str
+    created_at: datetime
+    taken_back_by: str | None = None
+    taken_back_at: datetime | None = None
+
+
+def add_note(
+    connection: Connection,
+    settings: Settings,
+    principal: Principal,
+    school_id: str,
+    student_id: str,
+    note: str,
+) -> Note:
+    """Keep a note. That the principal may see the student is known to the caller."""
+    with connection.transaction():
+        row = connection.execute(
+            """
+            insert into ops.student_notes (note_id, school_id, student_id, note, written_by)
+            values (%s, %s, %s, %s, %s)
+            returning *
+            """,
+            (UUID(int=uuid7().int), school_id, student_id, note, principal.id),
+        ).fetchone()
+        assert row is not None  # noqa: S101 - an insert that returns
+        added = Note(**row)
+        subject = person_subject(settings, "student", school_id, student_id)
+        record(connection, principal.id, "notes:write", subject, {"note": added.note_id})
+    return added
+
+
+def list_notes(connection: Connection, school_id: str, student_id: str) -> list[Note]:
+    """All notes about a student, newest first, those that were taken back too."""
+    rows = connection.execute(
+        "select * from ops.student_notes where school_id = %s and student_id = %s order by note_id desc",
+        (school_id, student_id),
+    )
+    return [Note(**row) for row in rows]
+
+
+def take_back_note(
+    connection: Connection,
+    settings: Settings,
+    principal: Principal,
+    school_id: str,
+    student_id: str,
+    note_id: UUID,
+) -> Note:
+    """Say that a note does not stand any more; its text is kept.
+
+    Raises:
+        NotFound: this student has no such note.
+        Conflict: it is somebody else's, or taken back already.
+    """
+    with connection.transaction():
+        row = connection.execute(
+            """
+            select * from ops.student_notes where note_id = %s and school_id = %s and student_id = %s
+            for update
+            """,
+            (note_id, school_id, student_id),
+        ).fetchone()
+        if row is None:
+            raise NotFound(f"There is no note {note_id} about this student.")
+        if row["written_by"] != principal.id and principal.role != "admin":
+            raise Conflict("Only who wrote a note, or an administrator, takes it back.")
+        if row["taken_back_at"] is not None:
+            raise Conflict(f"The note {note_id} is taken back already.")
+        changed = connection.execute(
+            """
+            update ops.student_notes set taken_back_by = %s, taken_back_at = now() where note_id = %s
+            returning *
+            """,
+            (principal.id, note_id),
+        ).fetchone()
+        assert changed is not None  # noqa: S101 - the row is locked
+        subject = person_subject(settings, "student", school_id, student_id)
+        record(connection, principal.id, "notes:write", subject, {"note": note_id, "taken_back": True})
+    return Note(**changed)
