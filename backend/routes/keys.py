@@ -26,6 +26,11 @@ keys = Blueprint("keys", __name__)
 @operation("List keys", {200: Answer("A page, newest first.", KeyPage)}, query=PageQuery)
 def show_keys(query: PageQuery) -> KeyPage:
     """Revoked ones too; never the keys themselves. Those of the caller's school, if bound to one."""
+    return show_keys_for(query)
+
+
+def show_keys_for(query: PageQuery) -> KeyPage:
+    """A page of the keys that the caller administers."""
     with services().connection() as connection:
         after = UUID(query.after) if query.after else None
         found = list_keys(connection, school_id=principal().school_id, after=after, limit=query.limit + 1)
@@ -44,6 +49,15 @@ def show_keys(query: PageQuery) -> KeyPage:
 )
 def make_key(body: NewKey) -> tuple[KeyMade, int]:
     """Only its hash is kept."""
+    return make_key_for(body), 201
+
+
+def make_key_for(body: NewKey) -> KeyMade:
+    """A key that may do no more than the caller.
+
+    Raises:
+        InvalidRequest, Forbidden, UploadRejected: it may not be made like this.
+    """
     _refuse_more_than_own(body)
     expires_at = datetime.now(UTC) + timedelta(days=body.expires_in_days) if body.expires_in_days else None
     with services().connection() as connection:
@@ -57,7 +71,7 @@ def make_key(body: NewKey) -> tuple[KeyMade, int]:
         school_id=body.school_id,
         scopes=body.scopes,
         expires_at=expires_at,
-    ), 201
+    )
 
 
 @keys.delete("/keys/<uuid:key_id>")
@@ -65,6 +79,15 @@ def make_key(body: NewKey) -> tuple[KeyMade, int]:
 @operation("Revoke a key", {200: Answer("The key is worthless from now on.", Key)})
 def revoke(key_id: UUID) -> Key:
     """Revoking again changes nothing."""
+    return revoke_shown(key_id)
+
+
+def revoke_shown(key_id: UUID) -> Key:
+    """Make a key of the caller's school, or of any, worthless.
+
+    Raises:
+        NotFound: there is none, or it is another school's.
+    """
     with services().connection() as connection:
         return _shown(revoke_key(connection, key_id, principal().id, school_id=principal().school_id))
 

@@ -11,14 +11,28 @@ from werkzeug.exceptions import Forbidden
 from backend.access import allow, principal
 from backend.operations import Answer, operation
 from backend.permissions import actions_of
-from backend.schemas.common import PageQuery
-from backend.schemas.people import NewUser, PasswordMade, User, UserChange, UserMade, UserPage
+from backend.schemas.people import (
+    NewUser,
+    PasswordMade,
+    User,
+    UserChange,
+    UserListQuery,
+    UserMade,
+    UserPage,
+)
 from backend.services import services
 from elt.errors import NotFound
 from elt.people.passwords import new_password
 from elt.people.principals import Assignment, Role
 from elt.people.user_passwords import make_password
-from elt.people.users import UserRecord, change_user, create_user, get_user, list_users
+from elt.people.users import (
+    UserRecord,
+    change_user,
+    create_user,
+    get_user,
+    list_users,
+    sign_out_user,
+)
 from elt.warehouse import Connection
 
 users = Blueprint("users", __name__)
@@ -28,12 +42,20 @@ _NULLABLE = {"school_id"}
 
 @users.get("/users")
 @allow("users:manage")
-@operation("List people", {200: Answer("A page, newest first.", UserPage)}, query=PageQuery)
-def show_users(query: PageQuery) -> UserPage:
+@operation("List people", {200: Answer("A page, newest first.", UserPage)}, query=UserListQuery)
+def show_users(query: UserListQuery) -> UserPage:
     """Disabled ones too."""
+    return show_users_for(query)
+
+
+def show_users_for(query: UserListQuery) -> UserPage:
+    """A page of the people whom the caller administers."""
     after = UUID(query.after) if query.after else None
     with services().connection() as connection:
-        found = list_users(connection, school_id=principal().school_id, after=after, limit=query.limit + 1)
+        found = list_users(
+            connection, school_id=principal().school_id, role=query.role, state=query.state,
+            matching=query.q, after=after, limit=query.limit + 1,
+        )  # fmt: skip
     page = found[: query.limit]
     following = str(page[-1].user_id) if len(found) > query.limit else None
     return UserPage(items=[User.model_validate(record) for record in page], next=following)
@@ -50,6 +72,15 @@ def show_users(query: PageQuery) -> UserPage:
 )
 def make_user(body: NewUser) -> tuple[UserMade, int]:
     """For a person; programs get keys."""
+    return make_account(body), 201
+
+
+def make_account(body: NewUser) -> UserMade:
+    """An account that reaches no further than the caller.
+
+    Raises:
+        AccountRefused, Conflict, Forbidden: it may not be made like this.
+    """
     assignments = [each.to_assignment() for each in body.assignments]
     school_id = body.school_id or principal().school_id
     _refuse_other_schools({"school_id": school_id, "assignments": assignments})
@@ -61,7 +92,7 @@ def make_user(body: NewUser) -> tuple[UserMade, int]:
             school_id=school_id, assignments=assignments, password=made, is_made=body.with_password,
         )  # fmt: skip
         user = User.model_validate(get_user(connection, user_id))
-    return UserMade(user=user, password=made), 201
+    return UserMade(user=user, password=made)
 
 
 @users.get("/users/<uuid:user_id>")
@@ -69,6 +100,15 @@ def make_user(body: NewUser) -> tuple[UserMade, int]:
 @operation("Show a person", {200: Answer("The account.", User)})
 def show_user(user_id: UUID) -> User:
     """Without the password."""
+    return describe_user(user_id)
+
+
+def describe_user(user_id: UUID) -> User:
+    """An account of the caller's school, or of any.
+
+    Raises:
+        NotFound: there is none, or it is another school's.
+    """
     with services().connection() as connection:
         return User.model_validate(_find(connection, user_id))
 
@@ -84,6 +124,16 @@ def show_user(user_id: UUID) -> User:
 )
 def change(user_id: UUID, body: UserChange) -> User:
     """What is left out stays as it is."""
+    return change_account(user_id, body)
+
+
+def change_account(user_id: UUID, body: UserChange) -> User:
+    """What is left out stays as it is.
+
+    Raises:
+        NotFound: there is none, or it is another school's.
+        AccountRefused, Conflict, Forbidden: it may not be like this.
+    """
     changes: dict[str, Any] = {
         name: getattr(body, name)
         for name in body.model_fields_set
@@ -125,10 +175,39 @@ def disable(user_id: UUID) -> User:
 )
 def reset_password(user_id: UUID) -> tuple[PasswordMade, int]:
     """Good for a week."""
+    return make_password_for(user_id), 201
+
+
+@users.delete("/users/<uuid:user_id>/sessions")
+@allow("users:manage")
+@operation("Sign a person out", {204: Answer("Everywhere. The person can sign in again.")})
+def end_sessions_of(user_id: UUID) -> tuple[None, int]:
+    """For a device that was lost or left open."""
+    sign_out_everywhere(user_id)
+    return None, 204
+
+
+def make_password_for(user_id: UUID) -> PasswordMade:
+    """A password that is good for a week, and for choosing another one.
+
+    Raises:
+        NotFound: there is no such person, or of another school.
+    """
     with services().connection() as connection:
         _refuse_more_than_own(_find(connection, user_id).role)
         password, expires_at = make_password(connection, user_id, principal().id)
-    return PasswordMade(password=password, expires_at=expires_at), 201
+    return PasswordMade(password=password, expires_at=expires_at)
+
+
+def sign_out_everywhere(user_id: UUID) -> None:
+    """End all sessions of a person.
+
+    Raises:
+        NotFound: there is no such person, or of another school.
+    """
+    with services().connection() as connection:
+        _refuse_more_than_own(_find(connection, user_id).role)
+        sign_out_user(connection, user_id, principal().id)
 
 
 def _find(connection: Connection, user_id: UUID) -> UserRecord:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import Field, StrictBool, StringConstraints
 
-from backend.schemas.common import Answered, Name, Sent
+from backend.schemas.common import Answered, Name, PageQuery, Sent
 from elt.people.passwords import LONGEST, SHORTEST
 from elt.people.principals import Assignment, Role
 
@@ -75,6 +75,14 @@ class NewUser(Sent):
     with_password: StrictBool = Field(
         default=True, description="Make a password; false: the person signs in by OpenID Connect."
     )
+
+
+class UserListQuery(PageQuery):
+    """Which people."""
+
+    q: Name | None = Field(default=None, description="A part of the name or e-mail.")
+    role: Role | None = None
+    state: Literal["active", "disabled"] | None = None
 
 
 class UserChange(Sent):

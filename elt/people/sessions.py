@@ -129,6 +129,18 @@ def describe_session(connection: Connection, token: str) -> SessionRecord | None
     return SessionRecord(**found) if found else None
 
 
+def count_sessions(connection: Connection, user_id: UUID) -> int:
+    """How many sessions of a person live."""
+    found = connection.execute(
+        """
+        select count(*) as sessions from ops.sessions
+        where user_id = %s and expires_at > now() and last_seen_at > now() - %s
+        """,
+        (user_id, IDLE),
+    ).fetchone()
+    return int(found["sessions"]) if found else 0
+
+
 def end_session(connection: Connection, token: str) -> UUID | None:
     """Make the cookie worthless; returns whose session it was, None if there was none."""
     found = connection.execute(
