@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from flask import Response
+from flask_babel import gettext as _
 
 from backend.errors import InvalidRequest
 from backend.pages.addresses import this_view
 from backend.streams import attach
 from elt.reading.spreadsheets import guard
 
-Kind = Literal["bars", "columns", "line", "donut"]
+Kind = Literal["bars", "columns", "line", "area", "donut", "map", "bubbles", "interval"]
+"""What `static/charts.js` draws. `map`: one series, `keys` are codes of countries. `bubbles`: across, up,
+size. `interval`: a point, then the two ends of one or more intervals around it, the narrowest first."""
+
 Unit = Literal["", " %"]
+Verdict = Literal["below", "at", "above"]
+"""How a row stands to the mark that counts."""
 
 _PARAMETER = "csv"
 """With it in the address of a page, the chart of that id is answered as CSV."""
@@ -24,20 +30,31 @@ _PARAMETER = "csv"
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A column of figures. `unit` stands behind each of them."""
+    """A column of figures. `unit` stands behind each of them.
+
+    `most`: no figure is greater, so drawings of it are of one size. `words`: what figures are called.
+    """
 
     name: str
     unit: Unit = ""
     decimals: int = 0
+    most: float | None = None
+    words: Mapping[float, str] | None = None
 
     def text(self, value: float | None) -> str:
         """A figure as people read it."""
+        if self.words is not None and value is not None:
+            return self.words[value]
         return "–" if value is None else f"{value:,.{self.decimals}f}{self.unit}"
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A table that is drawn. `of`: what the labels of the rows are."""
+    """A table that is drawn. `of`: what the labels of the rows are.
+
+    `keys`: what rows are known by to programs, one each, where that is not their label. `links`: where rows
+    lead to, one each. `band`: in a chart of intervals, how far from zero an amount counts as nothing.
+    """
 
     id: str
     kind: Kind
@@ -46,16 +63,27 @@ class Chart:
     of: str
     series: Sequence[Series]
     rows: Sequence[tuple[str, Sequence[float | None]]] = field(default_factory=tuple)
+    keys: Sequence[str] = ()
+    links: Sequence[str] = ()
+    band: float | None = None
+    mark: float | None = None
+    verdicts: Sequence[Verdict] = ()
+
+    def verdict(self, place: int) -> str:
+        """How a row stands to the mark, in words."""
+        words = {"below": _("Below"), "at": _("At the mark"), "above": _("Above")}
+        return str(words[self.verdicts[place]])
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number. `definition` says what it counts; `note` of how many, or as of when."""
+    """One number. `definition` says what it counts; `note` of how many, or as of when; `href` where it leads."""
 
     label: str
     text: str
     definition: str
     note: str = ""
+    href: str = ""
 
 
 def csv_address(chart_id: str) -> str:
@@ -80,7 +108,20 @@ def answer_csv(charts: Sequence[Chart], wanted: str) -> Response:
 def _written(chart: Chart) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([guard(cell) for cell in (chart.of, *(series.name for series in chart.series))])
-    for label, values in chart.rows:
-        writer.writerow([guard(label), *("" if value is None else value for value in values)])
+    head = [
+        chart.of,
+        *(series.name for series in chart.series),
+        *([_("Pass mark")] if chart.verdicts else []),
+    ]
+    writer.writerow([guard(str(cell)) for cell in head])
+    for place, (label, values) in enumerate(chart.rows):
+        cells = [_cell(series, value) for series, value in zip(chart.series, values, strict=True)]
+        verdict = [chart.verdict(place)] if chart.verdicts else []
+        writer.writerow([guard(label), *cells, *verdict])
     return text.getvalue()
+
+
+def _cell(series: Series, value: float | None) -> float | str:
+    if value is None:
+        return ""
+    return guard(series.text(value)) if series.words is not None else value

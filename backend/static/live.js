@@ -1,23 +1,53 @@
-// Keeps the live page as the stream has it. The page was rendered whole; here its cells are filled anew.
+// Keeps the live page as the stream has it. The page was rendered whole; here its cells are filled anew, and
+// charts.js is told of tables that are others now.
 "use strict";
 
 const live = document.getElementById("live");
 const skew = Date.now() - Date.parse(live.dataset.now); // of this machine's clock against the server's
 const staleSeconds = Number(live.dataset.staleSeconds);
 const codes = live.dataset.codes ? live.dataset.codes.split(",") : [];
+const words = JSON.parse(live.dataset.words);
+const names = JSON.parse(live.dataset.names);
+const minimumSample = Number(live.dataset.minimumSample);
 const SILENCE_SECONDS = 60; // then the connection is taken for dead
 const RETRY_MILLISECONDS = 5000;
+const TABLES_MILLISECONDS = 300; // so often something is shown anew at most, however many changes come
+const CHARTS_MILLISECONDS = 1000;
+const HOURS_MILLISECONDS = 2000; // the stream has the hours of all countries together; those of some are asked for
+const DIGITS = 10000; // of a mean as data
 
 const keys = { countries: "country", hours: "hour", sources: "source" };
 const shown = { countries: new Map(), hours: new Map(), sources: new Map() };
 let totals = []; // [seconds, responses] of the last minute
+let shownVersion = null;
+let hoursVersion = null; // of the hours that were asked for
 let heardAt = 0;
 let stream = null;
 
 const seconds = () => performance.now() / 1000;
 const count = (number) => number.toLocaleString("en");
 const mean = (value) => (value === null ? "–" : value.toFixed(2));
+const rounded = (value) => (value === null ? null : Math.round(DIGITS * value) / DIGITS);
+const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 const byId = (id) => document.getElementById(id);
+
+// At once, but not again before so many milliseconds are over; whoever calls in between is served then.
+function seldom(run, milliseconds) {
+  let isDue = false;
+  let ranAt = -Infinity;
+  return () => {
+    if (isDue) return;
+    isDue = true;
+    setTimeout(
+      () => {
+        isDue = false;
+        ranAt = performance.now();
+        run();
+      },
+      Math.max(0, ranAt + milliseconds - performance.now()),
+    );
+  };
+}
 
 function say(kind, text) {
   const place = byId("state");
@@ -46,20 +76,59 @@ function readAt(country) {
   return times.length && times.every(Boolean) ? times.reduce((one, other) => (Date.parse(one) < Date.parse(other) ? one : other)) : null;
 }
 
-function fillRows(table, template, elements, key, fill) {
+function fillRows(table, template, elements, key, fillRow) {
   const body = byId(table).tBodies[0];
+  keepRows(body, elements.map((element) => element[key]), () => byId(template).content.querySelector("tr").cloneNode(true));
+  elements.forEach((element, place) => {
+    const cell = (field) => body.rows[place].querySelector(`[data-field="${field}"]`);
+    cell(key).textContent = element[key];
+    fillRow(element, cell);
+  });
+}
+
+// The body has these rows in this order then; a row that stays where it is is not touched.
+function keepRows(body, wanted, make) {
   const rows = new Map([...body.rows].map((row) => [row.dataset.key, row]));
-  for (const element of elements) {
-    const name = element[key];
-    const row = rows.get(name) ?? byId(template).content.querySelector("tr").cloneNode(true);
+  wanted.forEach((name, place) => {
+    const row = rows.get(name) ?? make(name);
     rows.delete(name);
     row.dataset.key = name;
-    const cell = (field) => row.querySelector(`[data-field="${field}"]`);
-    cell(key).textContent = name;
-    fill(element, cell);
-    body.append(row); // in order, also where one is new
-  }
+    if (body.rows[place] !== row) body.insertBefore(row, body.rows[place] ?? null);
+  });
   for (const gone of rows.values()) gone.remove();
+}
+
+// The rows of a chart: [key, values]. The chart is drawn again only where what its table says is another.
+function fillFigure(id, rows, label) {
+  const figure = byId(id);
+  const table = figure.querySelector("table");
+  const heads = [...table.tHead.rows[0].cells].slice(1);
+  const body = table.tBodies[0];
+  const before = body.textContent;
+  keepRows(body, rows.map(([key]) => key), (key) => newRow(label(key), heads.length));
+  rows.forEach(([, values], place) => {
+    values.forEach((value, column) => {
+      const cell = body.rows[place].cells[column + 1];
+      const { unit, decimals } = heads[column].dataset;
+      cell.dataset.value = value ?? "";
+      cell.textContent = value === null ? "–" : `${value.toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals })}${unit}`;
+    });
+  });
+  if (body.textContent !== before) figure.dispatchEvent(new Event("figureschange", { bubbles: true }));
+}
+
+function newRow(label, columns) {
+  const row = document.createElement("tr");
+  const head = document.createElement("th");
+  head.scope = "row";
+  head.textContent = label;
+  row.append(head);
+  for (let column = 0; column < columns; column += 1) {
+    const cell = document.createElement("td");
+    cell.className = "number";
+    row.append(cell);
+  }
+  return row;
 }
 
 function showAge(cell, moment) {
@@ -71,9 +140,14 @@ function tellAge(cell) {
   const moment = cell.dataset.readAt;
   const age = Math.max(0, Math.round((Date.now() - skew - Date.parse(moment)) / 1000));
   const isStale = !moment || age > staleSeconds;
-  const words = age < 120 ? `${age} s ago` : age < 7200 ? `${Math.round(age / 60)} min ago` : `${Math.round(age / 3600)} h ago`;
+  const told =
+    age < 120
+      ? fill(words.seconds, { n: age })
+      : age < 7200
+        ? fill(words.minutes, { n: Math.round(age / 60) })
+        : fill(words.hours, { n: Math.round(age / 3600) });
   cell.classList.toggle("stale", isStale);
-  cell.textContent = !moment ? "never read" : isStale ? `stale, ${words}` : words;
+  cell.textContent = !moment ? words.never : isStale ? fill(words.stale, { age: told }) : told;
 }
 
 function showRate(total) {
@@ -82,6 +156,62 @@ function showRate(total) {
   totals = totals.filter(([at]) => at > now - 60);
   const [since, first] = totals[0];
   if (now - since >= 5) byId("rate").textContent = count(Math.round(((total - first) / (now - since)) * 60));
+}
+
+const nameOf = (code) => names[code] ?? code;
+const byName = (one, other) => (one.country < other.country ? -1 : 1);
+const inOrder = (value) => (value === null ? -Infinity : rounded(value));
+
+function hourLabel(key) {
+  const parts = new Intl.DateTimeFormat(document.documentElement.lang, {
+    timeZone: live.dataset.timeZone,
+    day: "numeric",
+    month: "short",
+    hour: "2-digit",
+    minute: "2-digit",
+    hourCycle: "h23",
+  }).formatToParts(new Date(key));
+  const part = (type) => parts.find((found) => found.type === type).value;
+  return `${part("day")} ${part("month")} ${part("hour")}:${part("minute")}`;
+}
+
+const hourKey = (moment) => `${new Date(moment).toISOString().slice(0, 16)}Z`;
+
+function renderCharts() {
+  const countries = chosen();
+  const figures = (order, values) => [...countries].sort((one, other) => order(one, other) || byName(one, other)).map((found) => [found.country, values(found)]);
+  const hasBoth = (found) => found.both >= minimumSample;
+  fillFigure(
+    "bubbles",
+    figures(
+      (one, other) => other.both - one.both,
+      (found) => [hasBoth(found) ? rounded(found.durecec) : null, hasBoth(found) ? rounded(found.belong) : null, found.both],
+    ),
+    nameOf,
+  );
+  fillFigure(
+    "lesson_hours",
+    figures(
+      (one, other) => (inOrder(one.lesson_hours) === inOrder(other.lesson_hours) ? 0 : inOrder(other.lesson_hours) - inOrder(one.lesson_hours)),
+      (found) => [rounded(found.lesson_hours)],
+    ),
+    nameOf,
+  );
+  fillFigure("status", figures(byName, (found) => [rounded(found.escs)]), nameOf);
+  if (!codes.length) fillHours([...shown.hours.values()].map((each) => [hourKey(each.hour), [each.responses]]));
+  else if (shownVersion !== hoursVersion) hoursSoon();
+}
+
+// The last 24, in order: an hour that is over falls out.
+function fillHours(rows) {
+  rows.sort(([one], [other]) => (one < other ? -1 : 1));
+  fillFigure("over_time", rows.slice(-24), hourLabel);
+}
+
+async function askForHours() {
+  hoursVersion = shownVersion;
+  const answer = await fetch(live.dataset.hours).catch(() => null);
+  if (answer?.ok) fillHours((await answer.json()).datasets[0].data.map(({ x, y }) => [x, [y]]));
 }
 
 function render() {
@@ -99,28 +229,32 @@ function render() {
   });
   const sources = [...shown.sources.values()].sort((one, other) => (one.source < other.source ? -1 : 1));
   fillRows("sources", "source-row", sources, "source", (source, cell) => {
-    cell("way").textContent = source.way === "notify" ? "calls" : "is asked";
+    cell("way").textContent = words[source.way];
     cell("lag").textContent = source.lag_seconds === null ? "–" : `${Math.round(1000 * source.lag_seconds)} ms`;
-    cell("problem").textContent = source.problem ?? "followed";
+    cell("problem").textContent = source.problem ?? words.followed;
     cell("problem").classList.toggle("stale", source.problem !== null);
     showAge(cell("age"), source.read_at);
   });
   showRate(total);
+  chartsSoon();
 }
 
-let isDue = false;
+const renderSoon = seldom(render, TABLES_MILLISECONDS);
+const chartsSoon = seldom(renderCharts, CHARTS_MILLISECONDS);
+const hoursSoon = seldom(askForHours, HOURS_MILLISECONDS);
 
 function hear(event, isWhole) {
   heardAt = seconds();
-  take(JSON.parse(event.data), isWhole);
-  say("good", "Connected: changes are shown as they come.");
-  if (isDue) return;
-  isDue = true; // many changes, one drawing
-  requestAnimationFrame(() => {
-    isDue = false;
-    render();
-  });
+  const content = JSON.parse(event.data);
+  shownVersion = content.version;
+  take(content, isWhole);
+  say("good", words.connected);
+  if (!document.hidden) renderSoon();
 }
+
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) renderSoon();
+});
 
 function connect() {
   if (stream) stream.close();
@@ -130,10 +264,10 @@ function connect() {
   stream.addEventListener("change", (event) => hear(event, false));
   stream.addEventListener("stale", () => {
     heardAt = seconds();
-    say("fault", "The figures cannot be read now; these are the last ones.");
+    say("fault", words.away);
   });
   stream.addEventListener("error", () => {
-    say("fault", "The connection is lost; trying again.");
+    say("fault", words.lost);
     if (stream.readyState === EventSource.CLOSED) setTimeout(askWhy, RETRY_MILLISECONDS); // it was refused
   });
 }
@@ -142,7 +276,7 @@ function connect() {
 async function askWhy() {
   const answer = await fetch(live.dataset.picture).catch(() => null);
   if (answer === null || answer.status !== 401) return connect();
-  say("fault", "No longer up to date.");
+  say("fault", words.signed_out);
   byId("signed-out").hidden = false;
 }
 

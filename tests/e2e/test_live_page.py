@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import csv
+import io
 import os
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Literal
 from uuid import UUID
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 from pydantic import SecretStr
 
@@ -117,6 +123,92 @@ def test_ages_turn_stale_by_themselves_and_empty_is_said(
     expect(page.get_by_role("row", name="alb").last).to_contain_text("It does not answer.")
 
 
+def test_the_charts_are_drawn_anew_from_what_is_pushed(
+    page: Page, api_server: ApiServer, connection: Connection
+) -> None:
+    sign_in(page, api_server, connection, "e@school.example")
+    for code in ("ALB", "ARG", "AUS", "AUT", "BRN"):
+        add_source(connection, code.lower(), code)
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    early = [Given(1.25, 60, -0.5, 2, hour - timedelta(hours=1))] * 30
+    add_responses(connection, "alb", "ALB", early)
+    page.goto(f"{api_server.url}/live")
+    expect(page.get_by_role("status")).to_contain_text("Connected")
+    for chart in ("bubbles", "over_time", "lesson_hours", "status"):
+        expect(page.locator(f"#{chart} canvas")).to_be_visible()
+    page.evaluate(
+        "document.addEventListener('figureschange', event => (event.target.dataset.heard = 'yes'), true)"
+    )
+    add_responses(connection, "arg", "ARG", [Given(-0.75, 1800, 0.5, 3, hour)] * 60)
+    add_responses(connection, "aus", "AUS", [Given(3.0, 6000, 0.5, 3, hour)] * 29)  # too few for a mean
+    expect(page.locator("#over_time tbody tr").last).to_contain_text("89")
+    assert page.locator("figure[data-heard]").count() == 4
+    assert figures(page, "lesson_hours") == [["Argentina", "30"], ["Albania", "1"], ["Australia", ""]]
+    assert figures(page, "status") == [["Albania", "1.25"], ["Argentina", "-0.75"], ["Australia", ""]]
+    assert figures(page, "bubbles") == [
+        ["Argentina", "3", "0.5", "60"],
+        ["Albania", "2", "-0.5", "30"],
+        ["Australia", "", "", "29"],
+    ]
+    over_time = figures(page, "over_time")
+    assert [value for _, value in over_time] == ["0"] * 22 + ["30", "89"]
+    begun = f"{hour.day} {hour:%b} {hour:%H:%M}"
+    assert over_time[-1][0] == begun.replace("Sep ", "Sept ") or over_time[-1][0] == begun
+    page.reload()  # what the server writes is what the script wrote
+    assert figures(page, "over_time") == over_time
+    for chart in ("bubbles", "lesson_hours", "status", "over_time"):
+        address = page.locator(f"#{chart}").get_by_role("link", name="CSV").get_attribute("href")
+        _header, *lines = csv.reader(io.StringIO(page.request.get(f"{api_server.url}{address}").text()))
+        assert [[line[0], *map(number, line[1:])] for line in lines] == [
+            [row[0], *map(number, row[1:])] for row in figures(page, chart)
+        ]
+
+
+def test_chips_narrow_all_charts_and_keep_them_so(
+    page: Page, api_server: ApiServer, connection: Connection
+) -> None:
+    sign_in(page, api_server, connection, "f@school.example")
+    for code in ("ALB", "ARG", "AUS", "AUT", "BRN"):
+        add_source(connection, code.lower(), code)
+        add_responses(connection, code.lower(), code, [Given(0.5, 90, 0.5, 1)] * 30)
+    page.goto(f"{api_server.url}/live")
+    chips = page.get_by_role("navigation", name="Countries")
+    shown = chips.get_by_role("link")  # those that are folded away are none
+    assert shown.all_text_contents() == ["All", "ALB Albania", "ARG Argentina", "AUS Australia"]
+    chips.locator("summary").focus()
+    page.keyboard.press("Enter")
+    expect(chips.locator("summary")).to_have_text("+2 more countries")
+    chips.get_by_role("link", name="BRN").click()
+    page.wait_for_url(f"{api_server.url}/live?countries=BRN")
+    expect(chips.get_by_role("link", name="BRN")).to_have_attribute("aria-current", "true")
+    expect(page.get_by_role("status")).to_contain_text("Connected")
+    add_responses(connection, "alb", "ALB", [Given()] * 7)
+    add_responses(connection, "brn", "BRN", [Given(0.5, 90, 0.5, 1)] * 5)
+    expect(page.locator("#over_time tbody tr").last).to_contain_text("35")
+    for chart in ("bubbles", "lesson_hours", "status"):
+        assert [row[0] for row in figures(page, chart)] == ["Brunei Darussalam"]
+    address = page.locator("#bubbles").get_by_role("link", name="CSV").get_attribute("href")
+    assert page.request.get(f"{api_server.url}{address}").text().splitlines()[1:] == [
+        "Brunei Darussalam,1,0.5,35"
+    ]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_the_live_page_can_be_read_by_everybody(
+    page: Page, api_server: ApiServer, connection: Connection, theme: Literal["light", "dark"], width: int
+) -> None:
+    sign_in(page, api_server, connection, f"{theme}{width}@school.example")
+    add_source(connection, "alb", "ALB")
+    add_responses(connection, "alb", "ALB", [Given(0.5, 90, 0.5, 1)] * 30)
+    page.emulate_media(color_scheme=theme)
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(f"{api_server.url}/live?countries=ALB,XYZ")
+    expect(page.locator("#status canvas")).to_be_visible()
+    assert [each["id"] for each in Axe().run(page).response["violations"]] == []
+    assert page.locator("html").evaluate("element => element.scrollWidth") == width
+
+
 def test_who_is_signed_out_elsewhere_is_told(
     page: Page, api_server: ApiServer, connection: Connection, faults: list[str]
 ) -> None:
@@ -139,7 +231,8 @@ def test_the_page_fits_a_narrow_screen_and_needs_no_script(
         page.goto(f"{api_server.url}/live?countries=ALB,XYZ")
         expect(page.get_by_role("alert")).to_have_text("There is no country XYZ here.")
         expect(cell(page, "ALB", "lesson_hours")).to_have_text("1.50")
-        expect(cell(page, "ALB", "age")).to_contain_text("UTC")
+        expect(cell(page, "ALB", "age")).to_have_text(re.compile(r"^\d+ \w+ \d{4}, \d\d:\d\d$"))
+        assert figures(page, "lesson_hours") == [["Albania", "1.5"]]
         width = page.locator("html").evaluate("element => element.scrollWidth")
         assert width == 360
 
@@ -164,6 +257,20 @@ def sign_in(page: Page, server: ApiServer, connection: Connection, email: str) -
 def cell(page: Page, country: str, field: str) -> Locator:
     """One figure of a country."""
     return page.locator(f'#countries tr[data-key="{country}"] [data-field="{field}"]')
+
+
+def figures(page: Page, chart: str) -> list[list[str]]:
+    """What the table of a chart says: each row's label and its figures as data."""
+    rows: list[list[str]] = page.locator(f"#{chart} tbody tr").evaluate_all(
+        "rows => rows.map(row => [row.cells[0].textContent.trim(), "
+        "...[...row.cells].slice(1).map(cell => cell.dataset.value)])"
+    )
+    return rows
+
+
+def number(cell: str) -> float | None:
+    """A figure of a chart; None where there is none."""
+    return float(cell) if cell else None
 
 
 def take_pictures(page: Page) -> None:
