@@ -15,6 +15,8 @@ from backend.errors import register_errors
 from backend.headers import register_headers
 from backend.metrics import register_metrics
 from backend.pages.admin import admin_pages
+from backend.pages.admin_keys import key_pages
+from backend.pages.admin_people import people_pages
 from backend.pages.admin_quality import quality_pages
 from backend.pages.admin_runs import run_pages
 from backend.pages.hand_in import hand_in_pages
@@ -24,6 +26,7 @@ from backend.pages.live import live_pages
 from backend.pages.marts import mart_pages
 from backend.pages.sql import sql_pages
 from backend.pages.students import student_pages
+from backend.pages.summary import summary_pages
 from backend.pages.worklist import worklist_pages
 from backend.routes.audit import audit
 from backend.routes.datasets import datasets
@@ -76,6 +79,7 @@ _RESOURCES = (
 
 _PAGES = (
     home_pages,
+    summary_pages,
     worklist_pages,
     student_pages,
     hand_in_pages,
@@ -86,6 +90,8 @@ _PAGES = (
     admin_pages,
     run_pages,
     quality_pages,
+    people_pages,
+    key_pages,
 )
 
 
