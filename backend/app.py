@@ -20,6 +20,7 @@ from backend.pages.admin_people import people_pages
 from backend.pages.admin_quality import quality_pages
 from backend.pages.admin_runs import run_pages
 from backend.pages.hand_in import hand_in_pages
+from backend.pages.dictionary import dictionary_pages
 from backend.pages.home import home_pages
 from backend.pages.layout import register_layout
 from backend.pages.live import live_pages
@@ -90,6 +91,7 @@ _PAGES = (
     admin_pages,
     run_pages,
     quality_pages,
+    dictionary_pages,
     people_pages,
     key_pages,
 )

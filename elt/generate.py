@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from elt.contracts import Contract, Field, load_contracts
+from elt.contracts import Contract, Field, Personal, RowRule, load_contracts
 from elt.loading.raw_tables import LOAD_COLUMNS, sql_type
 from elt.reading.spreadsheets import guard
 
@@ -22,7 +22,7 @@ DICTIONARY_PATH = Path("docs/data-dictionary.md")
 
 _NOTICE = "Written by `laurel generate` from elt/contracts/. Do not edit."
 
-_PERSONAL = {
+PERSONAL_IN_WORDS: dict[Personal, str] = {
     "none": "not personal",
     "identifier": "identifies a person by number",
     "direct": "identifies a person directly",
@@ -88,6 +88,47 @@ def data_dictionary(contracts: Mapping[str, Contract]) -> str:
     return "\n".join(head) + "\n\n" + "\n\n".join(pages) + "\n"
 
 
+def headers_of(field: Field) -> list[str]:
+    """The headers under which files may have the column; none: the upload says its value."""
+    return [] if field.from_upload else [field.title, *field.aliases]
+
+
+def key_in_words(contract: Contract) -> str:
+    """What tells the lines of the dataset apart, and which of those that are alike counts."""
+    if not contract.is_keyed:
+        return "none. Every line counts."
+    key = ", ".join(f"`{name}`" for name in contract.primary_key)
+    return f"{key}. Of lines with the same key the newest one counts."
+
+
+def rule_outcome(rule: RowRule) -> str:
+    """What becomes of a line that breaks the rule."""
+    return "the line is rejected" if rule.severity == "error" else "the line is loaded, with a warning"
+
+
+def limits_in_words(contract: Contract, field: Field) -> list[str]:
+    """What a cell of the column must keep."""
+    limits, words = field.constraints, []
+    if limits.required:
+        words.append("required")
+    if field.optional:
+        words.append("the column may be left out")
+    if limits.minimum is not None:
+        words.append(f"at least {limits.minimum}")
+    if limits.maximum is not None:
+        words.append(f"at most {limits.maximum}")
+    if limits.minutes_ahead is not None:
+        words.append(f"at most {limits.minutes_ahead} minutes after it is handed in")
+    if limits.enum:
+        words.append(f"one of {', '.join(limits.enum)}")
+    if limits.pattern:
+        words.append(f"form `{limits.pattern}`")
+    missing = [value for value in contract.missing_values_of(field) if value]
+    if missing:
+        words.append(f"{', '.join(f'`{value}`' for value in missing)} means no value")
+    return words
+
+
 def _source_table(contract: Contract) -> dict[str, Any]:
     columns = [
         {
@@ -116,14 +157,9 @@ def _meta(field: Field) -> dict[str, Any]:
 
 
 def _dictionary_section(contract: Contract) -> list[str]:
-    key = ", ".join(f"`{name}`" for name in contract.primary_key)
     lines = [f"## {contract.title}", "", contract.description.strip(), "", f"- Dataset: `{contract.name}`"]
     lines.append(f"- One line per: {contract.grain}")
-    lines.append(
-        f"- Key: {key}. Of lines with the same key the newest one counts."
-        if contract.is_keyed
-        else "- Key: none. Every line counts."
-    )
+    lines.append(f"- Key: {key_in_words(contract)}")
     for reference in contract.foreign_keys:
         columns = ", ".join(f"`{name}`" for name in reference.fields)
         lines.append(f"- {columns} name a line of `{reference.reference.resource}`.")
@@ -138,46 +174,22 @@ def _dictionary_section(contract: Contract) -> list[str]:
     if contract.rules:
         lines += ["", "| Rule across columns | Where it is broken | What to do |", "|---|---|---|"]
     for rule in contract.rules:
-        outcome = "the line is rejected" if rule.severity == "error" else "the line is loaded, with a warning"
-        lines.append(f"| `{rule.name}` | {outcome} | {_cell(rule.hint)} |")
+        lines.append(f"| `{rule.name}` | {rule_outcome(rule)} | {_cell(rule.hint)} |")
     return lines
 
 
 def _dictionary_row(contract: Contract, field: Field) -> str:
-    headers = "no column" if field.from_upload else " or ".join([field.title, *field.aliases])
     type_ = f"{field.type}, {field.unit}" if field.unit else field.type
     cells = [
-        headers,
+        " or ".join(headers_of(field)) or "no column",
         f"`{field.name}`",
         type_,
-        "; ".join(_limits(contract, field)),
+        "; ".join(limits_in_words(contract, field)),
         field.description.strip(),
         f"`{field.example}`" if field.example else "",
-        _PERSONAL[field.personal],
+        PERSONAL_IN_WORDS[field.personal],
     ]
     return f"| {' | '.join(_cell(cell) for cell in cells)} |"
-
-
-def _limits(contract: Contract, field: Field) -> list[str]:
-    limits, words = field.constraints, []
-    if limits.required:
-        words.append("required")
-    if field.optional:
-        words.append("the column may be left out")
-    if limits.minimum is not None:
-        words.append(f"at least {limits.minimum}")
-    if limits.maximum is not None:
-        words.append(f"at most {limits.maximum}")
-    if limits.minutes_ahead is not None:
-        words.append(f"at most {limits.minutes_ahead} minutes after it is handed in")
-    if limits.enum:
-        words.append(f"one of {', '.join(limits.enum)}")
-    if limits.pattern:
-        words.append(f"form `{limits.pattern}`")
-    missing = [value for value in contract.missing_values_of(field) if value]
-    if missing:
-        words.append(f"{', '.join(f'`{value}`' for value in missing)} means no value")
-    return words
 
 
 def _cell(text: str) -> str:

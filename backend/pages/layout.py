@@ -115,18 +115,17 @@ def register_layout(app: Flask) -> None:
 def entries(group: Group = "") -> list[Entry]:
     """The pages of a group that who calls may open; none for strangers."""
     return [
-        Entry(page.title, page.about, url_for(endpoint), _is_here(endpoint, page))
+        Entry(page.title, page.about, url_for(endpoint), _is_here(url_for(endpoint), page))
         for endpoint, page in _PAGES.items()
         if page.group == group and may(action_of(current_app, endpoint) or "")
     ]
 
 
-def _is_here(endpoint: str, page: _Page) -> bool:
-    """Whether this is the page, or one that is reached from it."""
-    if request.endpoint == endpoint:
+def _is_here(href: str, page: _Page) -> bool:
+    """Whether this is the page, one below it, or one that is reached from it."""
+    if request.path == href or request.path.startswith(f"{href}/"):
         return True
-    here = _PAGES.get(request.endpoint or "")
-    return bool(page.holds) and here is not None and here.group == page.holds
+    return bool(page.holds) and any(entry.is_here for entry in entries(page.holds))
 
 
 def _figures_as_of() -> Freshness:

@@ -58,12 +58,13 @@ def cell_text(column: MartColumn, value: Any) -> str:
         return day(value)
     if column.type.startswith("timestamp with"):
         return moment(value)
-    return _plain(value)
+    return plain_text(value)
 
 
-def _plain(value: Any) -> str:
+def plain_text(value: Any) -> str:
+    """What JSON has, lists and structures too, in one line."""
     if isinstance(value, list):
-        return "; ".join(map(_plain, value))
+        return "; ".join(map(plain_text, value))
     if isinstance(value, dict):
-        return ", ".join(f"{name}: {_plain(part)}" for name, part in value.items())
+        return ", ".join(f"{name}: {plain_text(part)}" for name, part in value.items())
     return value if isinstance(value, str) else json.dumps(value)

@@ -17,7 +17,7 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 from werkzeug.wrappers import Response
 
-from backend.access import allow, principal
+from backend.access import allow, may, principal
 from backend.auditing import note_for_audit, subject_of
 from backend.errors import InvalidRequest
 from backend.operations import parse_query
@@ -127,6 +127,7 @@ def _frame(mart: Mart, asked: _Asked) -> dict[str, Any]:
     classes = read_mart_classes().get(mart.name, MartClasses())
     return {
         "mart": mart,
+        "may_ask": may("query:run"),
         "columns": chosen,
         "classes": classes,
         "order": asked.order or [],

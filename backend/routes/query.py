@@ -15,6 +15,7 @@ from backend.services import services
 from backend.streams import attach
 from elt.errors import TooManyRequests, UploadRejected
 from elt.serving.typed_query import MAX_ROWS, MAX_SECONDS, run_typed
+from elt.serving.typed_query import Answer as Found
 
 query = Blueprint("query", __name__)
 
@@ -41,16 +42,7 @@ _slots = BoundedSemaphore(4)  # of each process, so that slow statements leave t
 )
 def ask(body: Query) -> Response:
     """In a session that has the caller's rights and no others."""
-    note_sql(body.sql)
-    if not _slots.acquire(blocking=False):
-        raise TooManyRequests("Other statements are running; try again when they are done.", MAX_SECONDS)
-    try:
-        with services().reader(principal()) as session:
-            answer = run_typed(session, body.sql)
-    except UploadRejected as error:
-        raise InvalidRequest(error.detail) from None
-    finally:
-        _slots.release()
+    answer = run_for_caller(body.sql)
     if body.format == "json":
         response = Response(answer.to_json(), content_type=JSON_TYPE)
     else:
@@ -58,3 +50,22 @@ def ask(body: Query) -> Response:
         attach(response, "query.csv")
     response.headers["Laurel-Is-Cut"] = str(answer.is_cut).lower()
     return response
+
+
+def run_for_caller(statement: str, max_rows: int = MAX_ROWS) -> Found:
+    """Run what the caller has typed.
+
+    Raises:
+        InvalidRequest: the statement is refused; its issue says in which line.
+        TooManyRequests: others are running.
+    """
+    note_sql(statement)
+    if not _slots.acquire(blocking=False):
+        raise TooManyRequests("Other statements are running; try again when they are done.", MAX_SECONDS)
+    try:
+        with services().reader(principal()) as session:
+            return run_typed(session, statement, max_rows=max_rows)
+    except UploadRejected as error:
+        raise InvalidRequest(error.detail, error.issues) from None
+    finally:
+        _slots.release()

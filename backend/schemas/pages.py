@@ -27,3 +27,24 @@ class HandInAddress(Sent):
 
     dataset: DatasetName | None = None
     fixes: Uuid | None = Field(default=None, description="The upload whose rejected rows the file corrects.")
+    replaces: Uuid | None = Field(default=None, description="The upload of which the file is a new version.")
+
+
+class SummaryAddress(Sent):
+    """Of which students."""
+
+    school_id: Name | None = Field(default=None, description="Only of this school.")
+    grade_level: Name | None = Field(default=None, description="Only of this class.")
+    status: Literal["current", "left", "new", "all"] = Field(
+        default="current", description="At school, left, without results yet, or all of them."
+    )
+    term: Name | None = Field(
+        default=None, description="Results of this term, as 2023/2024 Second Term; without it, of the latest."
+    )
+    csv: Name | None = Field(default=None, description="Only this chart, as CSV.")
+
+
+class DictionaryQuery(Sent):
+    """What to look up."""
+
+    q: Name | None = Field(default=None, description="Words of a name, a header or a meaning.")

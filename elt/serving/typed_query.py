@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 from psycopg import pq
 
-from elt.errors import DatabaseUnavailable, UploadRejected
+from elt.errors import DatabaseUnavailable, Issue, LaurelError, UploadRejected
 from elt.reading.spreadsheets import guard
 from elt.warehouse import Connection
 
@@ -26,6 +26,7 @@ MAX_SECONDS = 10
 _MAX_BYTES = 32 * 1024**2
 
 _PREPARED = pq.ExecStatus.COMMAND_OK
+_CURSOR = "declare answer no scroll cursor for "
 _AWAY = ("08", "53", "57P", "58")  # connections, resources of the server, its end, its files
 
 
@@ -59,7 +60,8 @@ def run_typed(
     """Run the statement in the session of the person who typed it.
 
     Raises:
-        UploadRejected: it is not one statement that reads, is wrong, may not do that, or takes too long.
+        UploadRejected: it is not one statement that reads, is wrong (the issue says in which line, where
+            PostgreSQL knows it), may not do that, or takes too long.
         DatabaseUnavailable: the server went away.
     """
     try:
@@ -72,12 +74,8 @@ def run_typed(
                 (statement, max_rows + 1, _MAX_BYTES),
                 prepare=False,
             ).fetchall()
-    except psycopg.errors.QueryCanceled:
-        raise UploadRejected(f"The statement took longer than {seconds} seconds and was stopped.") from None
     except (psycopg.Error, UnicodeError) as error:
-        if isinstance(error, psycopg.OperationalError) and (error.sqlstate or "08").startswith(_AWAY):
-            raise DatabaseUnavailable(f"PostgreSQL went away ({type(error).__name__}).") from error
-        raise UploadRejected(_in_words(error)) from None
+        raise _refused(error, statement, seconds=seconds) from error
     rows = [row["line"] for row in found]
     return Answer(columns, rows[:max_rows], len(rows) > max_rows)
 
@@ -88,7 +86,7 @@ def _describe(session: Connection, statement: str) -> tuple[str, ...]:
     Raises:
         UploadRejected: columns without a name of their own.
     """
-    _prepare(session, "declare answer no scroll cursor for " + statement)
+    _prepare(session, statement, _CURSOR)
     _prepare(session, statement)
     described = session.pgconn.describe_prepared(b"")
     columns = tuple((described.fname(number) or b"").decode() for number in range(described.nfields))
@@ -99,15 +97,39 @@ def _describe(session: Connection, statement: str) -> tuple[str, ...]:
     return columns
 
 
-def _prepare(session: Connection, statement: str) -> None:
-    done = session.pgconn.prepare(b"", statement.encode())
+def _prepare(session: Connection, statement: str, before: str = "") -> None:
+    done = session.pgconn.prepare(b"", (before + statement).encode())
     if done.status != _PREPARED:
-        raise psycopg.errors.error_from_result(done)
+        raise _refused(psycopg.errors.error_from_result(done), statement, before)
 
 
-def _in_words(error: Exception) -> str:
-    said = error.diag.message_primary if isinstance(error, psycopg.Error) else None
-    return f"PostgreSQL says: {said or type(error).__name__}"
+def _refused(
+    error: Exception, statement: str, before: str = "", *, seconds: int = MAX_SECONDS
+) -> LaurelError:
+    """What PostgreSQL says about the statement, in front of which it was given something else to read."""
+    if isinstance(error, psycopg.errors.QueryCanceled):
+        return UploadRejected(
+            f"The statement took longer than {seconds} seconds and was stopped. "
+            "Ask for fewer rows, or group earlier."
+        )
+    if not isinstance(error, psycopg.Error):
+        return UploadRejected(f"PostgreSQL cannot take it ({type(error).__name__}).")
+    if isinstance(error, psycopg.OperationalError) and (error.sqlstate or "08").startswith(_AWAY):
+        return DatabaseUnavailable(f"PostgreSQL went away ({type(error).__name__}).")
+    said, hint = error.diag.message_primary or type(error).__name__, error.diag.message_hint or ""
+    position = int(error.diag.statement_position or 0) - len(before)
+    line = _line(statement, position)
+    if isinstance(error, psycopg.errors.SyntaxError) and (not line or not statement[: position - 1].strip()):
+        hint = hint or "Type one statement that reads: select, with, values or table."
+    where = f" (line {line})" if line else ""
+    return UploadRejected(
+        f"PostgreSQL says{where}: {said}. {hint}".rstrip(), [Issue(rule="sql", hint=hint or said, line=line)]
+    )
+
+
+def _line(statement: str, position: int) -> int | None:
+    """The line of a place that is counted in characters from 1; None if it is none of the statement."""
+    return statement.count("\n", 0, position - 1) + 1 if 0 < position <= len(statement) + 1 else None
 
 
 def _cell(value: Any) -> str:

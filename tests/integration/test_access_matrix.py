@@ -79,6 +79,10 @@ EXPECTED: dict[tuple[str, str], tuple[int, int, int, int, int]] = {
     ("GET", "/tmins"): (200, 200, 200, 200, 200),
 }
     ("GET", "/marts"): (401, 200, 200, 200, 200),
+    ("GET", "/marts"): (401, 200, 200, 200, 200),
+    ("GET", "/dictionary"): (401, 200, 200, 200, 200),
+    ("GET", "/sql"): (401, 403, 403, 200, 200),
+    ("POST", "/sql"): (401, 403, 403, 422, 422),
 
 
 @dataclass(frozen=True)
