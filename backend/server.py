@@ -40,8 +40,9 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (_most_files, _most_files))
 
 
 def worker_exit(_server: Any, worker: Any) -> None:
-    """End the live streams of a worker that ends."""
-    worker.wsgi.extensions["laurel"].live_hub.stop()
+    """End the live streams of a worker that ends, unless it could not even load the application."""
+    if hasattr(worker, "wsgi"):
+        worker.wsgi.extensions["laurel"].live_hub.stop()
 
 
 def child_exit(_server: Any, worker: Any) -> None:

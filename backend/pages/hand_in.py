@@ -26,11 +26,14 @@ def show_hand_in() -> str:
     """Choose what the files hold, drop them, see what was understood, send."""
     asked = parse_query(HandInAddress, is_form=True)
     fixes = asked.fixes and _own_upload(UUID(asked.fixes))
+    replaces = asked.replaces and _own_upload(UUID(asked.replaces))
+    about = fixes or replaces
     return render_template(
         "hand_in.html",
         contracts=sorted(load_contracts().values(), key=lambda contract: contract.title),
-        chosen=fixes.dataset if fixes else asked.dataset,
+        chosen=about.dataset if about else asked.dataset,
         fixes=fixes,
+        replaces=replaces,
         school=principal().school_id,
         main_school=services().settings.default_school_id,
         recent=api.show_uploads_for(UploadListQuery(limit=5)).items if may("uploads:read") else [],
@@ -63,10 +66,20 @@ def show_upload(upload_id: UUID) -> str:
         "correct": upload.status == "loaded" and bool(upload.remaining_rejects) and may("uploads:create"),
         "approve": upload.status == "held" and upload.uploader != principal().id and may("uploads:approve"),
         "retry": upload.status == "failed" and may("uploads:retry"),
+        "replace": upload.withdrawn_at is None and may("uploads:replace"),
         "withdraw": upload.withdrawn_at is None and may("uploads:withdraw"),
         "download": may("uploads:content"),
     }
     return render_template("upload.html", upload=upload, can={name: is_ours and can[name] for name in can})
+
+
+@hand_in_pages.get("/uploads/<uuid:upload_id>/withdraw")
+@allow("uploads:withdraw")
+def show_withdrawal(upload_id: UUID) -> str:
+    """What would become of the figures, before anything is done."""
+    return render_template(
+        "withdrawal.html", upload=api.describe_upload(upload_id), preview=api.foresee_withdrawal(upload_id)
+    )
 
 
 @hand_in_pages.post("/uploads/<uuid:upload_id>/withdraw")

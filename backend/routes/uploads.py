@@ -21,6 +21,7 @@ from backend.schemas.uploads import (
     UploadListQuery,
     UploadPage,
     UploadQuery,
+    WithdrawalPreview,
 )
 from backend.services import services
 from elt.errors import Conflict, DatabaseUnavailable, Issue
@@ -30,6 +31,7 @@ from elt.uploads.events import Event
 from elt.uploads.ledger import get_upload, list_uploads
 from elt.uploads.lifecycle import amend_upload, approve_upload, replace_upload, retry_upload, withdraw_upload
 from elt.uploads.rejects import row_issues
+from elt.uploads.withdrawal import preview_withdrawal
 
 uploads = Blueprint("uploads", __name__)
 
@@ -183,6 +185,28 @@ def amend(upload_id: UUID, body: UploadChange) -> Upload:
         note = body.note if "note" in body.model_fields_set else record.note
         amend_upload(connection, services().store, upload_id, principal(), title, note)
         return Upload.of(get_upload(connection, upload_id))
+
+
+@uploads.get("/uploads/<uuid:upload_id>/withdrawal")
+@allow("uploads:withdraw")
+@operation(
+    "Foresee a withdrawal",
+    {200: Answer("What would become of the figures. Nothing is done.", WithdrawalPreview)},
+)
+def show_withdrawal(upload_id: UUID) -> WithdrawalPreview:
+    """How many rows would leave, and how many older ones come back."""
+    return foresee_withdrawal(upload_id)
+
+
+def foresee_withdrawal(upload_id: UUID) -> WithdrawalPreview:
+    """Of an upload that the caller may withdraw.
+
+    Raises:
+        NotFound: there is no such upload, or not for this caller.
+    """
+    with services().connection() as connection:
+        find_own(connection, upload_id)
+        return WithdrawalPreview.model_validate(preview_withdrawal(connection, upload_id))
 
 
 @uploads.delete("/uploads/<uuid:upload_id>")

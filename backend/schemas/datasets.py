@@ -108,6 +108,7 @@ class MappedColumn(Answered):
     position: int = Field(description="The column's place in the file, from 1.")
     header: str
     column: str | None = Field(description="The contract's column; null: it is not loaded.")
+    type: str | None = Field(default=None, description="What the contract takes its values for.")
 
 
 class ReadRow(Answered):

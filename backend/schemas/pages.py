@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -19,6 +19,8 @@ class StudentAddress(Sent):
     id: Annotated[str, StringConstraints(max_length=200, pattern=_NO_NUL)] = Field(
         description="The school's number, or a pseudonym."
     )
+    term: Name | None = Field(default=None, description="The term of the subjects, as 2024/2025 First Term.")
+    subject: Name | None = Field(default=None, description="The subject that is shown over the terms.")
     csv: Name | None = Field(default=None, description="Only this chart, as CSV.")
 
 

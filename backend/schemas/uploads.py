@@ -191,6 +191,16 @@ class UploadDetail(Upload):
         )
 
 
+class WithdrawalPreview(Answered):
+    """What would become of the figures if an upload were withdrawn."""
+
+    leaving: int = Field(description="Rows that would leave the warehouse, those of its corrections too.")
+    corrections: int = Field(description="How many corrected files would be withdrawn with it.")
+    shown: int | None = Field(description="Of those, rows that figures show now; null: it has no key.")
+    coming_back: int | None = Field(description="Older rows of other files that would show again.")
+    lost: int | None = Field(description="Rows that would be gone from figures.")
+
+
 class UploadPage(Answered):
     """A page of uploads, newest first."""
 

@@ -12,16 +12,11 @@ const LONGEST_NAME = 100;
 const MOST_ISSUES = 10;
 const LOOK_AGAIN_MILLISECONDS = 1500;
 const DONE = new Set(["loaded", "rejected", "held", "failed", "withdrawn"]);
-const WORDS = {
-  stored: "Stored. Waiting to be read.",
-  loading: "Being read and checked.",
-  loaded: "Loaded. The marts are being built.",
-  rejected: "Rejected.",
-  held: "Held: it would change so much that a second person must release it.",
-  failed: "Not loaded, by a fault that is not yours. It will be tried again.",
-};
+const WORDS = JSON.parse(document.getElementById("words").textContent);
 
-const count = (number) => number.toLocaleString("en");
+const count = (number) => number.toLocaleString(document.documentElement.lang);
+const worded = (name, values = {}) => WORDS[name].replace(/\{(\w+)\}/g, (_, key) => values[key]);
+const element = (kind, text) => Object.assign(document.createElement(kind), { textContent: text });
 
 function describe() {
   const option = dataset.selectedOptions[0];
@@ -32,24 +27,24 @@ function describe() {
 }
 
 // Sends a file with what browsers know of its progress; fetch does not tell.
-function send(address, file, onProgress) {
+function send(address, file, onProgress, method = "POST") {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    request.open("POST", address);
+    request.open(method, address);
     request.setRequestHeader("X-CSRF-Token", given.csrf);
     request.setRequestHeader("Content-Type", "text/csv");
     request.setRequestHeader("Accept", "application/json");
     request.responseType = "json";
     request.upload.addEventListener("progress", (event) => event.lengthComputable && onProgress(event.loaded / event.total));
     request.addEventListener("load", () => (request.status < 300 ? resolve(request.response) : reject(explain(request))));
-    request.addEventListener("error", () => reject(new Error("The connection broke. Nothing is lost: hand the file in again.")));
+    request.addEventListener("error", () => reject(new Error(WORDS.broken)));
     request.send(file);
   });
 }
 
 function explain(request) {
-  if (request.status === 401) return new Error("You are signed out. Sign in, then hand the file in again.");
-  return new Error(request.response?.detail ?? `The answer was ${request.status}. Hand the file in again.`);
+  if (request.status === 401) return new Error(WORDS.signed_out);
+  return new Error(request.response?.detail ?? worded("refused", { status: request.status }));
 }
 
 class Card {
@@ -78,12 +73,12 @@ class Card {
     this.part("send").hidden = true;
     this.part("understood").hidden = true;
     if (!dataset.value) {
-      this.say("Choose first what the file holds.", true);
+      this.say(WORDS.choose_dataset, true);
       dataset.focus();
       return;
     }
     if (this.file.size <= MOST_BYTES_TO_CHECK) {
-      this.say("Being checked …");
+      this.say(WORDS.checking);
       try {
         const report = await send(this.address(`${given.datasets}/${dataset.value}/check`), this.file, () => {});
         if (number !== this.checks) return; // another dataset was chosen meanwhile
@@ -93,7 +88,7 @@ class Card {
         return;
       }
     } else {
-      this.say("Too large to be checked beforehand; it is checked when it is loaded.");
+      this.say(WORDS.too_large);
     }
     this.part("send").hidden = false;
   }
@@ -103,47 +98,64 @@ class Card {
   }
 
   show(report) {
-    const counts = report.counts;
+    const { read, accepted, rejected } = report.counts;
     this.part("understood").hidden = false;
     this.say(
       report.would_load
-        ? `${count(counts.accepted)} of ${count(counts.read)} rows would be loaded` +
-            (counts.rejected ? `, ${count(counts.rejected)} rejected.` : ".")
-        : `It would not be loaded: ${report.reason}`,
+        ? worded("would_load", { read: count(read), accepted: count(accepted), rejected: count(rejected) })
+        : worded("would_not", { reason: report.reason }),
       !report.would_load,
     );
-    const found = report.detected;
-    const ignored = report.mapping.filter((column) => column.column === null).map((column) => column.header);
-    this.part("read").textContent = found
-      ? `Read as ${found.encoding}, cells separated by ${found.delimiter === "\t" ? "tabs" : `“${found.delimiter}”`}, ${found.header.length} columns.` +
-        (ignored.length ? ` Not taken: ${ignored.join(", ")}.` : "")
-      : "";
-    this.list(report.issues);
+    this.part("read").textContent = report.detected ? understood(report) : "";
+    this.issues(report);
     this.rows(report);
   }
 
-  list(issues) {
+  issues({ issues, issue_counts: counts }) {
     const worstFirst = issues.toSorted((one, other) => (one.severity === "warning") - (other.severity === "warning"));
-    const items = worstFirst.slice(0, MOST_ISSUES).map((issue) => {
-      const item = document.createElement("li");
-      const where = [issue.line === null ? null : `line ${issue.line}`, issue.column].filter(Boolean).join(", ");
-      item.textContent = `${where ? `${where}: ` : ""}${issue.hint}`;
-      return item;
-    });
-    this.part("issues").replaceChildren(...items);
+    const shown = worstFirst.slice(0, MOST_ISSUES);
+    this.part("issues").hidden = !shown.length;
+    this.part("issues").querySelector("tbody").replaceChildren(
+      ...shown.map((issue) => {
+        const row = document.createElement("tr");
+        const where = element("th", issue.line ?? WORDS.whole_file);
+        where.scope = "row";
+        row.append(where, ...[issue.column, issue.hint, issue.found].map((text) => element("td", text ?? "–")));
+        return row;
+      }),
+    );
+    const all = Math.max(issues.length, Object.values(counts).reduce((sum, each) => sum + each, 0));
+    this.part("more").textContent = all > shown.length ? worded("more_issues", { number: count(all - shown.length) }) : "";
   }
 
+  // The file's own rows, with a mark at each cell that is wrong.
   rows(report) {
-    const table = this.element.querySelector("table");
-    const cell = (kind, text) => Object.assign(document.createElement(kind), { textContent: text });
+    const table = this.part("rows").querySelector("table");
+    const wrong = new Map(report.issues.map((issue) => [`${issue.line} ${issue.column}`, issue.hint]));
     table.tHead.rows[0].replaceChildren(
-      cell("th", "Line"),
-      ...report.mapping.map((column) => cell("th", column.column && column.column !== column.header ? `${column.header} → ${column.column}` : column.header)),
+      element("th", WORDS.line),
+      ...report.mapping.map(({ header, column, type }) => {
+        const cell = element("th", header);
+        const goes = element("span", column === null ? WORDS.nowhere : `${column === header ? "" : `→ ${column}, `}${type}`);
+        goes.className = "hint";
+        cell.append(document.createElement("br"), goes);
+        return cell;
+      }),
     );
     table.tBodies[0].replaceChildren(
       ...report.rows.map((row) => {
         const line = document.createElement("tr");
-        line.append(cell("td", row.line), ...row.cells.map((text) => cell("td", text)));
+        line.append(element("td", row.line));
+        row.cells.forEach((text, place) => {
+          const cell = element("td", text);
+          const hint = wrong.get(`${row.line} ${report.mapping[place]?.column}`);
+          if (hint) {
+            const mark = element("strong", hint);
+            mark.className = "wrong";
+            cell.append(mark);
+          }
+          line.append(cell);
+        });
         return line;
       }),
     );
@@ -152,20 +164,20 @@ class Card {
   async handIn() {
     const bar = this.element.querySelector("progress");
     const school = document.getElementById("school")?.value.trim();
-    const more = {
-      dataset: dataset.value,
-      ...(given.fixes ? { fixes: given.fixes } : {}),
-      ...(school ? { school_id: school } : {}),
-    };
+    const more = given.replaces
+      ? {}
+      : { dataset: dataset.value, ...(given.fixes ? { fixes: given.fixes } : {}), ...(school ? { school_id: school } : {}) };
+    const [method, address] = given.replaces ? ["PUT", `${given.uploads}/${given.replaces}`] : ["POST", given.uploads];
     this.isSent = true;
     this.part("send").hidden = true;
     bar.hidden = false;
-    this.say("Being sent …");
+    this.say(WORDS.sending);
     let upload;
     try {
-      upload = await send(this.address(given.uploads, more), this.file, (share) => {
+      const progress = (share) => {
         bar.value = share;
-      });
+      };
+      upload = await send(this.address(address, more), this.file, progress, method);
     } catch (error) {
       bar.hidden = true;
       this.say(error.message, true);
@@ -187,10 +199,10 @@ class Card {
       await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MILLISECONDS));
       try {
         const answer = await fetch(`${given.uploads}/${upload.id}`, { headers: { Accept: "application/json" } });
-        if (answer.status === 401) return this.say("It is stored. Sign in again to see what became of it.");
+        if (answer.status === 401) return this.say(WORDS.signed_out_after);
         if (answer.ok) now = await answer.json();
       } catch {
-        this.say("It is stored. The connection broke; looking again …");
+        this.say(WORDS.looking);
       }
     }
     this.say(told(now), now.status === "rejected" || now.status === "failed");
@@ -203,10 +215,20 @@ function isOver(upload) {
 }
 
 function told(upload) {
-  const counts = upload.counts;
-  const rows = counts.accepted === null ? "" : ` ${count(counts.accepted)} rows accepted, ${count(counts.rejected ?? 0)} rejected.`;
-  const where = upload.status === "loaded" && upload.in_marts_at !== null ? "In the marts." : (WORDS[upload.status] ?? upload.status);
-  return `${where}${rows}${upload.reason ? ` ${upload.reason}` : ""}`;
+  const { accepted, rejected } = upload.counts;
+  const isSeen = upload.status === "loaded" && upload.in_marts_at !== null;
+  return [
+    WORDS[isSeen ? "in_marts" : upload.status],
+    accepted === null ? "" : worded("counts", { accepted: count(accepted), rejected: count(rejected ?? 0) }),
+    upload.reason ?? "",
+  ].filter(Boolean).join(" ");
+}
+
+function understood({ detected, mapping }) {
+  const ignored = mapping.filter((column) => column.column === null).map((column) => column.header);
+  const delimiter = detected.delimiter === "\t" ? WORDS.tabs : `“${detected.delimiter}”`;
+  const read = worded("read_as", { encoding: detected.encoding, delimiter, columns: detected.header.length });
+  return ignored.length ? `${read} ${worded("ignored", { columns: ignored.join(", ") })}` : read;
 }
 
 let cards = [];

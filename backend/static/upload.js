@@ -10,7 +10,8 @@ async function look() {
     const upload = await answer.json();
     if (`${upload.status} ${upload.in_marts_at ?? ""}` !== moving.dataset.state) {
       if (!document.querySelector("details[open]")) return location.reload();
-      moving.firstChild.textContent = "Something has become of it. ";
+      const said = moving.querySelector("[data-said]");
+      said.textContent = said.dataset.changed;
       return undefined;
     }
   }

@@ -25,7 +25,8 @@ MAX_ISSUES = 100
 class CheckReport:
     """What was understood and found.
 
-    `mapping` has one entry per cell of the header: position (from 1), header, column (None: not loaded).
+    `mapping` has one entry per cell of the header: position (from 1), header, column and its type (None: not
+    loaded).
     `rows` are the first rows as read: their line and cells. `issues` are the findings about the file, then
     the first ones about rows; `issue_counts` counts all of them by rule. `warnings` are those about rows.
     `would_load` says whether the rows within the contract would be loaded, and `reason` why not.
@@ -85,8 +86,9 @@ def check_file(
     """
     detected, blocks = read_blocks(stream, options)
     match = match_header(contract, detected.header)
+    types = {field.name: field.type for field in contract.fields}
     mapping = [
-        {"position": position, "header": header, "column": column}
+        {"position": position, "header": header, "column": column, "type": types.get(column or "")}
         for position, (header, column) in enumerate(zip(detected.header, match.columns, strict=True), start=1)
     ]
     report = CheckReport(contract.name, detected, mapping)

@@ -121,14 +121,20 @@ def test_a_researcher_hands_in_a_file_and_corrects_what_was_rejected(
     page.get_by_label("What do the files hold?").select_option("students")
     page.get_by_label("Files", exact=True).set_input_files(file)
     card = page.locator("#chosen article")
-    expect(card.get_by_role("status")).to_have_text("29 of 30 rows would be loaded, 1 rejected.")
-    expect(card.get_by_role("listitem").filter(has_text="line 3")).to_contain_text("date_of_birth")
+    expect(card.get_by_role("status")).to_have_text(
+        "It would be loaded. Rows: 30, accepted: 29, rejected: 1."
+    )
+    wrong = card.get_by_role("region", name="What is wrong").locator("tbody tr")
+    assert wrong.locator("th, td").all_inner_texts()[:2] == ["3", "date_of_birth"]
+    hint = wrong.locator("td").nth(1).inner_text()
     card.get_by_text("First rows").click()
     expect(card.get_by_role("cell", name=PLANTED).first).to_be_visible()
+    expect(card.get_by_role("columnheader", name="Date of Birth")).to_contain_text("date_of_birth, date")
+    expect(card.get_by_role("cell", name="yesterday")).to_contain_text(hint)
     card.get_by_role("button", name="Hand in").click()
     expect(card.get_by_role("link", name="What became of it")).to_be_visible()
     school.run()
-    expect(card.get_by_role("status")).to_have_text("In the marts. 29 rows accepted, 1 rejected.")
+    expect(card.get_by_role("status")).to_have_text("In the marts. Rows accepted: 29, rejected: 1.")
     card.get_by_role("link", name="What became of it").click()
     expect(page.locator("tbody tr").filter(has_text="date_of_birth")).to_contain_text("3")
     with page.expect_download() as download:
@@ -140,11 +146,45 @@ def test_a_researcher_hands_in_a_file_and_corrects_what_was_rejected(
     card.get_by_role("button", name="Hand in").click()
     expect(card.get_by_role("link", name="What became of it")).to_be_visible()
     school.run()
-    expect(card.get_by_role("status")).to_have_text("In the marts. 1 rows accepted, 0 rejected.")
+    expect(card.get_by_role("status")).to_have_text("In the marts. Rows accepted: 1, rejected: 0.")
     page = sign_in("admin")  # a researcher sees pseudonyms
     page.goto(f"{page.url}students?q=NEW")
     assert page.title() == "Students · Laurel"
     assert page.locator("tbody tr").count() == 30
+
+
+def test_a_file_is_replaced_and_withdrawn_after_one_has_seen_what_that_does(
+    sign_in: SignIn, school: School, tmp_path: Path
+) -> None:
+    file = tmp_path / "teachers of term 2.csv"
+    whole = (school.server.settings.home / "school" / "teachers.csv").read_text("utf-8").splitlines()
+    file.write_text("\n".join(whole[:4]) + "\n", "utf-8")
+    page = sign_in("admin")
+    page.goto(f"{page.url}hand-in?dataset=teachers")
+    page.get_by_label("Files", exact=True).set_input_files(file)
+    card = page.locator("#chosen article")
+    card.get_by_role("button", name="Hand in").click()
+    expect(card.get_by_role("link", name="What became of it")).to_be_visible()
+    school.run()
+    expect(card.get_by_role("status")).to_have_text("In the marts. Rows accepted: 3, rejected: 0.")
+    card.get_by_role("link", name="What became of it").click()
+    page.get_by_role("link", name="Replace it by another file").click()
+    expect(page.get_by_role("main")).to_contain_text(f"This file replaces {file.name}.")
+    file.write_text("\n".join(whole[:3]) + "\n", "utf-8")
+    page.get_by_label("File", exact=True).set_input_files(file)
+    card.get_by_role("button", name="Hand in").click()
+    expect(card.get_by_role("link", name="What became of it")).to_be_visible()
+    school.run()
+    expect(card.get_by_role("status")).to_have_text("In the marts. Rows accepted: 2, rejected: 0.")
+    card.get_by_role("link", name="What became of it").click()
+    assert page.locator("table", has_text="Version").locator("tbody tr").count() == 2
+    page.get_by_role("link", name="Withdraw it").click()
+    shown = page.locator(".tiles dd:not(.of)").all_inner_texts()
+    assert shown == ["2", "2", "2", "0"]  # the school's own file had them before
+    page.get_by_role("button", name="Withdraw it").click()
+    expect(page.locator(".badge").first).to_have_text("Withdrawn")
+    page.goto(f"{page.url}/withdraw")
+    expect(page.get_by_text("Rows that leave").locator("xpath=../dd").first).to_have_text("0")
 
 
 def test_an_address_that_is_nowhere_says_so(sign_in: SignIn, faults: list[str]) -> None:
