@@ -31,16 +31,29 @@ audit = Blueprint("audit", __name__)
 )
 def show_audit(query: AuditQuery) -> AuditPage | Response:
     """By who, what, whom and when."""
-    note_for_audit(filters=sorted(query.model_fields_set - {"limit", "after"}))
-    if query.format == "csv":
-        return stream_from_database(
-            lambda connection: _stream(connection, query), "text/csv; charset=utf-8", "audit.csv"
-        )
+    return audit_csv(query) if query.format == "csv" else audit_page(query)
+
+
+def audit_csv(query: AuditQuery) -> Response:
+    """All lines that fit, as a file."""
+    _note(query)
+    return stream_from_database(
+        lambda connection: _stream(connection, query), "text/csv; charset=utf-8", "audit.csv"
+    )
+
+
+def audit_page(query: AuditQuery) -> AuditPage:
+    """A page of the lines that fit."""
+    _note(query)
     after = int(query.after) if query.after else None
     with services().connection() as connection:
         found = list_lines(connection, _filter(connection, query), after=after, limit=query.limit + 1)
     page = [AuditLine.model_validate(line) for line in found[: query.limit]]
     return AuditPage(items=page, next=str(page[-1].audit_id) if len(found) > query.limit else None)
+
+
+def _note(query: AuditQuery) -> None:
+    note_for_audit(filters=sorted(query.model_fields_set - {"limit", "after"}))
 
 
 def _stream(connection: Connection, query: AuditQuery) -> Iterator[bytes]:

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from backend.schemas.common import Name, Sent, Uuid
+from backend.schemas.audit import Line
+from backend.schemas.common import Day, Name, Sent, Uuid
 from backend.schemas.datasets import DatasetName
 from backend.schemas.runs import RunStatus
 
@@ -26,3 +27,17 @@ class QualityAddress(Sent):
     dataset: DatasetName | None = None
     uploader: Name | None = None
     csv: Name | None = Field(default=None, description="Only this chart, as CSV.")
+
+
+class AuditAddress(Sent):
+    """Which lines of the audit trail, in whole days of the school's time zone."""
+
+    actor: Name | None = None
+    action: Name | None = None
+    subject: Name | None = None
+    school_id: Name | None = Field(default=None, description="The school of `student_id`.")
+    student_id: Name | None = None
+    since: Day | None = Field(default=None, description="From this day on.")
+    until: Day | None = Field(default=None, description="To this day, which is in it.")
+    after: Line | None = Field(default=None, description="Continue behind this line.")
+    csv: Literal["lines"] | None = Field(default=None, description="All lines that fit, as CSV.")

@@ -22,11 +22,24 @@ from elt.warehouse import Connection
 COLUMNS = ("audit_id", "occurred_at", "actor", "actor_name", "action", "subject", "detail", "sha256")
 _BATCH = 1000
 
-_LINES = """
+_PEOPLE = """
 with people as (
     select 'key:' || key_id as id, name, school_id from ops.keys
     union all select 'user:' || user_id, name, school_id from ops.users
 )
+"""
+_ACTORS = (
+    _PEOPLE
+    + """
+select id, name from people
+where (%(school_id)s::text is null or school_id = %(school_id)s)
+  and exists (select from ops.audit where actor = people.id)
+order by name, id
+"""
+)
+_LINES = (
+    _PEOPLE
+    + """
 select lines.audit_id, lines.occurred_at, lines.actor, people.name as actor_name, lines.action, lines.subject,
        lines.detail, encode(lines.sha256, 'hex') as sha256
 from ops.audit as lines left join people on people.id = lines.actor
@@ -40,6 +53,7 @@ where (%(actor)s::text is null or lines.actor = %(actor)s)
 order by lines.audit_id desc
 limit %(limit)s
 """
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +66,12 @@ class AuditFilter:
     since: datetime | None = None
     until: datetime | None = None
     school_id: str | None = None
+
+
+def list_actors(connection: Connection, school_id: str | None = None) -> dict[str, str]:
+    """The people and keys who have lines, with their present names, by name; of one school or all."""
+    rows = connection.execute(_ACTORS, {"school_id": school_id})
+    return {row["id"]: row["name"] for row in rows}
 
 
 def student_subjects(
