@@ -35,6 +35,7 @@ WRITTEN_IN_THE_ACT = frozenset(
         "disputes:settle",
         "disputes:write",
         "interventions:write",
+        "assignments:write",
         "notes:write",
         "uploads:amend",
         "uploads:approve",
@@ -54,6 +55,7 @@ WRITTEN_HERE = frozenset(
         "notes:read",
         "provenance:read",
         "query:run",
+        "reports:read",
         "risk:read",
         "runs:start",
         "students:export",
@@ -74,6 +76,7 @@ NOT_WRITTEN = frozenset(
         "lineage:read",  # how tables are made, no rows
         "live:read",
         "marts:list",  # which there are, no rows
+        "mails:choose",  # the caller's own wishes
         "metrics:read",
         "models:read",
         "quality:read",  # counts of rows by rule
@@ -92,7 +95,8 @@ _WRITTEN_IF_TRIED = frozenset({"query:run"})
 _HIDDEN = frozenset(
     {
         "students:read", "students:export", "interventions:read", "interventions:write", "notes:read",
-        "notes:write", "disputes:read", "disputes:write", "disputes:settle",
+        "notes:write", "disputes:read", "disputes:write", "disputes:settle", "reports:read",
+        "assignments:write",
     }
 )  # fmt: skip
 _MAX_REASON = 500

@@ -1,0 +1,69 @@
+"""The report of a student or a class on one page, to print or to take away as a PDF."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, render_template, url_for
+from flask_babel import get_locale
+from flask_babel import gettext as _
+
+from backend.access import allow, may, principal
+from backend.auditing import note_also, note_for_audit
+from backend.operations import parse_query
+from backend.routes.students import find_seen
+from backend.schemas.report import ReportAddress
+from backend.services import services
+from backend.streams import attach
+from backend.texts import day
+from elt.serving.report import read_class_report, read_student_report
+from elt.serving.report_pdf import write_pdf
+from elt.serving.report_sheet import Sheet, Words, class_sheet, student_sheet
+from elt.warehouse import Connection
+
+report_pages = Blueprint("report_pages", __name__)
+
+
+@report_pages.get("/report")
+@allow("reports:read")
+def show_report() -> str:
+    """Of a student or of a class, as the address says."""
+    asked = parse_query(ReportAddress, is_form=True)
+    address = asked.model_dump(exclude_none=True)
+    back = (
+        url_for("student_pages.show_student", school=asked.school, id=asked.id)
+        if asked.id is not None
+        else url_for("worklist_pages.show_worklist", school_id=asked.school, grade_level=asked.grade_level)
+    )
+    return render_template(
+        "report.html", sheet=_sheet(asked), pdf=url_for("report_pages.send_report", **address), back=back
+    )
+
+
+@report_pages.get("/report.pdf")
+@allow("reports:read")
+def send_report() -> Response:
+    """The same as a PDF."""
+    asked = parse_query(ReportAddress, is_form=True)
+    pdf = write_pdf(_sheet(asked), language=str(get_locale() or "en"), page=_("Page"))
+    response = Response(pdf, content_type="application/pdf")
+    attach(response, f"{asked.school} {asked.id or asked.grade_level}.pdf")
+    return response
+
+
+def _sheet(asked: ReportAddress) -> Sheet:
+    """Read as the caller may see it; each look leaves its lines in the audit trail."""
+    words = Words(_, day)
+    if may("interventions:read"):
+        note_also("interventions:read")
+        with services().connection() as connection:
+            return _read(asked, connection, words)
+    return _read(asked, None, words)
+
+
+def _read(asked: ReportAddress, connection: Connection | None, words: Words) -> Sheet:
+    with services().reader(principal()) as session:
+        if asked.id is not None:
+            school = find_seen(session, asked.id, asked.school, None)
+            return student_sheet(read_student_report(session, connection, school, asked.id), words)
+        assert asked.grade_level is not None  # noqa: S101 - it is one of the two
+        note_for_audit(school_id=asked.school, grade_level=asked.grade_level)
+        return class_sheet(read_class_report(session, connection, asked.school, asked.grade_level), words)
