@@ -56,11 +56,13 @@ WRITTEN_HERE = frozenset(
         "provenance:read",
         "query:run",
         "reports:read",
+        "resources:read",
         "risk:read",
         "runs:start",
         "students:export",
         "students:list",
         "students:read",
+        "summary:read",
         "uploads:content",
     }
 )
@@ -74,6 +76,7 @@ NOT_WRITTEN = frozenset(
         "health:read",
         "live:public",  # figures of countries, and of no person
         "lineage:read",  # how tables are made, no rows
+        "insights:read",  # sizes of effects, and no person
         "live:read",
         "marts:list",  # which there are, no rows
         "mails:choose",  # the caller's own wishes

@@ -77,7 +77,7 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number. `definition` says what it counts; `note` of how many, or as of when; `href` where it leads."""
+    """One number. `definition`: what it counts; `note`: of how many, or when; `href`: where it leads."""
 
     label: str
     text: str

@@ -30,6 +30,10 @@ class _Page(NamedTuple):
 
 
 _PAGES = {
+    "summary_pages.show_summary": _Page(
+        _("Summary"),
+        _("How the students stand: attendance, results, who is at risk, exams to come."),
+    ),
     "worklist_pages.show_worklist": _Page(
         _("Who needs help"),
         _("Students who may fall behind, the most urgent first: why, what to do, and what was done."),
@@ -56,6 +60,12 @@ _PAGES = {
         _("How good the predictions are, for whom, and why a model is shown or not."),
         "data",
     ),
+    "resources_pages.show_resources": _Page(
+        _("Resources"), _("Rooms, equipment and teachers of each school: what there is, for how many.")
+    ),
+    "insights_pages.show_insights": _Page(
+        _("Insights"), _("What has to do with results, how much, and what makes no difference.")
+    ),
     "live_pages.show_live": _Page(_("Live"), _("The countries of PISA, as their responses come in.")),
     "admin_pages.show_admin": _Page(
         _("Administration"),
@@ -71,6 +81,9 @@ _PAGES = {
         _("Data quality"),
         _("Rows that were rejected, by rule, dataset and who handed them in, week by week."),
         "administration",
+    ),
+    "dispute_pages.show_disputes": _Page(
+        _("Disputes"), _("Values that somebody says are wrong: look, put right, settle."), "administration"
     ),
     "people_pages.show_people": _Page(
         _("People"), _("Who may sign in, in which role, for which school and classes."), "administration"
