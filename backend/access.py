@@ -19,6 +19,7 @@ from backend.limits import UNLIMITED, limit_address, limit_caller
 from backend.permissions import Caller, Scope, scope_of
 from backend.services import services
 from backend.session_cookie import read_session_token
+from elt.errors import LaurelError
 from elt.people.keys import is_well_formed, verify_key
 from elt.people.principals import Principal
 from elt.people.sessions import find_session
@@ -77,6 +78,7 @@ def secret_sha256() -> bytes:
 def _check() -> None:
     g.principal = None
     if request.url_rule is None or request.method == "OPTIONS":
+        g.principal = _visitor()
         return  # 404, 405 or the list of methods: nothing to protect
     action = action_of(current_app, request.endpoint)
     g.scope = scope_of(_stranger(), action)
@@ -124,6 +126,14 @@ def _by_session() -> Principal | None:
     if token is None:
         return None
     return _find(find_session, token)
+
+
+def _visitor() -> Principal | None:
+    """Who has come to an address that is nowhere, so that the page shows the way on; None: unknown."""
+    try:
+        return _by_session() if request.method == "GET" else None
+    except LaurelError:
+        return None
 
 
 def _find(lookup: Callable[[Connection, str], Principal | None], secret: str) -> Principal | None:

@@ -10,8 +10,9 @@ function isDark() {
 }
 
 function name() {
-  theme.textContent = isDark() ? "Light" : "Dark";
-  theme.setAttribute("aria-label", `Use ${isDark() ? "light" : "dark"} colours`);
+  const words = theme.dataset;
+  theme.textContent = isDark() ? words.light : words.dark;
+  theme.setAttribute("aria-label", isDark() ? words.useLight : words.useDark);
 }
 
 theme.addEventListener("click", () => {

@@ -187,7 +187,7 @@ def test_a_file_is_replaced_and_withdrawn_after_one_has_seen_what_that_does(
     expect(page.get_by_text("Rows that leave").locator("xpath=../dd").first).to_have_text("0")
 
 
-def test_an_address_that_is_nowhere_says_so(sign_in: SignIn, faults: list[str]) -> None:
+def test_an_address_that_is_nowhere_says_so(sign_in: SignIn, school: School, faults: list[str]) -> None:
     page = sign_in("teacher")
     for wrong in (
         "school=main&id=NOBODY",
@@ -201,6 +201,9 @@ def test_an_address_that_is_nowhere_says_so(sign_in: SignIn, faults: list[str]) 
         assert answer.status in (404, 422), wrong
     page.goto(f"{page.url.partition('student')[0]}student?school=main&id=NOBODY")
     expect(page.get_by_role("main")).to_contain_text("There is no such student.")
+    page.goto(f"{school.server.url}/no/such/page")
+    page.get_by_role("navigation", name="Pages").get_by_role("link", name="Students").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Students")
     faults.clear()  # the browser tells of the 404 itself
 
 
