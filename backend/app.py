@@ -14,6 +14,7 @@ from backend.docs import register_docs
 from backend.errors import register_errors
 from backend.headers import register_headers
 from backend.metrics import register_metrics
+from backend.pages.account import account_pages
 from backend.pages.admin import admin_pages
 from backend.pages.admin_audit import audit_pages
 from backend.pages.admin_keys import key_pages
@@ -21,13 +22,19 @@ from backend.pages.admin_people import people_pages
 from backend.pages.admin_quality import quality_pages
 from backend.pages.admin_runs import run_pages
 from backend.pages.dictionary import dictionary_pages
+from backend.pages.disputes import dispute_pages
 from backend.pages.hand_in import hand_in_pages
 from backend.pages.home import home_pages
+from backend.pages.insights import insights_pages
 from backend.pages.layout import register_layout
+from backend.pages.lineage import lineage_pages
 from backend.pages.live import live_pages
 from backend.pages.marts import mart_pages
-from backend.pages.sql import sql_pages
+from backend.pages.models import model_pages
+from backend.pages.provenance import provenance_pages
 from backend.pages.report import report_pages
+from backend.pages.resources import resources_pages
+from backend.pages.sql import sql_pages
 from backend.pages.students import student_pages
 from backend.pages.summary import summary_pages
 from backend.pages.worklist import worklist_pages
@@ -85,19 +92,26 @@ _PAGES = (
     summary_pages,
     worklist_pages,
     report_pages,
+    account_pages,
     student_pages,
+    provenance_pages,
+    dispute_pages,
     hand_in_pages,
     live_pages,
+    resources_pages,
+    insights_pages,
     session_pages,
     mart_pages,
     sql_pages,
     dictionary_pages,
+    lineage_pages,
     admin_pages,
     run_pages,
     quality_pages,
     people_pages,
     key_pages,
     audit_pages,
+    model_pages,
 )
 
 

@@ -30,6 +30,11 @@ order by target, version desc
 @operation("List models", {200: Answer("Each target with its newest version.", ModelList)})
 def show_models() -> ModelList:
     """One line per target."""
+    return list_models()
+
+
+def list_models() -> ModelList:
+    """Each target with its newest version."""
     found = groupby(_versions(None), key=lambda version: version.target)
     return ModelList(items=[_summary(name, list(versions)) for name, versions in found])
 
@@ -39,6 +44,15 @@ def show_models() -> ModelList:
 @operation("Show a model", {200: Answer("All versions, newest first.", ModelDetail)})
 def show_model(name: str) -> ModelDetail:
     """Versions, metrics, gate results."""
+    return describe_model(name)
+
+
+def describe_model(name: str) -> ModelDetail:
+    """A target with all its versions.
+
+    Raises:
+        NotFound: nothing was trained for it.
+    """
     versions = _versions(name)
     if not versions:
         raise NotFound(f"There is no model {name[:80]!r}.")

@@ -41,3 +41,10 @@ class AuditAddress(Sent):
     until: Day | None = Field(default=None, description="To this day, which is in it.")
     after: Line | None = Field(default=None, description="Continue behind this line.")
     csv: Literal["lines"] | None = Field(default=None, description="All lines that fit, as CSV.")
+
+
+class ModelAddress(Sent):
+    """Which version of a model."""
+
+    version: int | None = Field(default=None, ge=1, le=2**31 - 1, description="Leave out for the newest.")
+    csv: Name | None = Field(default=None, description="Only this chart, as CSV.")
