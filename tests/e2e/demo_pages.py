@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
+from flask.testing import FlaskClient
 from playwright.sync_api import Browser, Page, expect
 
 from demo.answers import AnswerKey
@@ -26,6 +29,8 @@ from tests.served_api import ApiServer
 PASSWORD = "correct horse battery staple 9"
 PATIENCE = 30_000  # milliseconds; only against hanging
 ROLES: tuple[Role, ...] = ("researcher", "teacher", "analyst", "admin")
+
+_NO_PAGES = ("/api/", "/apidocs", "/assets/", "/openapi.json", "/sign-")
 
 SignIn = Callable[..., Page]
 """`sign_in(role, **context)`: the start page as somebody of a role, in a browser of their own."""
@@ -102,3 +107,21 @@ def unreadable(page: Page) -> list[str]:
     wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     found = [str(each["id"]) for each in Axe().run(page).response["violations"]]
     return found + ([f"wider than the screen by {wider} px"] if wider > 0 else [])
+
+
+def pages(client: FlaskClient, language: str = "en") -> Iterator[tuple[str, str]]:
+    """Address and text of all pages that links lead to from the start, one of each kind."""
+    router = client.application.url_map.bind("localhost")
+    waiting, seen = ["/"], set()
+    while waiting:
+        address = waiting.pop(0)
+        answer = client.get(address, headers={"Accept": "text/html", "Accept-Language": language})
+        assert answer.status_code == 200, f"{address}: {answer.status_code}"
+        yield address, answer.text
+        for link in re.findall(r'href="(/[^"#]*)', answer.text):
+            found = html.unescape(link)
+            endpoint = router.match(found.partition("?")[0])[0]
+            if endpoint in seen or found.startswith(_NO_PAGES) or "csv=" in found:
+                continue
+            seen.add(endpoint)
+            waiting.append(found)
