@@ -17,6 +17,7 @@ from backend.metrics import register_metrics
 from backend.pages.account import account_pages
 from backend.pages.admin import admin_pages
 from backend.pages.admin_audit import audit_pages
+from backend.pages.admin_erasures import erasure_pages
 from backend.pages.admin_keys import key_pages
 from backend.pages.admin_people import people_pages
 from backend.pages.admin_quality import quality_pages
@@ -38,6 +39,7 @@ from backend.pages.sql import sql_pages
 from backend.pages.students import student_pages
 from backend.pages.summary import summary_pages
 from backend.pages.worklist import worklist_pages
+from backend.routes.assignments import assignments
 from backend.routes.audit import audit
 from backend.routes.datasets import datasets
 from backend.routes.disputes import disputes
@@ -81,6 +83,7 @@ _RESOURCES = (
     audit,
     erasures,
     students,
+    assignments,
     notes,
     disputes,
     sources,
@@ -111,6 +114,7 @@ _PAGES = (
     people_pages,
     key_pages,
     audit_pages,
+    erasure_pages,
     model_pages,
 )
 

@@ -32,6 +32,7 @@ _SETTLED: dict[Kind, _Settled] = {
     "run": _Settled("runs:read", "run_pages.show_runs", {"status": "failed"}),
     "source": _Settled("sources:read", "run_pages.show_runs", {"_anchor": "sources"}),
     "live": _Settled("live:read", "live_pages.show_live", {}),
+    "disputes": _Settled("disputes:list", "dispute_pages.show_disputes", {}),
     "erasures": _Settled("erasures:manage", "erasure_pages.show_erasures", {}),
     "left": _Settled("erasures:manage", "erasure_pages.show_erasures", {}),
     "maintenance": _Settled("runs:start", "run_pages.show_runs", {}),

@@ -19,9 +19,14 @@ erasures = Blueprint("erasures", __name__)
 @operation("List erasures", {200: Answer("All, newest first.", ErasureList)})
 def show_erasures() -> ErasureList:
     """Those of the caller's school, if bound to one."""
+    return ErasureList(items=visible_erasures())
+
+
+def visible_erasures() -> list[Erasure]:
+    """Those of the caller's school, or all; newest first."""
     with services().connection() as connection:
         found = list_erasures(connection, school_id=principal().school_id)
-    return ErasureList(items=[Erasure.model_validate(row) for row in found])
+    return [Erasure.model_validate(row) for row in found]
 
 
 @erasures.post("/erasures")
@@ -38,6 +43,16 @@ def show_erasures() -> ErasureList:
 )
 def erase(body: NewErasure) -> tuple[Erasure, int]:
     """Asked for again, an erasure is opened again."""
+    return erase_person(body), 202
+
+
+def erase_person(body: NewErasure) -> Erasure:
+    """Take the person out of raw at once; the rest follows.
+
+    Raises:
+        Forbidden: the person is of another school than the caller's.
+        UploadRejected: the reason is empty or names the person.
+    """
     if principal().school_id not in (None, body.school_id):
         raise Forbidden(f"You act for the school {principal().school_id} only.")
     with services().connection() as connection:
@@ -45,4 +60,4 @@ def erase(body: NewErasure) -> tuple[Erasure, int]:
             services().settings, connection, services().store, kind=body.kind, school_id=body.school_id,
             identifier=body.id, reason=body.reason, principal=principal(),
         )  # fmt: skip
-        return Erasure.model_validate(get_erasure(connection, erasure_id)), 202
+        return Erasure.model_validate(get_erasure(connection, erasure_id))

@@ -31,6 +31,9 @@ class Erasure(Answered):
     finished_at: AwareDatetime | None = Field(
         description="When a search of everything found nothing any more; null: files are still to be done."
     )
+    found: list[str] = Field(
+        description="As what a search still found the person (`identifier`, `name`): it waits for a decision."
+    )
     counts: dict[str, int] = Field(description="How many rows and objects were removed, by place.")
 
 

@@ -93,7 +93,7 @@ def list_erasures(connection: Connection, *, school_id: str | None = None) -> li
     """All erasures, or those of a school, newest first, without the hashes."""
     return connection.execute(
         """
-        select erasure_id, kind, school_id, reason, requested_by, requested_at, finished_at, counts
+        select erasure_id, kind, school_id, reason, requested_by, requested_at, finished_at, counts, found
         from ops.erasures where %(school_id)s::text is null or school_id = %(school_id)s
         order by erasure_id desc
         """,
