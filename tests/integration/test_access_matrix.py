@@ -45,6 +45,8 @@ OBJECTS: dict[str, str | None] = {
     "filename": None,
     "school_id": None,
     "student_id": None,
+    "note_id": None,
+    "dispute_id": None,
 }
 
 # Said once more in plain numbers, so that a mistake in the table of permissions shows:
@@ -66,6 +68,7 @@ EXPECTED: dict[tuple[str, str], tuple[int, int, int, int, int]] = {
     ("GET", f"{BASE}/audit"): (401, 403, 403, 403, 200),
     ("GET", f"{BASE}/erasures"): (401, 403, 403, 403, 200),
     ("POST", f"{BASE}/erasures"): (401, 403, 403, 403, 415),
+    ("GET", f"{BASE}/disputes"): (401, 403, 403, 403, 200),
     ("POST", f"{BASE}/query"): (401, 403, 403, 415, 415),
     ("GET", f"{BASE}/provenance"): (401, 403, 422, 403, 422),
     ("GET", f"{BASE}/session"): (401, 200, 200, 200, 200),
@@ -74,15 +77,32 @@ EXPECTED: dict[tuple[str, str], tuple[int, int, int, int, int]] = {
     ("GET", "/"): (401, 200, 200, 200, 200),
     ("GET", "/hand-in"): (401, 200, 403, 403, 200),
     ("GET", "/uploads"): (401, 200, 403, 403, 200),
+    ("GET", "/summary"): (401, 403, 404, 403, 404),
+    ("GET", "/provenance"): (401, 403, 422, 403, 422),
+    ("GET", "/disputes"): (401, 403, 403, 403, 404),
     ("GET", "/worklist"): (401, 403, 404, 403, 404),  # nothing is built here
-    ("GET", "/live"): (401, 200, 200, 200, 200),
-    ("GET", "/tmins"): (200, 200, 200, 200, 200),
-}
-    ("GET", "/marts"): (401, 200, 200, 200, 200),
     ("GET", "/marts"): (401, 200, 200, 200, 200),
     ("GET", "/dictionary"): (401, 200, 200, 200, 200),
+    ("GET", "/lineage"): (401, 403, 403, 200, 200),
+    ("GET", "/lineage/dbt/"): (401, 403, 403, 404, 404),  # nothing is built here
     ("GET", "/sql"): (401, 403, 403, 200, 200),
     ("POST", "/sql"): (401, 403, 403, 422, 422),
+    ("GET", "/live"): (401, 200, 200, 200, 200),
+    ("GET", "/admin"): (401, 403, 403, 200, 200),
+    ("GET", "/admin/runs"): (401, 200, 403, 200, 200),
+    ("POST", "/admin/runs"): (401, 403, 403, 403, 409),
+    ("GET", "/admin/quality"): (401, 403, 403, 403, 200),
+    ("GET", "/admin/people"): (401, 403, 403, 403, 200),
+    ("POST", "/admin/people/new"): (401, 403, 403, 403, 422),
+    ("GET", "/admin/keys"): (401, 403, 403, 403, 200),
+    ("POST", "/admin/keys/new"): (401, 403, 403, 403, 422),
+    ("GET", "/admin/audit"): (401, 403, 403, 403, 200),
+    ("POST", "/admin/audit/verify"): (401, 403, 403, 403, 200),
+    ("GET", "/admin/erasures"): (401, 403, 403, 403, 200),
+    ("POST", "/admin/erasures"): (401, 403, 403, 403, 422),
+    ("GET", "/models"): (401, 200, 200, 200, 200),
+    ("GET", "/tmins"): (200, 200, 200, 200, 200),
+}
 
 
 @dataclass(frozen=True)
