@@ -68,13 +68,20 @@ function hourLabels(labels) {
   };
 }
 
+// Where there is little room, long names take two lines.
+function lyingLabel(kind) {
+  const isNarrow = innerWidth < 640;
+  if (kind === "interval") return { interval: 0, width: isNarrow ? 120 : 330, overflow: isNarrow ? "break" : "truncate", ...(isNarrow ? { fontSize: 10, lineHeight: 11 } : {}) };
+  return { interval: 0, width: isNarrow ? 110 : 190, overflow: "truncate" };
+}
+
 function axes(kind, table) {
   const isLying = LYING.includes(kind);
   const label = { color: colour("quiet"), fontSize: 12, hideOverlap: !isLying };
   const names = {
     type: "category",
     data: table.labels,
-    axisLabel: isLying ? { ...label, interval: 0, width: innerWidth < 640 ? 110 : 190, overflow: "truncate" } : label,
+    axisLabel: isLying ? { ...label, ...lyingLabel(kind) } : label,
     axisTick: { show: false },
     axisLine: { lineStyle: { color: colour("quiet") } },
   };
@@ -111,7 +118,7 @@ function judged(series, verdicts, place) {
   return {
     value: series.values[place],
     itemStyle: { color: colour(name), ...(verdicts[place] === "below" ? { decal: pattern } : {}) },
-    label: { show: true, position: "insideLeft", formatter: `${sign} ${series.texts[place]}`, color: colour("ink"), backgroundColor: colour("paper"), padding: [1, 3] },
+    label: { show: true, position: "insideLeft", distance: 2, formatter: `${sign} ${series.texts[place]}`, color: colour("ink"), backgroundColor: colour("paper"), padding: [1, 3] },
   };
 }
 
@@ -124,11 +131,11 @@ function beside(kind, table) {
     tooltip: isJudged ? { formatter: (at) => told(table, at[0].dataIndex) } : {},
     series: table.series.map((each, number) => ({
       name: each.name,
-      type: kind === "line" || kind === "area" ? "line" : "bar",
+      type: kind === "line" || kind === "area" ? "line" : isJudged && number > 0 ? "scatter" : "bar", // a dot beside the judged bar
       data: isJudged && number === 0 ? each.values.map((_, place) => judged(each, table.verdicts, place)) : each.values,
       ...(number === 0 ? { markLine: line } : {}),
       barMaxWidth: 32,
-      symbolSize: kind === "area" ? 4 : 8,
+      symbolSize: kind === "area" ? 4 : isJudged ? 12 : 8,
       connectNulls: false,
       ...(kind === "area" ? { areaStyle: { opacity: 0.25 } } : {}),
     })),
