@@ -122,7 +122,9 @@ class Entry:
 def register_layout(app: Flask) -> None:
     """Give every template what `base.html` needs."""
     app.context_processor(_layout)
-    app.jinja_env.globals.update(csv_address=csv_address, entries_of=entries, figures_as_of=_figures_as_of)
+    app.jinja_env.globals.update(
+        csv_address=csv_address, entries_of=entries, figures_as_of=_figures_as_of, may=may
+    )
 
 
 def entries(group: Group = "") -> list[Entry]:

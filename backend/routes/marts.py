@@ -19,6 +19,8 @@ from backend.services import services
 from backend.streams import stream_from_database
 from elt.errors import NotFound, UploadRejected
 from elt.serving.marts import MEDIA_TYPES, describe_mart, list_marts, provenance, stream_mart
+from elt.serving.marts import Mart as MartFound
+from elt.serving.marts import Provenance as ProvenanceFound
 from elt.serving.provenance import read_row
 from elt.warehouse import Connection
 
@@ -98,22 +100,35 @@ def filters_asked() -> dict[str, str | list[str]]:
 def trace_figure(query: ProvenanceQuery) -> Provenance:
     """From a cell of a mart that the caller sees to upload and line; for teachers, of single students."""
     with as_request_errors():
-        with services().reader(principal()) as session:
-            mart = describe_mart(session, query.mart, "served")
-            key = parse_key(query.key)
-            note_for_audit(subject_of(key), mart=query.mart, column=query.column)
-            read_row(session, mart, key)
-        with services().lineage() as connection:
-            found = provenance(
-                connection,
-                query.mart,
-                key,
-                query.column,
-                limit=query.limit,
-                after=query.after,
-                of_one_student=principal().role == "teacher",
-            )
-    return Provenance.model_validate(found)
+        _mart, key, _row = read_figure_row(query)
+        return Provenance.model_validate(read_lines(query, key))
+
+
+def read_figure_row(query: ProvenanceQuery) -> tuple[MartFound, dict[str, Any], dict[str, Any]]:
+    """The mart, the key and the row of a figure as the caller sees them; who is looked at is noted."""
+    with services().reader(principal()) as session:
+        mart = describe_mart(session, query.mart, "served")
+        key = parse_key(query.key)
+        note_for_audit(subject_of(key), mart=query.mart, column=query.column)
+        return mart, key, read_row(session, mart, key)
+
+
+def read_lines(query: ProvenanceQuery, key: dict[str, Any]) -> ProvenanceFound:
+    """The lines behind a figure that the caller sees.
+
+    Raises:
+        NotFound: no lines are known of such figures, or they are of more students than the caller may see.
+    """
+    with services().lineage() as connection:
+        return provenance(
+            connection,
+            query.mart,
+            key,
+            query.column,
+            limit=query.limit,
+            after=query.after,
+            of_one_student=principal().role == "teacher",
+        )
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from backend.schemas.common import Answered, Name, Sent
 
 _COLUMN = "[a-z][a-z0-9_]*"
 _PAIR = f"{_COLUMN}=[^,\\x00]*"
-_KEY = f"^({_PAIR}(,{_PAIR})*|\\{{.*\\}})$"
+KEY = f"^({_PAIR}(,{_PAIR})*|\\{{.*\\}})$"
 
 
 class MartColumn(Answered):
@@ -63,7 +63,7 @@ class MartQuery(Sent):
     limit: int | None = Field(
         default=None, ge=1, le=2**53, description="How many rows at most; default: all."
     )
-    after: Annotated[str, StringConstraints(pattern=_KEY)] | None = Field(
+    after: Annotated[str, StringConstraints(pattern=KEY)] | None = Field(
         default=None,
         description=(
             "Rows behind the one with these values of the columns that order, to read in pages: "
@@ -76,7 +76,7 @@ class ProvenanceQuery(Sent):
     """Which figure."""
 
     mart: Name = Field(description="The mart's name.")
-    key: Annotated[str, StringConstraints(pattern=_KEY)] = Field(
+    key: Annotated[str, StringConstraints(pattern=KEY)] = Field(
         description="The row: `school_id=main,student_id=STU001`, or a JSON object."
     )
     column: Name = Field(description="The column of the figure.")

@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import Field, StringConstraints
 
 from backend.schemas.common import Answered, Name, Sent, Uuid
+from backend.schemas.marts import KEY
 
 Outcome = Literal["corrected", "stands"]
 
@@ -40,7 +41,22 @@ class NoteList(Answered):
     items: list[NoteModel]
 
 
-class NewDispute(Sent):
+class DisputeWords(Sent):
+    """What is said about a value that is wrong."""
+
+    should_be: Name | None = Field(default=None, description="What it should be, if that is known.")
+    reason: WrittenText = Field(description="Why it is wrong, and how that is known.")
+
+
+class Disputing(Sent):
+    """Which value a page's form is about."""
+
+    mart: Name
+    column: Name
+    key: Annotated[str, StringConstraints(max_length=2000, pattern=KEY)]
+
+
+class NewDispute(DisputeWords):
     """A value that is wrong."""
 
     mart: Name = Field(description="The mart in which it stands.")
@@ -50,8 +66,6 @@ class NewDispute(Sent):
         max_length=10,
         description="The other columns of the mart's grain, beside school and student.",
     )
-    should_be: Name | None = Field(default=None, description="What it should be, if that is known.")
-    reason: WrittenText = Field(description="Why it is wrong, and how that is known.")
 
 
 class Settlement(Sent):

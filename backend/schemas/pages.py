@@ -50,3 +50,9 @@ class DictionaryQuery(Sent):
     """What to look up."""
 
     q: Name | None = Field(default=None, description="Words of a name, a header or a meaning.")
+
+
+class LineageQuery(Sent):
+    """Where to stand."""
+
+    of: Name | None = Field(default=None, description="A table: `mart_students`, `raw.students`.")

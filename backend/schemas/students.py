@@ -65,8 +65,13 @@ class StudentRecord(Answered):
     school_id: str
     student_id: str
     profile: dict[str, Any] | None = Field(description="`mart_students`; null: no file says who this is.")
+    standing: dict[str, Any] | None = Field(description="`mart_student_profiles`.")
     overview: dict[str, Any] | None = Field(description="`mart_student_overview`.")
     terms: list[dict[str, Any]] = Field(description="`mart_student_terms`, oldest first.")
+    subjects: list[dict[str, Any]] = Field(description="`mart_student_subjects`, oldest first.")
+    jamb: list[dict[str, Any]] = Field(description="`mart_jamb_performance`, newest first.")
+    sat: list[dict[str, Any]] = Field(description="`mart_sat_performance`, newest first.")
+    wassce: list[dict[str, Any]] = Field(description="`mart_waec_performance`, newest first.")
     guardians: list[dict[str, Any]] = Field(description="`mart_guardians`.")
 
 

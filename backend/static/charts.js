@@ -118,7 +118,7 @@ function judged(series, verdicts, place) {
   return {
     value: series.values[place],
     itemStyle: { color: colour(name), ...(verdicts[place] === "below" ? { decal: pattern } : {}) },
-    label: { show: true, position: "insideLeft", distance: 2, formatter: `${sign} ${series.texts[place]}`, color: colour("ink"), backgroundColor: colour("paper"), padding: [1, 3] },
+    label: { show: true, position: "insideLeft", distance: 2, formatter: `${sign} ${series.texts[place]}`, color: colour("ink"), backgroundColor: colour("paper"), padding: [0, 3], lineHeight: 15 },
   };
 }
 

@@ -89,10 +89,13 @@ def read_figure(
         raise NotFound(f"{mart} says nothing about single students.")
     described.column(column)
     row = read_row(session, described, {**key, "school_id": school_id, "student_id": student_id})
-    grain = [name for name in (described.grain or key) if name not in _OF_A_STUDENT]
-    return Figure(
-        school_id, student_id, mart, column, {name: _text(row[name]) for name in grain}, _text(row[column])
-    )
+    named = row_key_of({name: row[name] for name in (described.grain or key)})
+    return Figure(school_id, student_id, mart, column, named, _text(row[column]))
+
+
+def row_key_of(key: Mapping[str, Any]) -> dict[str, str | None]:
+    """What singles out a row beside school and student, as disputes keep it."""
+    return {name: _text(value) for name, value in key.items() if name not in _OF_A_STUDENT}
 
 
 def raise_dispute(

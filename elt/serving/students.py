@@ -16,14 +16,25 @@ from psycopg import sql
 from elt.errors import Conflict, NotFound
 from elt.warehouse import Connection
 
-_MARTS_OF_A_RECORD = {
+_ONE_ROW = {
     "profile": "mart_students",
+    "standing": "mart_student_profiles",
     "overview": "mart_student_overview",
+}
+_MANY_ROWS = {
     "terms": "mart_student_terms",
+    "subjects": "mart_student_subjects",
+    "jamb": "mart_jamb_performance",
+    "sat": "mart_sat_performance",
+    "wassce": "mart_waec_performance",
     "guardians": "mart_guardians",
 }
 _ORDERS = {
     "mart_student_terms": "school_year, term_order",
+    "mart_student_subjects": "school_year, term_order, grade_level, subject",
+    "mart_jamb_performance": "jamb_exam_year desc, registration_number",
+    "mart_sat_performance": "sat_exam_year desc, registration_number",
+    "mart_waec_performance": "waec_exam_year desc, exam_number, waec_course, course, course_class",
     "mart_guardians": "parent_id",
     "mart_student_flags": "as_of_date desc",
     "mart_student_predictions": "target, subject",
@@ -120,15 +131,14 @@ def find_school(session: Connection, student_id: str, school_id: str | None) -> 
 
 
 def read_record(session: Connection, school_id: str, student_id: str) -> dict[str, Any]:
-    """Who the student is, the figures, each term, and the guardians."""
-    found = {part: _read(session, mart, school_id, student_id) for part, mart in _MARTS_OF_A_RECORD.items()}
+    """Who the student is, the figures, each term and subject, results of exams, and the guardians."""
+    rows = {part: _read(session, mart, school_id, student_id) for part, mart in _ONE_ROW.items()}
+    lists = {part: _read(session, mart, school_id, student_id) for part, mart in _MANY_ROWS.items()}
     return {
         "school_id": school_id,
         "student_id": student_id,
-        "profile": next(iter(found["profile"]), None),
-        "overview": next(iter(found["overview"]), None),
-        "terms": found["terms"],
-        "guardians": found["guardians"],
+        **{part: next(iter(found), None) for part, found in rows.items()},
+        **lists,
     }
 
 

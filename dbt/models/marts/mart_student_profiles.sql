@@ -1,12 +1,22 @@
+with profiles as (
+    select * from {{ ref('int_student_profiles') }}
+),
+
+grades as (
+    select grade_level, stage from {{ ref('grade_levels') }}
+)
+
 select
-    school_id,
-    student_id,
-    student_status,
-    bus_pickup,
-    bus_dropoff,
-    student_activity_status,
-    student_extracurricular_activity,
-    offence_count,
-    student_offence,
-    disciplinary_action_taken
-from {{ ref('int_student_profiles') }}
+    profiles.school_id,
+    profiles.student_id,
+    profiles.student_status,
+    grades.stage,
+    profiles.bus_pickup,
+    profiles.bus_dropoff,
+    profiles.student_activity_status,
+    profiles.student_extracurricular_activity,
+    profiles.offence_count,
+    profiles.student_offence,
+    profiles.disciplinary_action_taken
+from profiles
+left join grades on grades.grade_level = profiles.student_class
