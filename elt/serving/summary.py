@@ -17,63 +17,45 @@ from elt.warehouse import Connection
 BIN_COUNT = 20
 """Into how many equal parts the scale of scores, 0 to 100, is cut; the last one holds 100 as well."""
 
-_OF_LATEST_TERM = sql.SQL(
-    """
-    select school_id, grade_level, enrollment_status, gender, has_activity, offences, pass_mark,
-        latest_average_score as average_score, latest_attendance_pct as attendance_pct,
-        is_at_risk, risk_method, is_jamb_pass_likely, jamb_method, is_sat_pass_likely, sat_method,
-        is_wassce_pass_likely, wassce_method
-    from students
-    """
-)
+_OF_LATEST_TERM = sql.SQL("select * from students")
 # A full join, because PostgreSQL does not know how many rows views leave, and a full join is never made by
 # looking through all terms for each student. Who has nothing in the term has no `average_score`.
 _OF_A_TERM = sql.SQL(
     """
-    select school_id, terms.grade_level, enrollment_status, gender, has_activity, offences, pass_mark,
-        terms.average_score, terms.attendance_pct,
-        is_at_risk, risk_method, is_jamb_pass_likely, jamb_method, is_sat_pass_likely, sat_method,
-        is_wassce_pass_likely, wassce_method
+    select school_id, student_id, terms.grade_level, terms.average_score, terms.attendance_pct,
+        enrollment_status, gender, has_activity, offences, pass_mark, is_at_risk, risk_method,
+        is_jamb_pass_likely, jamb_method, is_sat_pass_likely, sat_method, is_wassce_pass_likely, wassce_method
     from students
     full join (
-        select school_id, student_id, grade_level, average_score, attendance_pct
+        select school_id, student_id, grade_level, average_score::float8, attendance_pct::float8
         from served.mart_student_terms where school_year = %(school_year)s and term = %(term)s
     ) as terms using (school_id, student_id)
     """
 )
-# Every group is measured alike, in one walk through the students that were chosen.
+# Means are of floats: those of numerics took as long as all else together.
 _FIGURES = sql.SQL(
     """
 with students as materialized (
-    select * from served.mart_student_summary
+    select school_id, student_id, grade_level, latest_average_score::float8 as average_score,
+        latest_attendance_pct::float8 as attendance_pct, enrollment_status, gender, has_activity, offences,
+        pass_mark::float8, is_at_risk, risk_method, is_jamb_pass_likely, jamb_method, is_sat_pass_likely,
+        sat_method, is_wassce_pass_likely, wassce_method
+    from served.mart_student_summary
 ),
-results as materialized ({results}),
-chosen as materialized (
+results as {materialized} ({results}),
+chosen as not materialized (
     select * from results
     where enrollment_status is not null and (%(term)s::text is null or average_score is not null)
         and (%(school_id)s::text is null or school_id = %(school_id)s)
         and (%(grade_level)s::text is null or grade_level = %(grade_level)s)
         and (%(status)s::text is null or enrollment_status = %(status)s)
 ),
-figures as (
-    select
-        case
-            when grouping(school_id) = 0 then 'school'
-            when grouping(grade_level) = 0 then 'class'
-            when grouping(gender) = 0 then 'gender'
-            when grouping(has_activity) = 0 then 'activity'
-            else 'all'
-        end as part,
-        coalesce(school_id, grade_level, gender, has_activity::text) as name,
-        count(*) as students,
-        max(pass_mark)::float8 as pass_mark,
-        count(average_score) as with_results,
-        avg(average_score)::float8 as average_score,
-        count(*) filter (where average_score >= pass_mark) as passed,
+whole as (
+    select 'whole' as part,
+        {measures},
+        max(pass_mark) as pass_mark,
         count(attendance_pct) as with_attendance,
-        avg(attendance_pct)::float8 as attendance_pct,
         count(is_at_risk) as risk_known,
-        count(*) filter (where is_at_risk) as at_risk,
         coalesce(bool_or(risk_method = 'rule'), false) as is_risk_by_rule,
         count(is_jamb_pass_likely) as jamb_known,
         count(*) filter (where is_jamb_pass_likely) as jamb_likely,
@@ -85,7 +67,19 @@ figures as (
         count(*) filter (where is_wassce_pass_likely) as wassce_likely,
         coalesce(bool_or(wassce_method = 'rule'), false) as is_wassce_by_rule
     from chosen
-    group by grouping sets ((), (school_id), (grade_level), (gender), (has_activity))
+),
+groups as (
+    select
+        case
+            when grouping(school_id) = 0 then 'school'
+            when grouping(grade_level) = 0 then 'class'
+            when grouping(gender) = 0 then 'gender'
+            else 'activity'
+        end as part,
+        coalesce(school_id, grade_level, gender, has_activity::text) as name,
+        {measures}
+    from chosen
+    group by grouping sets ((school_id), (grade_level), (gender), (has_activity))
 ),
 offences as (
     select 'offence' as part, kind as name, count(*) as students
@@ -100,11 +94,22 @@ bins as (
 choices as (
     select distinct 'choice' as part, school_id, grade_level from students
 )
-select to_jsonb(figures) as found from figures
+select to_jsonb(whole) as found from whole
+union all select to_jsonb(groups) from groups
 union all select to_jsonb(offences) from offences
 union all select to_jsonb(bins) from bins
 union all select to_jsonb(choices) from choices
 """
+)
+_MEASURES = sql.SQL(
+    """
+        count(*) as students,
+        count(average_score) as with_results,
+        avg(average_score) as average_score,
+        count(*) filter (where average_score >= pass_mark) as passed,
+        avg(attendance_pct) as attendance_pct,
+        count(*) filter (where is_at_risk) as at_risk
+    """
 )
 # The classes as they were, of all terms; those of the choice are counted.
 _TERMS = """
@@ -185,9 +190,13 @@ def read_summary(session: Connection, wanted: SummaryFilter) -> Summary:
         "school_id": wanted.school_id, "grade_level": wanted.grade_level, "status": wanted.status,
         "school_year": wanted.school_year, "term": wanted.term, "bins": BIN_COUNT,
     }  # fmt: skip
-    results = _OF_LATEST_TERM if wanted.term is None else _OF_A_TERM
+    figures = _FIGURES.format(
+        results=_OF_LATEST_TERM if wanted.term is None else _OF_A_TERM,
+        materialized=sql.SQL("not materialized" if wanted.term is None else "materialized"),
+        measures=_MEASURES,
+    )
     with in_built_marts():
-        found = [row["found"] for row in session.execute(_FIGURES.format(results=results), sent)]
+        found = [row["found"] for row in session.execute(figures, sent)]
         terms = session.execute(_TERMS, sent).fetchall()
         subjects = session.execute(_SUBJECTS, sent).fetchall()
 
@@ -196,7 +205,7 @@ def read_summary(session: Connection, wanted: SummaryFilter) -> Summary:
 
     choices = part("choice")
     return Summary(
-        whole=part("all")[0],
+        whole=part("whole")[0],
         groups={
             name: sorted(part(name), key=lambda row: (row["name"] is None, row["name"]))
             for name in ("school", "class", "gender", "activity")

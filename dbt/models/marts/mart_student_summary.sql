@@ -1,43 +1,72 @@
 -- What the summary counts, one row per student. A view: it shows predictions, which are made after the build.
 --
--- What is known of students is put below one another and then turned, not joined: PostgreSQL thinks that a handful of
--- students are current, and would look through all of them for each student.
-with facts as (
-    select school_id, student_id, 'known' as fact, true as is_so, null as method
-    from {{ ref('mart_student_overview') }}
-    union all
-    select school_id, student_id, 'current', true, null
-    from {{ ref('int_current_terms') }}
-    union all
-    -- Of those without results, only their record can tell whether they have left.
-    select school_id, student_id, 'former', true, null
-    from {{ ref('dim_students') }}
-    where coalesce(graduation_date < current_date, leaving_year is not null)
-    union all
-    select school_id, student_id, 'at_risk', is_at_risk, method
-    from {{ ref('mart_student_risk') }}
-    union all
-    select school_id, student_id, target, not is_at_risk, method
-    from {{ ref('mart_student_predictions') }}
-    where target in ('jamb_score', 'sat_score', 'wassce_pass')
+-- The page reads it for all students at once, so it finds the predictions of `mart_student_risk` and
+-- `mart_student_predictions` day by day, where those look for each student. And its joins are full ones: PostgreSQL
+-- thinks that a handful of students are current, and would look through all of them for each student; a full join is
+-- never made like that.
+with current_terms as materialized (
+    select school_id, student_id, as_of_date, true as is_current from {{ ref('int_current_terms') }}
+),
+
+days as materialized (
+    select distinct as_of_date from current_terms
+),
+
+targets as (
+    select * from (values ('at_risk'), ('jamb_score'), ('sat_score'), ('wassce_pass')) as listed (target)
+),
+
+newest as materialized (
+    select predictions.*
+    from days
+    cross join targets
+    cross join lateral (
+        select distinct on (made.school_id, made.student_id)
+            made.school_id,
+            made.student_id,
+            made.as_of_date,
+            made.target,
+            '' as subject,
+            made.method,
+            made.is_at_risk,
+            -- Not being on the list is not enough: the list also takes those who will pass, but just so.
+            coalesce(round((1 - made.probability)::numeric, 4) >= 0.5, not made.is_at_risk) as is_pass_likely
+        from {{ source('ml', 'predictions') }} as made
+        where made.target = targets.target and made.as_of_date = days.as_of_date and made.subject = ''
+        order by made.school_id, made.student_id, made.prediction_id desc
+    ) as predictions
+    where
+        predictions.target = 'at_risk'
+        or not exists (
+            select 1 from {{ source('ml', 'outcomes') }} as outcomes
+            where {{ is_same_question('outcomes', 'predictions') }}
+        )
 ),
 
 standings as (
     select
         school_id,
         student_id,
-        coalesce(bool_or(is_so) filter (where fact = 'current'), false) as is_current,
-        coalesce(bool_or(is_so) filter (where fact = 'former'), false) as is_former,
-        bool_or(is_so) filter (where fact = 'at_risk') as is_at_risk,
-        max(method) filter (where fact = 'at_risk') as risk_method,
-        bool_or(is_so) filter (where fact = 'jamb_score') as is_jamb_pass_likely,
-        max(method) filter (where fact = 'jamb_score') as jamb_method,
-        bool_or(is_so) filter (where fact = 'sat_score') as is_sat_pass_likely,
-        max(method) filter (where fact = 'sat_score') as sat_method,
-        bool_or(is_so) filter (where fact = 'wassce_pass') as is_wassce_pass_likely,
-        max(method) filter (where fact = 'wassce_pass') as wassce_method
-    from facts
+        true as is_current,
+        bool_or(newest.is_at_risk) filter (where newest.target = 'at_risk') as is_at_risk,
+        max(newest.method) filter (where newest.target = 'at_risk') as risk_method,
+        bool_or(newest.is_pass_likely) filter (where newest.target = 'jamb_score') as is_jamb_pass_likely,
+        max(newest.method) filter (where newest.target = 'jamb_score') as jamb_method,
+        bool_or(newest.is_pass_likely) filter (where newest.target = 'sat_score') as is_sat_pass_likely,
+        max(newest.method) filter (where newest.target = 'sat_score') as sat_method,
+        bool_or(newest.is_pass_likely) filter (where newest.target = 'wassce_pass') as is_wassce_pass_likely,
+        max(newest.method) filter (where newest.target = 'wassce_pass') as wassce_method
+    from current_terms
+    full join newest using (school_id, student_id, as_of_date)
+    where coalesce(current_terms.is_current, false) -- as below
     group by school_id, student_id
+),
+
+-- Of those without results, only their record can tell whether they have left.
+former_students as (
+    select school_id, student_id, true as is_former
+    from {{ ref('dim_students') }}
+    where coalesce(graduation_date < current_date, leaving_year is not null)
 ),
 
 offences as (
@@ -51,12 +80,12 @@ offences as (
 )
 
 select
-    overview.school_id,
-    overview.student_id,
+    school_id,
+    student_id,
     overview.grade_level,
     case
         when standings.is_current then 'Current'
-        when overview.term_count > 0 or standings.is_former then 'Left'
+        when overview.term_count > 0 or former_students.is_former then 'Left'
         else 'New'
     end as enrollment_status,
     overview.gender,
@@ -67,7 +96,7 @@ select
     overview.latest_term,
     overview.latest_average_score,
     overview.latest_attendance_pct,
-    pass_marks.pass_mark,
+    (select pass_mark from {{ ref('pass_marks') }} where measure = 'term_average') as pass_mark,
     standings.is_at_risk,
     standings.risk_method,
     standings.is_jamb_pass_likely,
@@ -77,7 +106,8 @@ select
     standings.is_wassce_pass_likely,
     standings.wassce_method
 from {{ ref('mart_student_overview') }} as overview
-inner join {{ ref('pass_marks') }} as pass_marks on pass_marks.measure = 'term_average'
-inner join standings
-    on standings.school_id = overview.school_id and standings.student_id = overview.student_id
-left join offences on offences.school_id = overview.school_id and offences.student_id = overview.student_id
+full join standings using (school_id, student_id)
+full join former_students using (school_id, student_id)
+full join offences using (school_id, student_id)
+-- Not `is not null`, which would make left joins of the full ones.
+where coalesce(overview.term_count, -1) >= 0
