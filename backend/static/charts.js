@@ -96,15 +96,20 @@ function axes(kind, table) {
   return isLying ? { xAxis: along, yAxis: { ...names, inverse: true } } : { xAxis: names, yAxis: along };
 }
 
+// The names stand below, where there is room for them, and not around the ring.
 function donut(table) {
   const [only] = table.series;
+  const whole = only.values.reduce((sum, value) => sum + value, 0);
+  const part = (name) => `${name}: ${(100 * only.values[table.labels.indexOf(name)] / whole).toFixed(1)} %`;
   return {
     tooltip: { trigger: "item" },
+    legend: { bottom: 0, textStyle: { color: colour("ink") }, formatter: part },
     series: [
       {
         type: "pie",
         radius: ["45%", "70%"],
-        label: { formatter: "{b}\n{d} %", color: colour("ink") },
+        center: ["50%", "42%"],
+        label: { show: false },
         data: table.labels.map((name, place) => ({ name, value: only.values[place] })),
       },
     ],
