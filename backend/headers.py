@@ -69,7 +69,9 @@ def _begin() -> None:
 
 
 def _policy(response: Response) -> str:
-    """What a browser may do with the answer."""
+    """What a browser may do with the answer; a view whose page is somebody else's says so itself."""
+    if own := g.get("content_policy"):
+        return str(own)
     if request.path == "/apidocs/":
         return _DOCS_POLICY
     if request.endpoint == "models.show_card":

@@ -58,11 +58,11 @@ class _Entry:
     rules: list[tuple[str, str, str]]
 
     def matching(self, words: str) -> _Entry | None:
-        """The entry with the columns that hold the words; all of them if it holds them itself."""
-        if any(words in text.lower() for text in (self.name, self.title, self.description)):
+        """The entry with the columns that hold the words; all of them if it is called so."""
+        if words in self.name or words in self.title.lower():
             return self
         found = [column for column in self.columns if column.holds(words)]
-        return replace(self, columns=found, rules=[]) if found else None
+        return replace(self, columns=found, rules=[]) if found or words in self.description.lower() else None
 
 
 @dictionary_pages.get("/dictionary")

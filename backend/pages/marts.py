@@ -22,6 +22,7 @@ from backend.auditing import note_for_audit, subject_of
 from backend.errors import InvalidRequest
 from backend.operations import parse_query
 from backend.pages.addresses import this_view
+from backend.pages.lineage import Picture, draw, graph_or_nothing
 from backend.pages.mart_words import cell_text, operators, type_in_words
 from backend.routes.marts import filters_asked, parse_key
 from backend.schemas.marts import MartQuery
@@ -38,6 +39,7 @@ from elt.serving.mart_browsing import (
     summarise,
 )
 from elt.serving.marts import OPERATORS, Mart, MartColumn, describe_mart, list_marts
+from elt.transforming.dbt_lineage import Table
 from elt.warehouse import Connection
 
 mart_pages = Blueprint("mart_pages", __name__)
@@ -128,6 +130,7 @@ def _frame(mart: Mart, asked: _Asked) -> dict[str, Any]:
     return {
         "mart": mart,
         "may_ask": may("query:run"),
+        "lineage": _made_of(mart.name) if may("lineage:read") else None,
         "columns": chosen,
         "classes": classes,
         "order": asked.order or [],
@@ -147,6 +150,14 @@ def _frame(mart: Mart, asked: _Asked) -> dict[str, Any]:
         "sorted_by": _sorted_by,
         "this_view": this_view,
     }
+
+
+def _made_of(name: str) -> tuple[Picture, Table] | None:
+    """What the mart is made of; None before the first run on this machine."""
+    graph = graph_or_nothing()
+    if graph is None or name not in graph.tables:
+        return None
+    return draw(graph, name, only_above=True), graph.tables[name]
 
 
 def _counted_column(plain: list[MartColumn]) -> MartColumn | None:
