@@ -48,10 +48,14 @@ function told(table, place) {
   return [table.labels[place], ...table.series.map((each) => `${each.name}: ${each.texts[place]}`)].join("\n");
 }
 
+function withUnit(series) {
+  return (value) => (value === null || value === undefined ? "–" : `${value.toLocaleString("en")}${series.unit}`);
+}
+
 function amounts(series, more = {}) {
   return {
     type: "value",
-    axisLabel: { color: colour("quiet"), fontSize: 12, formatter: (value) => `${value.toLocaleString("en")}${series.unit}`, hideOverlap: true },
+    axisLabel: { color: colour("quiet"), fontSize: 12, formatter: withUnit(series), hideOverlap: true },
     splitLine: { lineStyle: { color: colour("faint") } },
     ...more,
   };
@@ -139,6 +143,7 @@ function beside(kind, table) {
       type: kind === "line" || kind === "area" ? "line" : isJudged && number > 0 ? "scatter" : "bar", // a dot beside the judged bar
       data: isJudged && number === 0 ? each.values.map((_, place) => judged(each, table.verdicts, place)) : each.values,
       ...(number === 0 ? { markLine: line } : {}),
+      tooltip: { valueFormatter: withUnit(each) },
       barMaxWidth: 32,
       symbolSize: kind === "area" ? 4 : isJudged ? 12 : 8,
       connectNulls: false,
@@ -287,7 +292,7 @@ function option(figure) {
     ...own,
     tooltip: {
       trigger: "axis",
-      valueFormatter: (value) => (value === null || value === undefined ? "–" : `${value.toLocaleString("en")}${table.series[0].unit}`),
+      valueFormatter: withUnit(table.series[0]),
       renderMode: "richText", // HTML would bring styles of its own, which the pages' policy refuses
       confine: true,
       ...own.tooltip,
