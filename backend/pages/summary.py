@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask import Blueprint, Response, render_template, url_for
@@ -15,7 +16,7 @@ from backend.pages.charts import Figure, answer_csv
 from backend.pages.summary_charts import charts_of_classes, charts_of_students, share
 from backend.schemas.pages import SummaryAddress
 from backend.services import services
-from elt.serving.summary import Summary, SummaryFilter, read_summary
+from elt.serving.summary import SummaryFilter, read_summary
 
 summary_pages = Blueprint("summary_pages", __name__)
 
@@ -45,13 +46,14 @@ def show_summary() -> Response | str:
         schools=_with(summary.schools, asked.school_id),
         grades=_with(summary.grades, asked.grade_level),
         terms=_with([term_name(row) for row in reversed(summary.terms)], asked.term),
-        figures=_figures(summary, asked),
+        figures=_figures(summary.whole, asked),
+        exams=[_exam(summary.whole, key, name) for key, name in _EXAMS.items()],
         of_students=of_students,
         of_classes=of_classes,
     )
 
 
-def term_name(row: Any) -> str:
+def term_name(row: Mapping[str, Any]) -> str:
     """A term as the address names it: 2023/2024 Second Term."""
     return f"{row['school_year']} {row['term']}"
 
@@ -67,13 +69,12 @@ def _filter(asked: SummaryAddress) -> SummaryFilter:
     )
 
 
-def _with(options: Any, chosen: str | None) -> list[str]:
+def _with(options: Sequence[str], chosen: str | None) -> list[str]:
     """What can be chosen, and what is, be it nowhere any more: what a form shows is what is counted."""
     return [*options, *([chosen] if chosen and chosen not in options else [])]
 
 
-def _figures(summary: Summary, asked: SummaryAddress) -> list[Figure]:
-    whole = summary.whole
+def _figures(whole: Mapping[str, Any], asked: SummaryAddress) -> list[Figure]:
     worklist = url_for(
         "worklist_pages.show_worklist", school_id=asked.school_id, grade_level=asked.grade_level
     )
@@ -101,11 +102,10 @@ def _figures(summary: Summary, asked: SummaryAddress) -> list[Figure]:
             _by(_of(whole["risk_known"], _("with a prediction")), is_rule=whole["is_risk_by_rule"]),
             href=worklist if whole["at_risk"] else "",
         ),
-        *(_exam(whole, key, name) for key, name in _EXAMS.items()),
     ]
 
 
-def _students(whole: Any, asked: SummaryAddress) -> Figure:
+def _students(whole: Mapping[str, Any], asked: SummaryAddress) -> Figure:
     meanings = {
         "current": _("Students with results in the latest term of their class."),
         "left": _("Students who have results of earlier terms only, or have left by the record."),
@@ -121,7 +121,7 @@ def _students(whole: Any, asked: SummaryAddress) -> Figure:
     )
 
 
-def _exam(whole: Any, key: str, name: str) -> Figure:
+def _exam(whole: Mapping[str, Any], key: str, name: str) -> Figure:
     return Figure(
         _("%(exam)s, likely to pass", exam=name),
         _percent(share(whole[f"{key}_likely"], whole[f"{key}_known"])),
