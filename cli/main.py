@@ -31,6 +31,7 @@ COMMANDS = {
     "pseudonyms": "cli.pseudonyms:pseudonyms",
     "psql": "cli.platform:psql",
     "replay": "cli.run:replay",
+    "report": "cli.report:report",
     "retention": "cli.erasure:retention",
     "retry": "cli.uploads:retry",
     "run": "cli.run:run",

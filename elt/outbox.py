@@ -8,6 +8,7 @@ again under the same Message-ID.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Literal
 from uuid import UUID
@@ -99,7 +100,7 @@ def _send(settings: Settings, connection: Connection, write: Writer, waiting: di
     if mail is None:
         _end(connection, waiting, "given_up_at")
         return False
-    send_mail(settings, mail)
+    send_mail(settings, replace(mail, message_id=str(waiting["mail_id"])))
     _end(connection, waiting, "sent_at")
     _log.info("mail_sent", mail_id=str(waiting["mail_id"]), kind=waiting["kind"])
     return True

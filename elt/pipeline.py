@@ -24,6 +24,7 @@ from elt.mail import can_mail
 from elt.notify import alert, announce_upload
 from elt.outbox import send_due
 from elt.serving.publish import publish as publish_marts
+from elt.serving.report_mail import write_report
 from elt.settings import Settings
 from elt.store.base import open_store
 from elt.transforming.transform import TransformResult
@@ -222,7 +223,7 @@ def _tell_senders(settings: Settings) -> None:
     try:
         with connect(settings.database_url.get_secret_value(), application_name="laurel-mail") as connection:
             queue_outcomes(connection)
-        send_due(settings, {"upload": write_outcome})
+        send_due(settings, {"upload": write_outcome, "report": write_report})
     except (TransientError, psycopg.Error) as error:
         log.warning("senders_not_told", reason=type(error).__name__)
 

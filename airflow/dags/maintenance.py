@@ -1,7 +1,8 @@
 """DAG `maintenance`: once a day what need not be done in every run.
 
 Bytes that never became an upload are removed. Everything is built again from raw, with every test, as
-`laurel run --full` does. Erasures are finished, and what is kept no longer than needed is removed.
+`laurel run --full` does. Erasures are finished, and what is kept no longer than needed is removed. Reports
+that people asked for each week are sent.
 """
 
 from __future__ import annotations
@@ -86,6 +87,15 @@ with DAG(
             )
         return {each.rule.rule: each.due for each in kept if each.is_removed}
 
+    @task
+    def report() -> int:
+        """Send the weekly reports that are due, once each; answers with how many went out."""
+        from elt.serving.report_mail import send_due_reports
+        from elt.settings import load_settings
+
+        return send_due_reports(load_settings())
+
     sweep()
     rebuild()
     forget()
+    report()

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, render_template, url_for
+from datetime import UTC, datetime
+
+from flask import Blueprint, Response, redirect, render_template, url_for
 from flask_babel import get_locale
 from flask_babel import gettext as _
 
 from backend.access import allow, may, principal
 from backend.auditing import note_also, note_for_audit
 from backend.operations import parse_query
+from backend.pages.account import own_user_id
 from backend.routes.students import find_seen
-from backend.schemas.report import ReportAddress
+from backend.schemas.report import ClassAddress, ReportAddress
 from backend.services import services
 from backend.streams import attach
 from backend.texts import day
-from elt.serving.report import read_class_report, read_student_report
+from elt.errors import NotFound
+from elt.people.principals import user_id_of
+from elt.serving.report import read_class_report, read_student_report, sees_class
 from elt.serving.report_pdf import write_pdf
 from elt.serving.report_sheet import Sheet, Words, class_sheet, student_sheet
+from elt.serving.subscriptions import subscribe
 from elt.warehouse import Connection
 
 report_pages = Blueprint("report_pages", __name__)
@@ -28,13 +34,18 @@ def show_report() -> str:
     """Of a student or of a class, as the address says."""
     asked = parse_query(ReportAddress, is_form=True)
     address = asked.model_dump(exclude_none=True)
+    is_weekly = asked.grade_level is not None and user_id_of(principal().id) is not None
     back = (
         url_for("student_pages.show_student", school=asked.school, id=asked.id)
         if asked.id is not None
         else url_for("worklist_pages.show_worklist", school_id=asked.school, grade_level=asked.grade_level)
     )
     return render_template(
-        "report.html", sheet=_sheet(asked), pdf=url_for("report_pages.send_report", **address), back=back
+        "report.html",
+        sheet=_sheet(asked),
+        pdf=url_for("report_pages.send_report", **address),
+        back=back,
+        subscribe=url_for("report_pages.subscribe_to_class", **address) if is_weekly else None,
     )
 
 
@@ -47,6 +58,24 @@ def send_report() -> Response:
     response = Response(pdf, content_type="application/pdf")
     attach(response, f"{asked.school} {asked.id or asked.grade_level}.pdf")
     return response
+
+
+@report_pages.post("/report/weekly")
+@allow("mails:choose")
+def subscribe_to_class() -> Response:
+    """Send the caller the report of a class by e-mail, each week.
+
+    Raises:
+        NotFound: the caller sees no such class.
+    """
+    asked = parse_query(ClassAddress)
+    person = own_user_id()
+    with services().reader(principal()) as session:
+        if not may("reports:read") or not sees_class(session, asked.school, asked.grade_level):
+            raise NotFound("There is no such class.")
+    with services().connection() as connection:
+        subscribe(connection, person, asked.school, asked.grade_level, datetime.now(UTC).date())
+    return redirect(url_for("account_pages.show_account"), code=303)  # type: ignore[return-value]
 
 
 def _sheet(asked: ReportAddress) -> Sheet:

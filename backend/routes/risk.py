@@ -12,7 +12,10 @@ from backend.auditing import note_for_audit
 from backend.operations import Answer, operation
 from backend.schemas.risk import RiskPage, RiskQuery, StudentAtRisk
 from backend.services import services
+from elt.people.principals import user_id_of
+from elt.serving.assignments import filter_by, present_assignments
 from elt.serving.worklist import Place, RiskFilter, read_worklist
+from elt.warehouse import Connection
 
 risk = Blueprint("risk", __name__)
 
@@ -29,12 +32,24 @@ risk = Blueprint("risk", __name__)
 def show_worklist(query: RiskQuery) -> RiskPage:
     """With probability, reasons and recommended steps."""
     note_for_audit(school_id=query.school_id, grade_level=query.grade_level)
-    wanted = RiskFilter(query.school_id, query.grade_level, query.only_at_risk)
     after = place_of(query.after) if query.after else None
-    with services().reader(principal()) as session:
-        found = read_worklist(session, wanted, after=after, limit=query.limit + 1)
-    items = [StudentAtRisk.model_validate(row) for row in found[: query.limit]]
+    with services().reader(principal()) as session, services().connection() as connection:
+        found = read_worklist(session, filter_of(query, connection), after=after, limit=query.limit + 1)
+        shown = found[: query.limit]
+        looking = present_assignments(connection, [(row["school_id"], row["student_id"]) for row in shown])
+    items = [
+        StudentAtRisk.model_validate(
+            {**row, "assigned_to": looking.get((row["school_id"], row["student_id"]))}
+        )
+        for row in shown
+    ]
     return RiskPage(items=items, next=next_place(found, query.limit))
+
+
+def filter_of(query: RiskQuery, connection: Connection) -> RiskFilter:
+    """Which students the query asks for."""
+    only, but = filter_by(connection, query.assigned, user_id_of(principal().id))
+    return RiskFilter(query.school_id, query.grade_level, query.only_at_risk, only, but)
 
 
 def next_place(found: list[dict[str, Any]], limit: int) -> str | None:

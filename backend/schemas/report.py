@@ -9,6 +9,13 @@ from pydantic import Field, StringConstraints, model_validator
 from backend.schemas.common import Name, Sent
 
 
+class ClassAddress(Sent):
+    """A class."""
+
+    school: Name
+    grade_level: Name
+
+
 class ReportAddress(Sent):
     """Whose report: a student's or a class's. Numbers may hold any character, so they stand in the query."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import ConfigDict, Field, StringConstraints
 
+from backend.schemas.assignments import AssignedTo
 from backend.schemas.common import ENCODED, Answered, Name, Sent
 
 # Whether at risk, score, school and student.
@@ -20,6 +21,9 @@ class RiskQuery(Sent):
     school_id: Name | None = Field(default=None, description="Only of this school.")
     grade_level: Name | None = Field(default=None, description="Only of this grade level.")
     only_at_risk: bool = Field(default=True, description="Only those who are at risk.")
+    assigned: Literal["all", "mine", "nobody"] = Field(
+        default="all", description="Those the caller looks after, those nobody looks after, or all."
+    )
     limit: int = Field(default=50, ge=1, le=1000, description="How many at most.")
     after: Annotated[str, StringConstraints(pattern=_PLACE, max_length=2000)] | None = Field(
         default=None, description="Continue behind this place: the `next` of the page before."
@@ -33,6 +37,7 @@ class StudentAtRisk(Answered):
 
     school_id: str
     student_id: str
+    assigned_to: AssignedTo | None = Field(description="Who looks after the student; null: nobody.")
 
 
 class RiskPage(Answered):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
+from uuid import UUID
 
 Role = Literal["researcher", "teacher", "analyst", "admin"]
 
@@ -31,6 +32,12 @@ class Principal:
     name: str = ""
     assignments: tuple[Assignment, ...] = ()
     actions: frozenset[str] | None = None
+
+
+def user_id_of(principal_id: str) -> UUID | None:
+    """Whose account a principal is; None: it is a program, or Laurel itself."""
+    kind, _, identifier = principal_id.partition(":")
+    return UUID(identifier) if kind == "user" else None
 
 
 INBOX = Principal("inbox", "researcher", name="Found in the store")

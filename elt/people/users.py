@@ -20,7 +20,7 @@ from uuid6 import uuid7
 from elt.audit.trail import record
 from elt.errors import AccountRefused, Conflict, NotFound
 from elt.people.passwords import hash_password, new_password, refuse_weak
-from elt.people.principals import Assignment, Role
+from elt.people.principals import Assignment, Principal, Role
 from elt.people.sessions import ASSIGNMENTS, end_sessions, read_assignments
 from elt.warehouse import Connection
 
@@ -250,6 +250,11 @@ def change_user(connection: Connection, user_id: UUID, by: str, **changes: Unpac
         told = {name: wanted[name] for name in changed if name in ("role", "school_id", "disabled")}
         record(connection, by, "users:change", f"user:{user_id}", {"changed": changed, **told})
         return get_user(connection, user_id)
+
+
+def principal_of(user: UserRecord) -> Principal:
+    """The person as who acts."""
+    return Principal(f"user:{user.user_id}", user.role, user.school_id, user.name, user.assignments)
 
 
 def choose_mails(connection: Connection, user_id: UUID, *, loaded: bool, troubled: bool) -> None:

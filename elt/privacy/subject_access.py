@@ -60,6 +60,7 @@ marts.<mart>         what was worked out from them
 predictions          what was predicted, when, by what, for which reasons
 outcomes             what came of it
 interventions        what was done to help the student
+assignments          who looked after the student, when
 notes                what was noted about the student, and by whom
 disputes             values that somebody said are wrong, and what came of it
 audit                who looked at the record or changed it, when and why
@@ -82,6 +83,10 @@ select * from ops.student_notes where school_id = %s and student_id = any(%s) or
 """
 _DISPUTES = """
 select * from ops.disputes where school_id = %s and student_id = any(%s) order by dispute_id
+"""
+_ASSIGNMENTS = """
+select a.*, u.name as _name from ops.student_assignments as a left join ops.users as u using (user_id)
+where a.school_id = %s and a.student_id = any(%s) order by a.assignment_id
 """
 
 
@@ -183,6 +188,7 @@ def export_student(
     _keep(export, "predictions", connection.execute(_PREDICTIONS, person).fetchall())
     _keep(export, "outcomes", connection.execute(_OUTCOMES, person).fetchall())
     _keep(export, "interventions", connection.execute(_INTERVENTIONS, person).fetchall())
+    _keep(export, "assignments", connection.execute(_ASSIGNMENTS, person).fetchall())
     _keep(export, "notes", connection.execute(_NOTES, person).fetchall())
     _keep(export, "disputes", connection.execute(_DISPUTES, person).fetchall())
     if not export.tables:

@@ -112,6 +112,20 @@ def read_class_report(
     }
 
 
+def sees_class(session: Connection, school_id: str, grade_level: str) -> bool:
+    """Whether the session sees a class.
+
+    Raises:
+        NotFound: no run has built the marts yet.
+    """
+    with in_built_marts():
+        found = session.execute(
+            "select from served.mart_class_summary where school_id = %s and grade_level = %s limit 1",
+            (school_id, grade_level),
+        )
+        return found.rowcount > 0
+
+
 def _done(connection: Connection, school_id: str, student_id: str) -> list[dict[str, Any]]:
     """The newest lines that stand, with the name of who wrote each."""
     lines = [line for line in list_interventions(connection, school_id, student_id) if line.stands]

@@ -14,6 +14,8 @@ select * from served.mart_student_risk
 where (%(school_id)s::text is null or school_id = %(school_id)s)
   and (%(grade_level)s::text is null or grade_level = %(grade_level)s)
   and (is_at_risk or not %(only_at_risk)s)
+  and (%(only)s::text[] is null or school_id || chr(31) || student_id = any(%(only)s))
+  and (%(but)s::text[] is null or school_id || chr(31) || student_id <> all(%(but)s))
   and (%(after_student)s::text is null
        or (not is_at_risk, -score, school_id, student_id)
         > (not %(after_at_risk)s::boolean, -%(after_score)s::float8, %(after_school)s::text,
@@ -47,11 +49,13 @@ from served.mart_student_overview
 
 @dataclass(frozen=True, slots=True)
 class RiskFilter:
-    """Which students; None: all."""
+    """Which students; None: all. `only` and `but` name them by school and number."""
 
     school_id: str | None = None
     grade_level: str | None = None
     only_at_risk: bool = True
+    only: Sequence[tuple[str, str]] | None = None
+    but: Sequence[tuple[str, str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,8 @@ def read_worklist(
         "school_id": wanted.school_id,
         "grade_level": wanted.grade_level,
         "only_at_risk": wanted.only_at_risk,
+        "only": _joined(wanted.only),
+        "but": _joined(wanted.but),
         "after_at_risk": after and after.is_at_risk,
         "after_score": after and after.score,
         "after_school": after and after.school_id,
@@ -92,6 +98,11 @@ def read_worklist(
     }
     with in_built_marts():
         return session.execute(_WORKLIST, sent).fetchall()
+
+
+def _joined(students: Sequence[tuple[str, str]] | None) -> list[str] | None:
+    """As the query names them."""
+    return None if students is None else ["\x1f".join(student) for student in students]
 
 
 def with_names_and_days(session: Connection, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -76,12 +76,9 @@ def write_outcome(
         f"Your file {filename} {_BECAME[status]}.\n\n"
         f"{version.reason + chr(10) if version.reason else ''}{_counted(version.counts)}\n"
         f"{_NEXT[status]}: {here}/uploads/{detail['upload_id']}\n\n"
-        f"Which e-mails you get: {here}/mails\n"
+        f"Which e-mails you get: {here}/account\n"
     )
-    return Mail(
-        (person.email,), f"Laurel: {filename} {_BECAME[status]}", text,
-        f"upload-{detail['upload_id']}-{detail['version']}-{status}",
-    )  # fmt: skip
+    return Mail((person.email,), f"Laurel: {filename} {_BECAME[status]}", text)
 
 
 def _counted(counts: Counts) -> str:

@@ -45,6 +45,7 @@ OBJECTS: dict[str, str | None] = {
     "filename": None,
     "school_id": None,
     "student_id": None,
+    "subscription_id": None,
     "note_id": None,
     "dispute_id": None,
 }
@@ -87,6 +88,9 @@ EXPECTED: dict[tuple[str, str], tuple[int, int, int, int, int]] = {
     ("GET", "/lineage/dbt/"): (401, 403, 403, 404, 404),  # nothing is built here
     ("GET", "/sql"): (401, 403, 403, 200, 200),
     ("POST", "/sql"): (401, 403, 403, 422, 422),
+    ("GET", "/report"): (401, 403, 422, 403, 422),
+    ("GET", "/report.pdf"): (401, 403, 422, 403, 422),
+    ("GET", "/account"): (401, 409, 409, 409, 409),  # keys have none
     ("GET", "/live"): (401, 200, 200, 200, 200),
     ("GET", "/resources"): (401, 403, 403, 404, 404),
     ("GET", "/insights"): (401, 403, 403, 404, 404),

@@ -66,7 +66,7 @@ def test_a_rejected_file_is_told_once_and_a_loaded_one_to_who_wants_it(
         ).fetchone()
         assert upload is not None
         assert f"https://laurel.school.example/uploads/{upload['upload_id']}\n" in server.texts()[0]
-        assert "https://laurel.school.example/mails\n" in server.texts()[0]
+        assert "https://laurel.school.example/account\n" in server.texts()[0]
         # Who asks for it now hears of files to come, not of those that were.
         choose_mails(connection, ada, loaded=True, troubled=True)
         pipeline.begin(here, trigger="cli")
