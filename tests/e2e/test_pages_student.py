@@ -43,7 +43,10 @@ def taught(school: School) -> dict[str, Any]:
 
 
 def numbers(rows: Locator) -> list[list[str]]:
-    return rows.evaluate_all("rows => rows.map(row => [...row.cells].map(cell => cell.innerText.trim()))")
+    found: list[list[str]] = rows.evaluate_all(
+        "rows => rows.map(row => [...row.cells].map(cell => cell.innerText.trim()))"
+    )
+    return found
 
 
 def test_a_teacher_goes_from_a_figure_to_its_line_and_says_that_it_is_wrong_until_an_admin_settles_it(
@@ -178,7 +181,8 @@ def test_only_a_students_own_candidate_is_shown(sign_in: SignIn, school: School)
     own = school.rows(
         f"""
         select subject, grade from raw.exam_results
-        where exam = 'WASSCE' and student_id = '{student["student_id"]}' and school_id = '{student["school_id"]}'
+        where exam = 'WASSCE' and school_id = '{student["school_id"]}'
+          and student_id = '{student["student_id"]}'
         order by subject
         """
     )
@@ -227,7 +231,8 @@ def test_juniors_are_told_when_predictions_begin_and_a_term_can_be_chosen(
         school,
         f"""
         select school_year || ' ' || term as name, subject_count from marts.mart_student_terms
-        where school_id = '{junior["school_id"]}' and student_id = '{junior["student_id"]}' and term_number = 1
+        where school_id = '{junior["school_id"]}' and student_id = '{junior["student_id"]}'
+          and term_number = 1
         """,
     )
     page = sign_in("admin")
