@@ -321,6 +321,25 @@ def test_insights_of_small_groups_are_hidden(sight: tuple[Connection, Connection
             assert row["verdict"] == real[key]["verdict"]
 
 
+def test_students_of_a_subject_are_told_only_where_those_of_each_of_its_classes_are(
+    sight: tuple[Connection, Connection],
+) -> None:
+    session, _ = sight
+    parts: dict[Cell, list[int | None]] = defaultdict(list)
+    for row in session.execute("select * from served.mart_subject_performance"):
+        parts[row["school_id"], row["school_year"], row["term"], row["subject"]].append(row["student_count"])
+    kinds = set()
+    for row in session.execute("select * from served.mart_subject_staffing"):
+        classes = parts.pop((row["school_id"], row["school_year"], row["term"], row["subject"]))
+        are_shown = None not in classes
+        assert row["student_count"] == (sum(filter(None, classes)) if are_shown else None)
+        assert (row["students_per_class"] is None) is not are_shown
+        assert (row["teacher_count"], row["students_per_teacher"]) == (None, None)
+        kinds.add(are_shown)
+    assert parts == {}
+    assert kinds == {True, False}
+
+
 def test_a_total_of_everything_is_told_nowhere(sight: tuple[Connection, Connection]) -> None:
     rows = sight[0].execute("select live_row_count from served.mart_freshness").fetchall()
     assert {row["live_row_count"] for row in rows} == {None}
