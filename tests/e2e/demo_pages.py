@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from flask.testing import FlaskClient
+from flask import Flask
 from playwright.sync_api import Browser, Page, expect
 
 from demo.answers import AnswerKey
@@ -30,7 +30,8 @@ PASSWORD = "correct horse battery staple 9"
 PATIENCE = 30_000  # milliseconds; only against hanging
 ROLES: tuple[Role, ...] = ("researcher", "teacher", "analyst", "admin")
 
-_NO_PAGES = ("/api/", "/apidocs", "/assets/", "/openapi.json", "/sign-")
+_NO_PAGES = ("/api/", "/apidocs", "/assets/", "/openapi.json", "/sign-in", "/lineage/dbt/")
+_DOWNLOAD = re.compile(r"[?&]csv=|\.(csv|pdf)\b")
 
 SignIn = Callable[..., Page]
 """`sign_in(role, **context)`: the start page as somebody of a role, in a browser of their own."""
@@ -109,19 +110,23 @@ def unreadable(page: Page) -> list[str]:
     return found + ([f"wider than the screen by {wider} px"] if wider > 0 else [])
 
 
-def pages(client: FlaskClient, language: str = "en") -> Iterator[tuple[str, str]]:
-    """Address and text of all pages that links lead to from the start, one of each kind."""
-    router = client.application.url_map.bind("localhost")
-    waiting, seen = ["/"], set()
+def pages(app: Flask, read: Callable[[str], str]) -> Iterator[tuple[str, str]]:
+    """Address and text of all pages that links lead to from the start, one of each kind.
+
+    `read` fetches the page at an address, of somebody who is signed in, and answers with its text.
+    """
+    router = app.url_map.bind("localhost")
+    waiting, seen = ["/"], {"home_pages.show_home"}
     while waiting:
         address = waiting.pop(0)
-        answer = client.get(address, headers={"Accept": "text/html", "Accept-Language": language})
-        assert answer.status_code == 200, f"{address}: {answer.status_code}"
-        yield address, answer.text
-        for link in re.findall(r'href="(/[^"#]*)', answer.text):
+        text = read(address)
+        yield address, text
+        for link in re.findall(r'href="(/[^"#]*)', text):
             found = html.unescape(link)
-            endpoint = router.match(found.partition("?")[0])[0]
-            if endpoint in seen or found.startswith(_NO_PAGES) or "csv=" in found:
+            if found.startswith(_NO_PAGES) or _DOWNLOAD.search(found):
                 continue
-            seen.add(endpoint)
-            waiting.append(found)
+            assert router.test(found.partition("?")[0]), f"{address} leads to {found}, which is nowhere."
+            endpoint = router.match(found.partition("?")[0])[0]
+            if endpoint not in seen:
+                seen.add(endpoint)
+                waiting.append(found)

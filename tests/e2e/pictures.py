@@ -1,6 +1,6 @@
 """Makes the pictures of README and docs from a running demo school, in which everybody is made up.
 
-`./start.sh demo`, then `LAUREL_PASSWORD=… .venv/bin/python -m tests.e2e.pictures` with the password it showed.
+`./start.sh demo`, then `LAUREL_PASSWORD=… .venv/bin/python -m tests.e2e.pictures` with the password shown.
 """
 
 from __future__ import annotations
