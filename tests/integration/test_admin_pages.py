@@ -1,0 +1,199 @@
+"""What stands behind the pages for administrators: what waits, counts, people, and who sees what of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from flask import Flask
+from pydantic import SecretStr
+
+from backend.app import create_app
+from elt.people.sessions import count_sessions, start_session
+from elt.people.users import create_user
+from elt.privacy.erasure_requests import request_erasure
+from elt.runs import finish_run, record_stage, start_run
+from elt.serving.attention import list_attention
+from elt.serving.quality import Counts, QualityFilter, monday_of, read_quality
+from elt.settings import Settings
+from elt.sources.listing import ListedSource
+from elt.warehouse import Connection
+from tests.conftest import Sender
+
+OUTSIDE = {"REMOTE_ADDR": "203.0.113.9"}
+HEADER = "Student ID,First Name,Last Name,Gender,Grade Level,Date of Birth\n"
+NOW = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)
+
+
+def students(number: int, wrong: int = 0) -> bytes:
+    lines = [f"STU{n},Ada,Obi,Female,JSS1,{'never' if n < wrong else '2010-01-01'}" for n in range(number)]
+    return "\n".join([HEADER.strip(), *lines, ""]).encode()
+
+
+def kinds(connection: Connection, **more: Any) -> list[str]:
+    return [each.kind for each in list_attention(connection, **more)]
+
+
+def test_nothing_waits_where_nothing_is_wrong(connection: Connection, sender: Sender) -> None:
+    sender.hand_in(students(3), "students")
+    assert list_attention(connection) == []
+
+
+def test_what_waits_is_counted_for_the_school_whose_it_is(
+    connection: Connection, sender: Sender, settings: Settings
+) -> None:
+    held = sender.hand_in(students(3), "students", school_id="north")
+    failed = sender.hand_in(students(4), "students", school_id="south")
+    sender.send(students(5), "students", school_id="south")
+    set_status = "update ops.upload_versions set status = %s where upload_id = %s"
+    connection.execute(set_status, ("held", held))
+    connection.execute(set_status, ("failed", failed))
+    request_erasure(
+        settings, connection, sender.store, kind="student", school_id="north", identifier="STU1",
+        reason="asked for it", principal=sender.admin,
+    )  # fmt: skip
+    assert kinds(connection) == ["failed", "held"]
+    later = datetime.now(UTC) + timedelta(days=3)
+    assert kinds(connection, now=later) == ["failed", "held", "waiting", "erasures"]
+    assert kinds(connection, now=later, school_id="north") == ["held", "erasures"]
+    assert kinds(connection, now=later, school_id="south") == ["failed", "waiting"]
+
+
+def test_failed_runs_wait_until_one_succeeds(connection: Connection) -> None:
+    for status in ("succeeded", "failed", "failed"):
+        finish_run(connection, start_run(connection, trigger="cli"), status=status)  # type: ignore[arg-type]
+    assert [(each.kind, each.number) for each in list_attention(connection)] == [("run", 2)]
+    finish_run(connection, start_run(connection, trigger="cli"), status="succeeded")
+    assert list_attention(connection) == []
+
+
+def test_an_alert_that_nothing_else_shows_stands_for_two_days(connection: Connection) -> None:
+    connection.execute("insert into ops.alerts (event, sent_at) values ('maintenance_failed', %s)", (NOW,))
+    connection.execute("insert into ops.alerts (event, sent_at) values ('load_failed', %s)", (NOW,))
+    assert kinds(connection, now=NOW + timedelta(hours=47)) == ["maintenance"]
+    assert kinds(connection, now=NOW + timedelta(hours=49)) == []
+
+
+def test_a_source_that_is_not_read_for_an_hour_is_silent(connection: Connection) -> None:
+    def source(name: str, status: Any, succeeded_at: datetime | None) -> ListedSource:
+        return ListedSource(name, "mysql", "main", status, None, succeeded_at, None, 0, [])
+
+    sources = [
+        source("fresh", "succeeded", NOW - timedelta(minutes=5)),
+        source("silent", "succeeded", NOW - timedelta(minutes=61)),
+        source("failing", "failed", NOW - timedelta(minutes=5)),
+        source("new", "never", None),
+    ]
+    found = list_attention(connection, sources, now=NOW)
+    assert [(each.kind, each.name) for each in found] == [("source", "silent"), ("source", "failing")]
+
+
+def test_a_file_belongs_to_the_week_that_the_schools_clock_has(
+    connection: Connection, sender: Sender
+) -> None:
+    upload_id = sender.hand_in(students(40, wrong=2), "students")
+    # Sunday half past eleven in London; in Lagos it is Monday.
+    connection.execute(
+        "update ops.upload_versions set received_at = '2026-11-22T23:30Z' where upload_id = %s", (upload_id,)
+    )
+    until = date(2026, 11, 29)
+    weeks = {
+        zone: read_quality(connection, QualityFilter(monday_of(until, 1), zone), until).weeks
+        for zone in ("Africa/Lagos", "UTC")
+    }
+    assert weeks["Africa/Lagos"] == {date(2026, 11, 16): Counts(), date(2026, 11, 23): Counts(40, 2)}
+    assert weeks["UTC"] == {date(2026, 11, 16): Counts(40, 2), date(2026, 11, 23): Counts()}
+    later = QualityFilter(date(2026, 11, 23), "UTC")
+    assert read_quality(connection, later, until).total == Counts()
+
+
+def test_an_administrator_of_a_school_sees_the_quality_of_its_files_only(
+    connection: Connection, sender: Sender, api: Flask, make_key: Callable[..., str]
+) -> None:
+    sender.hand_in(students(40, wrong=2), "students", school_id="north", title="of the north")
+    sender.hand_in(students(100, wrong=3), "students", school_id="south", title="of the south")
+    client = api.test_client()
+
+    def shown(**school: Any) -> tuple[str, list[str]]:
+        headers = {"Authorization": f"Bearer {make_key('admin', **school)}"}
+        page = client.get("/admin/quality", headers=headers, environ_base=OUTSIDE)
+        chart = client.get("/admin/quality?csv=rules", headers=headers, environ_base=OUTSIDE)
+        assert (page.status_code, chart.status_code) == (200, 200)
+        return page.text, chart.text.splitlines()[1:]
+
+    page, rules = shown(school_id="north")
+    assert rules == ["type,2,0"]
+    assert ("of the north" in page, "of the south" in page) == (True, False)
+    page, rules = shown()
+    assert rules == ["type,5,0"]
+    assert "of the south" in page
+
+
+def test_what_a_run_says_about_people_is_for_administrators_of_all_schools(
+    connection: Connection, api: Flask, make_key: Callable[..., str]
+) -> None:
+    run_id = start_run(connection, trigger="cli")
+    other = {"target": "jamb_score", "students": 4321, "at_risk": 987}
+    record_stage(connection, run_id, "score", {"seconds": 1.5, "students": 4321, "others": [other]})
+    client = api.test_client()
+
+    def shown(path: str, role: str, **school: Any) -> str:
+        headers = {"Authorization": f"Bearer {make_key(role, **school)}"}
+        answer = client.get(f"{path}/{run_id}", headers=headers, environ_base=OUTSIDE)
+        assert answer.status_code == 200
+        return answer.text.replace(",", "")
+
+    for path in ("/admin/runs", "/api/v1/runs"):
+        for text in (shown(path, "analyst"), shown(path, "admin", school_id="north")):
+            assert ("jamb_score" in text, "4321" in text, "987" in text) == (True, False, False)
+        assert "987" in shown(path, "admin")
+
+
+def test_a_run_that_is_asked_for_on_the_page_is_written_down(
+    settings: Settings, connection: Connection, make_key: Callable[..., str]
+) -> None:
+    away = {"airflow_password": SecretStr("for-tests"), "airflow_url": "http://127.0.0.1:9"}
+    app = create_app(settings.model_copy(update=away))
+    headers = {"Authorization": f"Bearer {make_key('admin')}"}
+    answer = app.test_client().post("/admin/runs", headers=headers, environ_base=OUTSIDE)
+    app.extensions["laurel"].close()
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/admin/runs?asked=yes")
+    (lines,) = connection.execute(
+        "select count(*) as n from ops.audit where action = 'runs:start'"
+    ).fetchall()
+    assert lines["n"] == 1
+
+
+def test_people_are_found_by_name_and_signed_out_everywhere(
+    connection: Connection, api: Flask, make_key: Callable[..., str]
+) -> None:
+    ada = create_user(connection, "ada@school.example", "Ada Obi", "teacher", "test", school_id="north")
+    create_user(connection, "ben@school.example", "Ben 100%", "analyst", "test", school_id="south")
+    start_session(connection, ada)
+    start_session(connection, ada)
+    client = api.test_client()
+    headers = {"Authorization": f"Bearer {make_key('admin')}"}
+
+    def found(query: str) -> list[str]:
+        answer = client.get(f"/api/v1/users?{query}", headers=headers, environ_base=OUTSIDE)
+        return [item["name"] for item in json.loads(answer.text)["items"]]
+
+    assert found("q=OBI") == found("role=teacher") == found("q=ada@") == ["Ada Obi"]
+    assert found("q=%25") == ["Ben 100%"]  # stands for itself
+    assert found("state=disabled") == []
+    answer = client.delete(f"/api/v1/users/{ada}/sessions", headers=headers, environ_base=OUTSIDE)
+    assert (answer.status_code, count_sessions(connection, ada)) == (204, 0)
+    (line,) = connection.execute("select subject from ops.audit where action = 'users:sign_out'").fetchall()
+    assert line["subject"] == f"user:{ada}"
+
+
+def test_an_administrator_of_a_school_does_not_check_the_trail_of_all(
+    api: Flask, make_key: Callable[..., str]
+) -> None:
+    client = api.test_client()
+    for school, status in (({"school_id": "north"}, 403), ({}, 200)):
+        headers = {"Authorization": f"Bearer {make_key('admin', **school)}"}
+        answer = client.post("/admin/audit/verify", headers=headers, environ_base=OUTSIDE)
+        assert answer.status_code == status
