@@ -136,6 +136,7 @@ def test_the_charts_are_drawn_anew_from_what_is_pushed(
     expect(page.get_by_role("status")).to_contain_text("Connected")
     for chart in ("bubbles", "over_time", "lesson_hours", "status"):
         expect(page.locator(f"#{chart} canvas")).to_be_visible()
+        page.locator(f"#{chart} canvas").hover()  # what the browser says of tooltips is noted
     page.evaluate(
         "document.addEventListener('figureschange', event => (event.target.dataset.heard = 'yes'), true)"
     )
