@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from flask_babel import gettext as _
 
 from backend.texts import day, moment
 from elt.serving.marts import MartColumn
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 def operators() -> dict[str, str]:
@@ -54,10 +57,13 @@ def cell_text(column: MartColumn, value: Any) -> str:
         return "–"
     if isinstance(value, bool):
         return str(_("Yes") if value else _("No"))
-    if column.type == "date":
-        return day(value)
-    if column.type.startswith("timestamp with"):
-        return moment(value)
+    try:
+        if column.type == "date" or (column.type == "text" and _DAY.fullmatch(value)):  # of birth, in views
+            return day(value)
+        if column.type.startswith("timestamp with"):
+            return moment(value)
+    except (ValueError, OverflowError):  # infinity, years before Christ, a day that no month has
+        return plain_text(value)
     return plain_text(value)
 
 

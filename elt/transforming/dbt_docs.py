@@ -49,6 +49,7 @@ group by n.nspname, c.relname, c.relkind, c.oid, c.relowner
 # What is mended in dbt's page: it needs no `eval` then, and asks for no pictures that are not there.
 _MENDED = (
     (' ng-app="dbt"', ' ng-app="dbt" ng-csp="no-unsafe-eval"'),
+    ('<link rel="canonical" href="/overview/"/>', ""),
     ("${require('./assets/favicons/favicon.ico')}", "data:,"),
     ('xlink:href="{{ getIcon(', 'ng-attr-xlink:href="{{ getIcon('),
 )
