@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.platform import Bench
+from bench.platform import Bench, fill_with_school
 from demo.answers import AnswerKey
-from demo.school import draw_demo_school, write_files
 from demo.yardstick import Reach, measure_reach
 from ml import registry
 from ml.explain import Contributions, explain
@@ -27,17 +26,9 @@ _TARGET = "at_risk"
 
 def measure_school(bench: Bench, *, students: int, schools: int) -> dict[str, Any]:
     """Hand in a demo school, let it be run, and compare the list with the answer key's true probabilities."""
-    from elt.pipeline import run
-    from elt.store.base import open_store
     from elt.warehouse import connect
-    from ml.scoring import score_all
 
-    folder = bench.folder / "school"
-    key = write_files(draw_demo_school(students=students, schools=schools), folder)
-    store = open_store(bench.settings.resolved_store_url)
-    for path in sorted(folder.glob("*.csv")):
-        store.put(path.name, [path.read_bytes()])
-    run(bench.settings, trigger="cli", score=score_all)
+    key = fill_with_school(bench, students=students, schools=schools)
     with connect(bench.url) as connection:
         found = connection.execute(
             "select school_id, student_id, probability from marts.mart_student_risk where method = 'model'"
