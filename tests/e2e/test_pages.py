@@ -23,10 +23,14 @@ PLANTED = "<script>document.title='planted'</script>"
 @pytest.mark.parametrize(
     ("role", "titles"),
     [
-        ("researcher", ["Students", "Hand in", "Files", "Live"]),
-        ("teacher", ["Who needs help", "Students", "Live"]),
-        ("analyst", ["Live"]),
-        ("admin", ["Who needs help", "Students", "Hand in", "Files", "Live"]),
+        ("researcher", ["Students", "Hand in", "Files", "Data", "Live"]),
+        ("teacher", ["Summary", "Who needs help", "Students", "Data", "Live"]),
+        ("analyst", ["Data", "Resources", "Insights", "Live", "Administration"]),
+        (
+            "admin",
+            ["Summary", "Who needs help", "Students", "Hand in", "Files", "Data"]
+            + ["Resources", "Insights", "Live", "Administration"],
+        ),
     ],
 )
 def test_each_role_finds_its_pages_at_the_start(sign_in: SignIn, role: str, titles: list[str]) -> None:
