@@ -26,8 +26,8 @@ PLANTED = "<script>document.title='planted'</script>"
         ("researcher", ["Students", "Hand in", "Files", "Data", "Live"]),
         ("teacher", ["Summary", "Who needs help", "Students", "Data", "Live"]),
         ("analyst", ["Data", "Resources", "Insights", "Live", "Administration"]),
-        ("admin", ["Summary", "Who needs help", "Students", "Hand in", "Files", "Data", "Resources", "Insights",
-                   "Live", "Administration"]),
+        ("admin", ["Summary", "Who needs help", "Students", "Hand in", "Files", "Data", "Resources",
+                   "Insights", "Live", "Administration"]),
     ],
 )  # fmt: skip
 def test_each_role_finds_its_pages_at_the_start(sign_in: SignIn, role: str, titles: list[str]) -> None:
