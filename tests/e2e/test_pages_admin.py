@@ -26,7 +26,7 @@ PATHS = (
 
 def execute(school: School, statement: str) -> None:
     with connect(school.server.settings.database_url.get_secret_value()) as connection:
-        connection.execute(statement)  # type: ignore[call-overload]
+        connection.execute(statement)
 
 
 def chart_rows(page: Page, chart: str) -> dict[str, list[float]]:
@@ -325,7 +325,7 @@ def test_every_page_can_be_read_by_everybody(sign_in: SignIn, school: School) ->
             page.set_viewport_size({"width": width, "height": 900})
             page.goto(f"{school.server.url}/{path}")
             for theme in ("light", "dark"):
-                page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+                page.emulate_media(color_scheme=theme)
                 if faulty := unreadable(page):
                     found[f"{path} {theme} {width}"] = faulty
     assert found == {}

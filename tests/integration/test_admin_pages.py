@@ -63,7 +63,7 @@ def test_what_waits_is_counted_for_the_school_whose_it_is(
 
 def test_failed_runs_wait_until_one_succeeds(connection: Connection) -> None:
     for status in ("succeeded", "failed", "failed"):
-        finish_run(connection, start_run(connection, trigger="cli"), status=status)  # type: ignore[arg-type]
+        finish_run(connection, start_run(connection, trigger="cli"), status=status)
     assert [(each.kind, each.number) for each in list_attention(connection)] == [("run", 2)]
     finish_run(connection, start_run(connection, trigger="cli"), status="succeeded")
     assert list_attention(connection) == []
