@@ -2,7 +2,8 @@
 
 The address says the choice in the words of `GET /api/v1/marts/{name}`, so the files that the page offers are
 exactly what it shows. What forms send (`_column`, `_operator`, `_value`, `_show`) becomes such an address
-first. `_by` counts the values of a column, `_sums` sums all of them up.
+first. `_by` counts the values of a column, `_sums` sums all of them up, `_lines` lets figures lead to their
+source lines.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ mart_pages = Blueprint("mart_pages", __name__)
 
 _ROWS = 50
 _FORM = ("_column", "_operator", "_value", "_show")
-_OF_THE_PAGE = (*_FORM, "_by", "_sums")
+_OF_THE_PAGE = (*_FORM, "_by", "_sums", "_lines")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,8 @@ def _frame(mart: Mart, asked: _Asked) -> dict[str, Any]:
         "is_sortable": is_sortable,
         "sorted_by": _sorted_by,
         "this_view": this_view,
+        "may_trace": may("provenance:read") and bool(mart.grain),
+        "lines_of": _lines_of if "_lines" in request.args else None,
     }
 
 
@@ -212,6 +215,14 @@ def _sorted_by(column: str) -> str:
     order = request.args.get("order", "")
     following = {column: f"-{column}", f"-{column}": None}.get(order, column)
     return this_view(order=following, after=None)
+
+
+def _lines_of(mart: Mart, row: Mapping[str, Any], column: MartColumn) -> str | None:
+    """Where the lines of files stand that a figure is made of; None for what only names the row."""
+    if column.name in mart.grain or row[column.name] is None:
+        return None
+    key = json.dumps({name: row[name] for name in mart.grain}, ensure_ascii=False)
+    return url_for("provenance_pages.show_provenance", mart=mart.name, column=column.name, key=key)
 
 
 def _file_address(mart: Mart, format: str) -> str:

@@ -26,7 +26,7 @@ TERMS = "mart_student_terms"
 @pytest.fixture
 def planted(school: School) -> Iterator[str]:
     """A student whose first name is a script, as it would come from a file."""
-    change = "update raw.students set first_name = %s where student_id = %s and first_name = %s"
+    change = "update staging.stg_students set first_name = %s where student_id = %s and first_name = %s"
     with connect(school.server.settings.database_url.get_secret_value()) as connection:
         row = connection.execute(
             "select student_id, first_name from marts.mart_students order by school_id, student_id limit 1"
@@ -132,6 +132,12 @@ def test_columns_are_summed_up_and_their_values_counted(sign_in: SignIn, school:
     assert values.all_inner_texts() == [f"{row['term']} {row['count']:,}" for row in terms]
     values.first.click()
     expect(page.locator("#total")).to_contain_text(f"{terms[0]['count']:,} rows")
+    page.get_by_role("link", name="Let each figure lead to the lines").click()
+    figure = page.locator("#rows tbody tr").first.locator("td").nth(9).get_by_role("link")
+    shown = figure.inner_text()
+    figure.click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("average score")
+    expect(page.get_by_role("main")).to_contain_text(shown)
 
 
 def test_each_role_sees_in_a_mart_what_it_may(sign_in: SignIn, school: School, faults: list[str]) -> None:
