@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, Protocol
 
-_STUDENTS_ON_A_PAGE = 9
+_STUDENTS_ON_A_PAGE = 7
 _REASONS = 4
 _STEPS = 4
 _NOTHING = "–"
@@ -207,7 +207,7 @@ def _worklist(report: Mapping[str, Any], words: Words) -> Table:
     note = _("Chance: of 100 students like this one so many fall below the pass mark next term.")
     if left_out > 0:
         note += " " + _("%(number)s more are on the page Who needs help.", number=left_out)
-    return Table(_("Who needs help"), head, rows, wide=(2, 3), note=note)
+    return Table(_("Who needs help"), head, rows, wide=(0, *range(2, len(head))), note=note)
 
 
 def _class_subjects(report: Mapping[str, Any], _: Translate) -> Table:

@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -20,9 +21,10 @@ from elt.errors import NotFound
 from elt.people.principals import Assignment
 from elt.people.sessions import start_session
 from elt.people.users import change_user, create_user
+from elt.serving.report import TERMS_SHOWN
 from elt.serving.report_mail import send_due_reports
 from elt.serving.report_pdf import write_pdf
-from elt.serving.report_sheet import Bar, Points, Sheet, Table, Tile
+from elt.serving.report_sheet import Bar, Points, Sheet, Table, Tile, class_sheet
 from elt.serving.subscriptions import list_subscriptions, queue_due, subscribe, unsubscribe
 from elt.settings import Settings
 from elt.warehouse import Connection
@@ -130,6 +132,29 @@ def test_names_print_as_they_are_and_no_text_is_markup() -> None:
     for part in ("Ṣọlá", "Ẹgbẹ́", "é", "#strong[x]", "*b*", "_i_", "$1$", "<script>", "\\", "@x"):
         assert part in text, part
     assert len(PdfReader(io.BytesIO(pdf)).pages) == 1
+
+
+def test_a_large_class_with_much_to_say_fits_on_one_page() -> None:
+    student = {
+        "full_name": "Oluwadamilola Adebayo-Ogunleye", "student_id": "STU00042", "method": "model",
+        "probability": 0.8, "is_at_risk": True,
+        "reasons": [{"text": "Attendance fell from 90 % to 78 % within a term", "effect": 1}] * 3,
+        "recommendations": [{"text": "Ask the student and the guardian what keeps the student away"}],
+        "done": SimpleNamespace(action="Spoke with the guardian about each day", done_on=date(2026, 9, 30)),
+    }  # fmt: skip
+    figures = {"student_count": 40, "average_score": 50.0, "attendance_pct": 90.0, "pass_rate": 0.8}
+    term = {**figures, "term": "Second Term", "school_year": "2025/2026", "failing_student_count": 3}
+    found = {
+        "school_id": "main", "grade_level": "SS2", "latest": term, "terms": [term] * TERMS_SHOWN,
+        "subjects": [{**figures, "subject": f"Subject number {number}"} for number in range(22)],
+        "worklist": [student] * 40, "may_see_done": True,
+    }  # fmt: skip
+    (page,) = PdfReader(io.BytesIO(write_pdf(class_sheet(found)))).pages
+    text = page.extract_text()
+    shown = text.count("STU00042")
+    assert shown > 0
+    assert f"{40 - shown} more are on the page Who needs help." in text
+    assert text.count("Second Term 2025/2026") == TERMS_SHOWN + 1
 
 
 def test_the_command_writes_a_pdf_that_only_its_owner_reads(
