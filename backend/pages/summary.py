@@ -42,7 +42,7 @@ def show_summary() -> Response | str:
         "summary.html",
         asked=asked,
         count=summary.whole["students"],
-        is_anybody_there=bool(summary.schools),
+        is_anybody_there=bool(summary.schools or summary.terms),
         schools=_with(summary.schools, asked.school_id),
         grades=_with(summary.grades, asked.grade_level),
         terms=_with([term_name(row) for row in reversed(summary.terms)], asked.term),
