@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -215,6 +216,11 @@ def test_a_mart_is_described_and_read_in_three_formats(admin: FlaskClient) -> No
     assert [row["student_id"] for row in either] == ["STU001", "STU003"]
     behind = admin.get(f"{address}?after=student_id=STU001&limit=1").json
     assert [row["student_id"] for row in behind] == ["STU002"]
+    ordered = [row["student_id"] for row in admin.get(f"{address}?order=-total").json]
+    assert ordered == ["STU001", "STU002", "STU003"]
+    place = json.dumps({"total": 40, "student_id": "STU002"})
+    [last] = admin.get(address, query_string={"order": "-total", "after": place}).json
+    assert (last["student_id"], last["total"]) == ("STU003", None)
 
 
 @pytest.mark.usefixtures("small_mart")
@@ -228,6 +234,9 @@ def test_a_mart_is_described_and_read_in_three_formats(admin: FlaskClient) -> No
         ("total=much", 422),
         ("format=xls", 422),
         ("limit=0", 422),
+        ("order=colour", 404),
+        ("order=-", 422),
+        ("order=total&after=student_id=STU001", 422),
     ],
 )
 def test_what_is_wrong_with_a_question_about_a_mart_is_said(
@@ -254,6 +263,8 @@ def test_a_key_that_is_no_key_is_refused(admin: FlaskClient, key: str) -> None:
     asked = {"mart": "mart_small", "column": "total", "key": key}
     answer = admin.get(f"{BASE}/provenance", query_string=asked)
     assert (answer.status_code, answer.content_type) == (422, "application/problem+json"), answer.text
+    for address in (f"{BASE}/marts/mart_small", "/marts/mart_small"):
+        assert admin.get(address, query_string={"after": key}).status_code == 422
 
 
 def test_the_worklist_and_source_lines_are_for_teachers_and_admins(client_of: ClientOf) -> None:

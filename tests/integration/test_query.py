@@ -259,3 +259,22 @@ def test_a_session_is_as_good_after_a_wrong_statement(ask: Callable[..., Answer]
     with pytest.raises(UploadRejected, match="does not exist"):
         ask("select nothing from mart_class_summary")
     assert ask("select 1 as one").rows == ['{"one":1}']
+
+
+@pytest.mark.parametrize(
+    ("statement", "line", "said"),
+    [
+        ("select 1 as one,\n  nope\nfrom mart_class_summary", 2, '"nope" does not exist'),
+        ("select\n\n  'é' as letter, +", 3, "end of input"),
+        ("selekt 1", 1, "Type one statement that reads"),
+        ("select 1; select 2", None, "Type one statement that reads"),
+        ("select 1 / (1 - number) from generate_series(1, 2) as number", None, "division by zero"),
+    ],
+)
+def test_an_error_names_its_line(
+    ask: Callable[..., Answer], statement: str, line: int | None, said: str
+) -> None:
+    with pytest.raises(UploadRejected, match=said) as refused:
+        ask(statement)
+    assert [issue.line for issue in refused.value.issues] == [line]
+    assert (f"(line {line})" in refused.value.detail) == (line is not None)
