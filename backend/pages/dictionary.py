@@ -25,7 +25,7 @@ from elt.generate import (
     limits_in_words,
     rule_outcome,
 )
-from elt.privacy.column_classes import MartClasses, read_mart_classes
+from elt.privacy.column_classes import MartClasses, mart_classes
 from elt.serving.marts import Mart, MartColumn, list_marts
 
 dictionary_pages = Blueprint("dictionary_pages", __name__)
@@ -75,8 +75,7 @@ def show_dictionary() -> str:
     if may("marts:list"):
         with services().connection() as connection:
             found = list_marts(connection, counted=False)
-        classes = read_mart_classes()
-        marts = [_of_mart(mart, classes.get(mart.name, MartClasses())) for mart in found]
+        marts = [_of_mart(mart, mart_classes().get(mart.name, MartClasses())) for mart in found]
     return render_template(
         "dictionary.html",
         datasets=_chosen(datasets, query.q),

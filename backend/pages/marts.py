@@ -29,7 +29,7 @@ from backend.routes.marts import filters_asked, parse_key
 from backend.schemas.marts import MartQuery
 from backend.services import services
 from elt.errors import UploadRejected
-from elt.privacy.column_classes import MartClasses, read_mart_classes
+from elt.privacy.column_classes import MartClasses, mart_classes
 from elt.serving.mart_browsing import (
     MAX_VALUES,
     count_rows,
@@ -127,7 +127,7 @@ def _render(session: Connection, mart: Mart, asked: _Asked) -> str:
 def _frame(mart: Mart, asked: _Asked) -> dict[str, Any]:
     """What stands around the rows."""
     chosen = mart.columns if asked.columns is None else [mart.column(name) for name in asked.columns]
-    classes = read_mart_classes().get(mart.name, MartClasses())
+    classes = mart_classes().get(mart.name, MartClasses())
     return {
         "mart": mart,
         "may_ask": may("query:run"),

@@ -51,6 +51,12 @@ def read_mart_classes(properties: Path = PROPERTIES) -> dict[str, MartClasses]:
     return {model["name"]: _mart_classes(model) for model in models}
 
 
+@cache
+def mart_classes() -> Mapping[str, MartClasses]:
+    """What dbt's properties declare; read once, for those who ask at every request."""
+    return read_mart_classes()
+
+
 def _mart_classes(model: dict[str, Any]) -> MartClasses:
     declared = {
         column["name"]: _meta(column)["personal"]
