@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from flask import Blueprint, render_template, url_for
@@ -12,7 +13,9 @@ from backend.access import allow, may, principal
 from backend.pages.layout import entries
 from backend.routes.sources import visible_sources
 from backend.services import services
+from elt.errors import ConfigurationError
 from elt.serving.attention import Attention, Kind, list_attention
+from elt.sources.listing import ListedSource
 
 admin_pages = Blueprint("admin_pages", __name__)
 
@@ -44,19 +47,26 @@ _SETTLED: dict[Kind, _Settled] = {
 @allow("administration:read")
 def show_admin() -> str:
     """What the caller may settle stands above, the pages that they may open below."""
-    sources = visible_sources() if may("sources:read") else []
+    return render_template("admin.html", attention=attention(), pages=entries("administration"))
+
+
+def attention() -> list[tuple[str, str, datetime | None]]:
+    """What waits for who calls: in words, where it is settled, and since when it waits."""
+    sources: list[ListedSource] = []
+    broken: list[tuple[str, str, datetime | None]] = []
+    if may("sources:read"):
+        try:
+            sources = visible_sources()
+        except ConfigurationError as error:
+            broken = [(error.detail, _place_of("source"), None)]
     with services().connection() as connection:
         found = list_attention(connection, sources, school_id=principal().school_id)
     mine = [each for each in found if may(_SETTLED[each.kind].action)]
-    return render_template(
-        "admin.html",
-        attention=[(_said(each), _place(each), each.since) for each in mine],
-        pages=entries("administration"),
-    )
+    return broken + [(_said(each), _place_of(each.kind), each.since) for each in mine]
 
 
-def _place(each: Attention) -> str:
-    place = _SETTLED[each.kind]
+def _place_of(kind: Kind) -> str:
+    place = _SETTLED[kind]
     return url_for(place.endpoint, **place.query)
 
 

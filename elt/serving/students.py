@@ -97,6 +97,8 @@ def list_students(
 
 def names_of(session: Connection, students: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], str | None]:
     """Full names by school and number, of those students whose names the session may see."""
+    if not students:
+        return {}
     rows = session.execute(
         _NAMES, ([row["school_id"] for row in students], [row["student_id"] for row in students])
     )

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
+
 from elt.serving.students import in_built_marts, names_of
 from elt.warehouse import Connection
 
@@ -122,6 +124,18 @@ def with_names_and_days(session: Connection, rows: Sequence[dict[str, Any]]) -> 
         {**row, "full_name": names.get(key), "since": since.get(key)}
         for key, row in zip(keys, rows, strict=True)
     ]
+
+
+def count_at_risk(session: Connection) -> int:
+    """How many students at risk the session may see; none where no run has built the marts yet."""
+    try:
+        found = session.execute(
+            "select count(*) as number from served.mart_student_summary where is_at_risk"
+        ).fetchone()
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+        return 0
+    assert found is not None  # noqa: S101 - an aggregate always answers with one row
+    return int(found["number"])
 
 
 def read_choices(session: Connection) -> Choices:

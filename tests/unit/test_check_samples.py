@@ -176,7 +176,8 @@ def test_what_the_sender_states_settles_the_doubt(name: str, dataset: str, optio
 def test_the_report_shows_mapping_and_first_rows_as_read() -> None:
     with (SAMPLES / "quoted_newline.csv").open("rb") as stream:
         report = check_file(get_contract("academic_history"), stream, rows=1).to_dict()
-    assert report["mapping"][2] == {"position": 3, "header": "Subject", "column": "subject"}
+    subject = {"position": 3, "header": "Subject", "column": "subject", "type": "string"}
+    assert report["mapping"][2] == subject
     assert [(row["line"], row["cells"][2]) for row in report["rows"]] == [(2, "Further\nMathematics")]
     assert report["counts"]["read"] == 2
     assert report["issue_counts"]["total_is_test_plus_exam"] == 1
