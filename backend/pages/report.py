@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from flask import Blueprint, Response, redirect, render_template, url_for
 from flask_babel import get_locale
@@ -21,11 +23,34 @@ from elt.errors import NotFound
 from elt.people.principals import user_id_of
 from elt.serving.report import read_class_report, read_student_report, sees_class
 from elt.serving.report_pdf import write_pdf
-from elt.serving.report_sheet import Sheet, Words, class_sheet, student_sheet
+from elt.serving.report_sheet import (
+    Sheet,
+    Words,
+    chance,
+    class_sheet,
+    of_100,
+    reasons,
+    student_sheet,
+)
 from elt.serving.subscriptions import subscribe
 from elt.warehouse import Connection
 
 report_pages = Blueprint("report_pages", __name__)
+
+
+@report_pages.app_template_global("words_of_100")
+def words_of_100(probability: float) -> str:
+    """A probability in words."""
+    return of_100(probability, _)
+
+
+@report_pages.app_template_global("words_of_chance")
+def words_of_chance(prediction: Mapping[str, Any]) -> str:
+    """A prediction in words."""
+    return chance(prediction, _)
+
+
+report_pages.add_app_template_global(reasons, "reasons_of")
 
 
 @report_pages.get("/report")

@@ -265,10 +265,15 @@ def _about_next_term(risk: Mapping[str, Any] | None, _: Translate) -> list[Point
 
 
 def chance(prediction: Mapping[str, Any], _: Translate = in_english) -> str:
-    """How many of 100 such students fall below; never none and never all, since no model knows that."""
+    """How many of 100 such students fall below; by the rule, whether this one is at risk."""
     if prediction["method"] != "model" or prediction["probability"] is None:
         return _("At risk") if prediction["is_at_risk"] else _("Not at risk")
-    count = round(100 * float(prediction["probability"]))
+    return of_100(prediction["probability"], _)
+
+
+def of_100(probability: float | Decimal, _: Translate = in_english) -> str:
+    """A probability as so many of 100; never none and never all, since no model knows that."""
+    count = round(100 * float(probability))
     if count == 0:
         return _("Fewer than 1 of 100")
     return _("More than 99 of 100") if count == 100 else _("%(count)s of 100", count=count)
