@@ -168,6 +168,19 @@ def test_a_sender_that_dies_leaves_it_to_the_next_under_the_same_id(
     assert (1, True, False) in _states(connection)
 
 
+def test_what_one_sender_is_at_another_leaves_alone(
+    settings: Settings, connection: Connection, handed_in: None
+) -> None:
+    with mail_server(settings) as (here, server):
+        load(here)
+        queue_outcomes(connection)
+        with connection.transaction():
+            connection.execute("select from ops.mails for update")
+            assert outbox.send_due(here, WRITERS) == 0
+        assert outbox.send_due(here, WRITERS) == 1
+        assert len(server.mails) == 1
+
+
 def test_without_a_mail_server_nothing_waits(
     settings: Settings, connection: Connection, handed_in: None
 ) -> None:
