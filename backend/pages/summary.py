@@ -100,7 +100,7 @@ def _figures(whole: Mapping[str, Any], asked: SummaryAddress) -> list[Figure]:
             f"{whole['at_risk']:,}" if whole["risk_known"] else "–",
             _("Students on the list of who needs help, as of now, whatever term is chosen."),
             _by(_of(whole["risk_known"], _("with a prediction")), is_rule=whole["is_risk_by_rule"]),
-            href=worklist if whole["at_risk"] else "",
+            href=worklist if whole["at_risk"] and asked.term is None else "",
         ),
     ]
 
@@ -112,12 +112,15 @@ def _students(whole: Mapping[str, Any], asked: SummaryAddress) -> Figure:
         "new": _("Students who are on record and have no results yet."),
         "all": _("Students who are on record or have results, those who have left included."),
     }
+    students = url_for(
+        "student_pages.show_students", school_id=asked.school_id, grade_level=asked.grade_level
+    )
     of_term = " " + _("Of these, those with results in the chosen term.") if asked.term else ""
     return Figure(
         _("Students"),
         f"{whole['students']:,}",
         meanings[asked.status] + of_term,
-        href=url_for("student_pages.show_students", school_id=asked.school_id, grade_level=asked.grade_level),
+        href="" if asked.term else students,
     )
 
 

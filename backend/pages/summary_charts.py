@@ -122,11 +122,14 @@ def _class_sizes(summary: Summary, asked: SummaryAddress) -> Chart:
         "classes",
         "columns",
         _("Students by class"),
-        _("Students of the choice, and those of them who are at risk now. A class leads to its students."),
+        _("Students of the choice, and those of them who are at risk now."),
         _("Class"),
         [Series(_("Students")), Series(_("At risk"))],
         [(_class(row), (row["students"], row["at_risk"])) for row in rows],
-        links=[
+        # The list of students is that of now.
+        links=[]
+        if asked.term
+        else [
             url_for("student_pages.show_students", school_id=asked.school_id, grade_level=row["name"])
             for row in rows
         ],

@@ -102,6 +102,8 @@ def test_every_figure_is_the_answer_keys_for_every_choice(sign_in: SignIn, schoo
         count = f"of {len(wanted)} student{'s' if len(wanted) != 1 else ''}"
         assert len(wanted) > 0, choice
         assert found["Students"] == (f"{len(wanted):,}", ""), choice
+        # Lists are those of now.
+        assert bool(page.locator(".tiles a").count()) == ("term" not in choice), choice
         assert found["Average attendance"] == (
             percent(wanted["attended"].mean()),
             f"{count} with attendance",
