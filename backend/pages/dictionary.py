@@ -136,7 +136,7 @@ def _of_mart(mart: Mart, classes: MartClasses) -> _Entry:
     return _Entry(
         mart.name,
         mart.name,
-        mart.description or "",
+        mart.about,
         facts,
         [_of_column(column, classes) for column in mart.columns],
         url_for("mart_pages.show_mart", name=mart.name),

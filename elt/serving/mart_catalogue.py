@@ -19,6 +19,7 @@ from elt.warehouse import Connection
 Schema = Literal["marts", "served"]
 
 _GRAIN = re.compile(r"\bgrain:?\s+((?:`?[a-z][a-z0-9_]*`?(?:\s*(?:,|×|\band\b)\s*)?)+)", re.IGNORECASE)
+_GRAIN_SENTENCE = re.compile(r"\s*\bGrain:\s[^.]*\.?")
 _WORD = re.compile(r"[a-z][a-z0-9_]*", re.IGNORECASE)
 
 # Tables that dbt builds beside a mart before it swaps them are not marts yet.
@@ -93,6 +94,11 @@ class Mart:
     def identifier(self) -> sql.Identifier:
         """The mart as SQL calls it."""
         return sql.Identifier(self.schema, self.name)
+
+    @property
+    def about(self) -> str:
+        """The description without the sentence about the grain, for those who read that beside it."""
+        return _GRAIN_SENTENCE.sub("", self.description or "") if self.grain else self.description or ""
 
     def column(self, name: str) -> MartColumn:
         """The column of this name.

@@ -88,6 +88,7 @@ def test_marts_are_found_with_what_dbt_wrote_about_them(marts: Connection) -> No
     assert describe_mart(marts, "mart_terms").rows == 4
     view = describe_mart(marts, "mart_view")
     assert view.grain == ("school_id",)
+    assert view.about == "One row per school."
     assert view.rows is not None
     assert json.dumps(mart.to_dict())
 
