@@ -3,7 +3,10 @@
         materialized='incremental',
         incremental_strategy='changed_keys',
         meta={'changed_list': 'int_changed_students'},
-        indexes=[{'columns': ['school_id', 'student_id', 'school_year', 'term'], 'unique': true}],
+        indexes=[
+            {'columns': ['school_id', 'student_id', 'school_year', 'term'], 'unique': true},
+            {'columns': ['school_id', 'grade_level', 'as_of_date', 'student_id', 'school_year', 'term']},
+        ],
     )
 }}
 
