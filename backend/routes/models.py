@@ -85,6 +85,8 @@ def show_card(name: str, query: CardQuery) -> Response:
 
 
 def _versions(target: str | None) -> list[ModelVersion]:
+    if target is not None and "\0" in target:
+        return []  # PostgreSQL knows no such text
     parameters: dict[str, Any] = {"target": target}
     with services().connection() as connection:
         rows = connection.execute(_VERSIONS, parameters).fetchall()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Literal
 
 from pydantic import Field
@@ -10,6 +11,8 @@ from backend.schemas.audit import Line
 from backend.schemas.common import Day, Name, Sent, Uuid
 from backend.schemas.datasets import DatasetName
 from backend.schemas.runs import RunStatus
+
+_FIRST, _LAST = date(1900, 1, 1), date(2999, 12, 31)  # beyond which clocks of other zones have no time
 
 
 class RunsAddress(Sent):
@@ -37,8 +40,8 @@ class AuditAddress(Sent):
     subject: Name | None = None
     school_id: Name | None = Field(default=None, description="The school of `student_id`.")
     student_id: Name | None = None
-    since: Day | None = Field(default=None, description="From this day on.")
-    until: Day | None = Field(default=None, description="To this day, which is in it.")
+    since: Day | None = Field(default=None, ge=_FIRST, le=_LAST, description="From this day on.")
+    until: Day | None = Field(default=None, ge=_FIRST, le=_LAST, description="To this day, which is in it.")
     after: Line | None = Field(default=None, description="Continue behind this line.")
     csv: Literal["lines"] | None = Field(default=None, description="All lines that fit, as CSV.")
 
