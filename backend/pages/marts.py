@@ -28,7 +28,7 @@ from backend.pages.mart_words import cell_text, operators, type_in_words
 from backend.routes.marts import filters_asked, parse_key
 from backend.schemas.marts import MartQuery
 from backend.services import services
-from elt.errors import UploadRejected
+from elt.errors import TransientError, UploadRejected
 from elt.privacy.column_classes import MartClasses, mart_classes
 from elt.serving.mart_browsing import (
     MAX_VALUES,
@@ -156,8 +156,11 @@ def _frame(mart: Mart, asked: _Asked) -> dict[str, Any]:
 
 
 def _made_of(name: str) -> tuple[Picture, Table] | None:
-    """What the mart is made of; None before the first run on this machine."""
-    graph = graph_or_nothing()
+    """What the mart is made of; None before the first run on this machine, and while dbt writes it down."""
+    try:
+        graph = graph_or_nothing()
+    except TransientError:
+        return None
     if graph is None or name not in graph.tables:
         return None
     return draw(graph, name, only_above=True), graph.tables[name]
