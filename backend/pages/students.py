@@ -17,6 +17,7 @@ from backend.pages.addresses import this_view
 from backend.pages.charts import answer_csv
 from backend.pages.posted import back, posted
 from backend.pages.student_charts import charts_of, latest_sitting, term_name
+from backend.routes.notes import take_back_seen
 from backend.routes.students import find_seen, next_place, place_of
 from backend.schemas.notes import NewNote
 from backend.schemas.pages import StudentAddress
@@ -25,7 +26,7 @@ from backend.services import services
 from elt.people.users import names_of_principals
 from elt.serving.disputes import Dispute, list_disputes, row_key_of
 from elt.serving.interventions import Intervention, add_intervention, list_interventions, what_followed
-from elt.serving.notes import add_note, list_notes, take_back_note
+from elt.serving.notes import add_note, list_notes
 from elt.serving.students import StudentFilter, list_students, read_record, read_risk
 from elt.serving.worklist import read_choices
 
@@ -112,11 +113,7 @@ def write_note() -> Response:
 @allow("notes:write")
 def take_back(note_id: UUID) -> Response:
     """Say that a note does not stand any more."""
-    asked = parse_query(StudentAddress)
-    with services().reader(principal()) as session:
-        school_id = find_seen(session, asked.id, asked.school, None)
-    with services().connection() as connection:
-        take_back_note(connection, services().settings, principal(), school_id, asked.id, note_id)
+    take_back_seen(note_id)
     return back()
 
 

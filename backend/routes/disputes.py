@@ -79,18 +79,17 @@ def dispute_value(student_id: str, query: SchoolQuery, body: NewDispute) -> tupl
     return DisputeModel.model_validate(write_dispute(student_id, query.school, body)), 201
 
 
-@disputes.patch("/students/<path:student_id>/disputes/<uuid:dispute_id>")
+@disputes.patch("/disputes/<uuid:dispute_id>")
 @allow("disputes:settle")
 @operation(
     "Settle a dispute",
     {200: Answer("It is settled.", DisputeModel)},
-    query=SchoolQuery,
     body=Settlement,
-    problems=(409,),
+    problems=(404, 409),
 )
-def settle(student_id: str, dispute_id: UUID, query: SchoolQuery, body: Settlement) -> DisputeModel:
+def settle(dispute_id: UUID, body: Settlement) -> DisputeModel:
     """By whom, when and why is kept."""
-    return DisputeModel.model_validate(write_settlement(student_id, query.school, dispute_id, body))
+    return DisputeModel.model_validate(write_settlement(dispute_id, body))
 
 
 def read_disputes(query: DisputesQuery) -> list[Dispute]:
@@ -118,12 +117,9 @@ def write_dispute(student_id: str, school: str | None, body: NewDispute) -> Disp
         )  # fmt: skip
 
 
-def write_settlement(student_id: str, school: str | None, dispute_id: UUID, body: Settlement) -> Dispute:
-    """Settle a dispute about a student whom the caller sees."""
-    with services().reader(principal()) as session:
-        school_id = find_seen(session, student_id, school, None)
+def write_settlement(dispute_id: UUID, body: Settlement) -> Dispute:
+    """Settle a dispute in the caller's schools."""
     with services().connection() as connection:
         return settle_dispute(
-            connection, services().settings, principal(), school_id, student_id, dispute_id,
-            outcome=body.outcome, why=body.why,
-        )  # fmt: skip
+            connection, services().settings, principal(), dispute_id, outcome=body.outcome, why=body.why
+        )

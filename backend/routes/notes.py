@@ -12,7 +12,8 @@ from backend.routes.students import find_seen
 from backend.schemas.notes import NewNote, NoteList, NoteModel
 from backend.schemas.students import SchoolQuery, StudentQuery
 from backend.services import services
-from elt.serving.notes import add_note, list_notes, take_back_note
+from elt.errors import NotFound
+from elt.serving.notes import Note, add_note, list_notes, no_note, read_note, take_back_note
 
 notes = Blueprint("notes", __name__)
 
@@ -52,19 +53,25 @@ def write_note(student_id: str, query: SchoolQuery, body: NewNote) -> tuple[Note
     return NoteModel.model_validate(added), 201
 
 
-@notes.delete("/students/<path:student_id>/notes/<uuid:note_id>")
+@notes.delete("/notes/<uuid:note_id>")
 @allow("notes:write")
 @operation(
     "Take a note back",
     {200: Answer("It does not stand any more; its text is kept.", NoteModel)},
     description="By who wrote it, or an administrator.",
-    query=SchoolQuery,
-    problems=(409,),
+    problems=(404, 409),
 )
-def take_back(student_id: str, note_id: UUID, query: SchoolQuery) -> NoteModel:
+def take_back(note_id: UUID) -> NoteModel:
     """Who took it back and when is kept."""
-    with services().reader(principal()) as session:
-        school_id = find_seen(session, student_id, query.school, None)
-    with services().connection() as connection:
-        changed = take_back_note(connection, services().settings, principal(), school_id, student_id, note_id)
-    return NoteModel.model_validate(changed)
+    return NoteModel.model_validate(take_back_seen(note_id))
+
+
+def take_back_seen(note_id: UUID) -> Note:
+    """Take back a note about a student whom the caller sees."""
+    with services().reader(principal()) as session, services().connection() as connection:
+        note = read_note(connection, note_id)
+        try:
+            find_seen(session, note.student_id, note.school_id, None)
+        except NotFound:
+            raise NotFound(no_note(note_id)) from None
+        return take_back_note(connection, services().settings, principal(), note_id)

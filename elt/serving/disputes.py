@@ -173,34 +173,40 @@ def settle_dispute(
     connection: Connection,
     settings: Settings,
     principal: Principal,
-    school_id: str,
-    student_id: str,
     dispute_id: UUID,
     *,
     outcome: Outcome,
     why: str,
 ) -> Dispute:
-    """Say what came of it.
+    """Say what came of a dispute in the principal's school, or in any if the principal is bound to none.
 
     Raises:
-        NotFound: there is no such dispute about this student.
+        NotFound: there is no such dispute.
         Conflict: it is settled already.
     """
     with connection.transaction():
+        known = connection.execute(
+            """
+            select outcome from ops.disputes
+            where dispute_id = %s and school_id = coalesce(%s, school_id)
+            for update
+            """,
+            (dispute_id, principal.school_id),
+        ).fetchone()
+        if known is None:
+            raise NotFound(f"There is no dispute {dispute_id}.")
+        if known["outcome"] is not None:
+            raise Conflict(f"The dispute {dispute_id} is settled already.")
         row = connection.execute(
             """
             update ops.disputes
             set outcome = %s, settled_by = %s, settled_why = %s, settled_at = now()
-            where dispute_id = %s and school_id = %s and student_id = %s and outcome is null
+            where dispute_id = %s
             returning *
             """,
-            (outcome, principal.id, why, dispute_id, school_id, student_id),
+            (outcome, principal.id, why, dispute_id),
         ).fetchone()
-        if row is None:
-            known = [dispute.dispute_id for dispute in list_disputes(connection, school_id, student_id)]
-            if dispute_id in known:
-                raise Conflict(f"The dispute {dispute_id} is settled already.")
-            raise NotFound(f"There is no dispute {dispute_id} about a value of this student.")
+        assert row is not None  # noqa: S101 - the row is locked
         settled = Dispute(**row)
         _note(connection, settings, principal, "disputes:settle", settled)
     return settled

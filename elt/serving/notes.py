@@ -63,42 +63,46 @@ def list_notes(connection: Connection, school_id: str, student_id: str) -> list[
     return [Note(**row) for row in rows]
 
 
-def take_back_note(
-    connection: Connection,
-    settings: Settings,
-    principal: Principal,
-    school_id: str,
-    student_id: str,
-    note_id: UUID,
-) -> Note:
-    """Say that a note does not stand any more; its text is kept.
+def read_note(connection: Connection, note_id: UUID) -> Note:
+    """One note.
 
     Raises:
-        NotFound: this student has no such note.
+        NotFound: there is none.
+    """
+    row = connection.execute("select * from ops.student_notes where note_id = %s", (note_id,)).fetchone()
+    if row is None:
+        raise NotFound(no_note(note_id))
+    return Note(**row)
+
+
+def no_note(note_id: UUID) -> str:
+    """What is said of a note that is not there, or not for this person."""
+    return f"There is no note {note_id}."
+
+
+def take_back_note(connection: Connection, settings: Settings, principal: Principal, note_id: UUID) -> Note:
+    """Say that a note does not stand any more; its text is kept.
+
+    That the principal may see the student is known to the caller.
+
+    Raises:
+        NotFound: there is no such note.
         Conflict: it is somebody else's, or taken back already.
     """
     with connection.transaction():
+        note = read_note(connection, note_id)
+        if note.written_by != principal.id and principal.role != "admin":
+            raise Conflict("Only who wrote a note, or an administrator, takes it back.")
         row = connection.execute(
             """
-            select * from ops.student_notes where note_id = %s and school_id = %s and student_id = %s
-            for update
-            """,
-            (note_id, school_id, student_id),
-        ).fetchone()
-        if row is None:
-            raise NotFound(f"There is no note {note_id} about this student.")
-        if row["written_by"] != principal.id and principal.role != "admin":
-            raise Conflict("Only who wrote a note, or an administrator, takes it back.")
-        if row["taken_back_at"] is not None:
-            raise Conflict(f"The note {note_id} is taken back already.")
-        changed = connection.execute(
-            """
-            update ops.student_notes set taken_back_by = %s, taken_back_at = now() where note_id = %s
+            update ops.student_notes set taken_back_by = %s, taken_back_at = now()
+            where note_id = %s and taken_back_at is null
             returning *
             """,
             (principal.id, note_id),
         ).fetchone()
-        assert changed is not None  # noqa: S101 - the row is locked
-        subject = person_subject(settings, "student", school_id, student_id)
+        if row is None:
+            raise Conflict(f"The note {note_id} is taken back already.")
+        subject = person_subject(settings, "student", note.school_id, note.student_id)
         record(connection, principal.id, "notes:write", subject, {"note": note_id, "taken_back": True})
-    return Note(**changed)
+    return Note(**row)

@@ -20,6 +20,7 @@ from elt.warehouse import Connection
 
 BASE = "/api/v1/students"
 STUDENT = f"{BASE}/STU001"
+NOTES = "/api/v1/notes"
 MAIN = "?school=main"
 AVERAGE = {
     "mart": "mart_student_terms",
@@ -59,12 +60,12 @@ def test_a_note_is_kept_and_taken_back_but_never_gone(
     written = admin.post(f"{STUDENT}/notes{MAIN}", json={"note": "Lives with the aunt now"})
     assert written.status_code == 201
     assert written.json["taken_back_at"] is None
-    taken = admin.delete(f"{STUDENT}/notes/{written.json['id']}{MAIN}")
+    taken = admin.delete(f"{NOTES}/{written.json['id']}")
     assert (taken.status_code, taken.json["note"]) == (200, "Lives with the aunt now")
     assert taken.json["taken_back_by"] == written.json["written_by"]
-    again = admin.delete(f"{STUDENT}/notes/{written.json['id']}{MAIN}")
+    again = admin.delete(f"{NOTES}/{written.json['id']}")
     assert again.status_code == 409
-    assert admin.delete(f"{STUDENT}/notes/{uuid4()}{MAIN}").status_code == 404
+    assert admin.delete(f"{NOTES}/{uuid4()}").status_code == 404
     [shown] = admin.get(f"{STUDENT}/notes{MAIN}").json["items"]
     assert shown == taken.json
     subject = person_subject(settings, "student", "main", "STU001")
@@ -78,10 +79,10 @@ def test_only_the_writer_or_an_admin_takes_a_note_back(
 ) -> None:
     mine = admin.post(f"{STUDENT}/notes{MAIN}", json={"note": "An admin's"}).json["id"]
     theirs = teacher.post(f"{STUDENT}/notes{MAIN}", json={"note": "A teacher's"}).json["id"]
-    refused = teacher.delete(f"{STUDENT}/notes/{mine}{MAIN}")
+    refused = teacher.delete(f"{NOTES}/{mine}")
     assert (refused.status_code, "administrator" in refused.json["detail"]) == (409, True)
-    assert client_of("admin", "north").delete(f"{STUDENT}/notes/{theirs}{MAIN}").status_code == 404
-    assert admin.delete(f"{STUDENT}/notes/{theirs}{MAIN}").status_code == 200
+    assert client_of("admin", "north").delete(f"{NOTES}/{theirs}").status_code == 404
+    assert admin.delete(f"{NOTES}/{theirs}").status_code == 200
 
 
 def test_a_teacher_writes_about_nobody_of_another_class(teacher: FlaskClient) -> None:
@@ -92,7 +93,10 @@ def test_a_teacher_writes_about_nobody_of_another_class(teacher: FlaskClient) ->
 
 
 def test_a_value_is_disputed_once_and_settled_once(
-    admin: FlaskClient, teacher: FlaskClient, connection: Connection
+    admin: FlaskClient,
+    teacher: FlaskClient,
+    client_of: Callable[..., FlaskClient],
+    connection: Connection,
 ) -> None:
     (term,) = connection.execute(
         """
@@ -108,13 +112,14 @@ def test_a_value_is_disputed_once_and_settled_once(
     assert admin.post(f"{STUDENT}/disputes{MAIN}", json=wrong).status_code == 409
     assert [item["id"] for item in admin.get("/api/v1/disputes").json["items"]] == [raised.json["id"]]
 
-    one = f"{STUDENT}/disputes/{raised.json['id']}{MAIN}"
+    one = f"/api/v1/disputes/{raised.json['id']}"
     verdict = {"outcome": "stands", "why": "The paper was of another term"}
     assert teacher.patch(one, json=verdict).status_code == 403
+    assert client_of("admin", "north").patch(one, json=verdict).status_code == 404
     settled = admin.patch(one, json=verdict)
     assert (settled.status_code, settled.json["outcome"]) == (200, "stands")
     assert admin.patch(one, json=verdict).status_code == 409
-    assert admin.patch(f"{STUDENT}/disputes/{uuid4()}{MAIN}", json=verdict).status_code == 404
+    assert admin.patch(f"/api/v1/disputes/{uuid4()}", json=verdict).status_code == 404
     assert admin.get("/api/v1/disputes").json["items"] == []
     assert admin.get("/api/v1/disputes?is_open=false").json["items"] == [settled.json]
     assert teacher.get(f"{STUDENT}/disputes{MAIN}").json["items"] == [settled.json]
