@@ -76,7 +76,8 @@ The incremental strategy `changed_keys`. What to rebuild stands in the model's m
 - totals: where a totals table sums over this one: {spec: its specification, log: the model that takes the
   difference}. The difference is written in the same transaction as the rows, so it is counted once however
   often a build is killed;
-- without changed_list: everything is rebuilt.
+- without changed_list: everything is worked out; with compared_by (the key) only rows that differ are written, else
+  all are.
 #}
 {% macro get_incremental_changed_keys_sql(arg_dict) %}
     {%- set target_table = arg_dict['target_relation'] -%}
@@ -88,6 +89,13 @@ The incremental strategy `changed_keys`. What to rebuild stands in the model's m
 
     {% if is_rebuilding() %}
     {{ do_over(target_table, new_rows, columns) }}
+    {% elif meta.get('compared_by') %}
+    delete from {{ target_table }} as old_rows
+    using (select {{ columns }} from {{ target_table }} except select {{ columns }} from {{ new_rows }}) as gone
+    where {% for column in meta['compared_by'] %}{{ ' and ' if not loop.first }}old_rows.{{ column }} = gone.{{ column }}{% endfor %};
+    insert into {{ target_table }} ({{ columns }})
+    select {{ columns }} from {{ new_rows }} except select {{ columns }} from {{ target_table }};
+    {{ analyze_where_grown(target_table, new_rows) }}
     {% else %}
     {% if totals %}
     insert into {{ ref(totals['log']) }} ({{ totals_columns(totals['spec']) }})

@@ -1,7 +1,17 @@
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='changed_keys',
+        meta={'compared_by': ['school_id', 'student_id']},
+        indexes=[{'columns': ['school_id', 'student_id'], 'unique': true}],
+    )
+}}
+
 -- The latest term of each student who is there: it is the latest of the student's grade, for schools hand in their
 -- terms grade by grade. Whoever is missing from it has left; and a grade that lies a year behind its school is not
 -- taught there any more. `ml.features` asks the same of the marts that targets name.
--- Worked out once: of one student, it was summed up anew for each of the student's terms.
+-- A table, for each look at the risk or the summary would work it out again. Grades are summed up once: of one student,
+-- it was done anew for each of the student's terms.
 with grades as materialized (
     select
         school_id,

@@ -62,11 +62,13 @@ standings as (
     group by school_id, student_id
 ),
 
--- Of those without results, only their record can tell whether they have left.
+-- Of those without results, only their record can tell whether they have left; they are few.
 former_students as (
-    select school_id, student_id, true as is_former
-    from {{ ref('dim_students') }}
-    where coalesce(graduation_date < current_date, leaving_year is not null)
+    select students.school_id, students.student_id, true as is_former
+    from {{ ref('mart_student_overview') }} as overview
+    inner join {{ ref('dim_students') }} as students
+        on students.school_id = overview.school_id and students.student_id = overview.student_id
+    where overview.term_count = 0 and coalesce(students.graduation_date < current_date, students.leaving_year is not null)
 ),
 
 offences as (
