@@ -55,7 +55,8 @@ def test_a_check_says_what_would_become_of_a_file_and_stores_nothing(
     form = {"delimiter": ",", "file": (io.BytesIO(SCORES), "scores.csv")}
     report = researcher.post(f"{BASE}/datasets/student_performance/check", data=form).json
     assert report["detected"]["delimiter"] == ","
-    assert report["mapping"][5] == {"position": 6, "header": "math score", "column": "math_score"}
+    math = {"position": 6, "header": "math score", "column": "math_score", "type": "integer"}
+    assert report["mapping"][5] == math
     assert report["rows"][1]["line"] == 3
     assert report["rows"][1]["cells"][-3:] == ["101", "70", "70"]
     counts = report["counts"]
