@@ -13,10 +13,10 @@ from typing import TypeVar
 Day = TypeVar("Day", bound=date)
 Part = TypeVar("Part", bound=Hashable)
 
-# A term in which many left is still a whole one; half of one is not.
-_MOST = 0.5
-# Beside so many cohorts before it a cohort is looked at: the terms of a school year.
-_BEFORE = 3
+MOST = 0.5
+"""A term in which many left is still a whole one; half of one is not."""
+BEFORE = 3
+"""Beside so many cohorts before it a cohort is looked at: the terms of a school year."""
 
 
 def number_days(days: Iterable[Day], wave_days: int) -> dict[Day, int]:
@@ -42,10 +42,10 @@ def have_come(rows: Mapping[tuple[Part, int], int], cohorts: Sequence[int]) -> b
         rows: how many there are of each part (of each school, say) in each cohort.
         cohorts: numbers that follow one another.
     """
-    before = range(cohorts[0] - _BEFORE, cohorts[0])
+    before = range(cohorts[0] - BEFORE, cohorts[0])
     return all(
         sum(rows.get((part, cohort), 0) for cohort in cohorts)
-        >= _MOST * max(rows.get((part, cohort), 0) for cohort in before)
+        >= MOST * max(rows.get((part, cohort), 0) for cohort in before)
         for part in {part for part, _ in rows}
     )
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from elt.warehouse import Connection
-from ml.cohorts import find_latest_come, number_days
+from ml.cohorts import BEFORE, MOST, find_latest_come, number_days
 from ml.errors import FeatureMismatch, NotEnoughHistory
 from ml.target import Feature, Target
 
@@ -147,25 +147,34 @@ def measure_history(connection: Connection, target: Target, thresholds: Mapping[
 
 
 def find_latest(connection: Connection, target: Target) -> dict[Class, date]:
-    """The latest as-of date of each school's grades: schools hand in their terms grade by grade.
+    """The latest as-of date of each school's grades that has come as a whole (`ml.cohorts`).
 
-    A grade that lies a year behind its school is not taught there any more. The view `int_current_terms`, on
-    which the lists rest, says the same.
+    Schools hand in their terms grade by grade and subject by subject: the first rows of a term would make
+    all others of the grade leave. A grade that lies a year behind its school is not taught there any more.
+    The table `int_current_terms`, on which the lists rest, says the same.
     """
     query = sql.SQL(
         "select school_id, grade, latest from ("
-        "select school_id, {grade} as grade, max({as_of}) as latest,"
-        " max(max({as_of})) over (partition by school_id) as newest"
-        " from {relation} group by school_id, {grade}"
+        "select school_id, grade, max(day) as latest, max(max(day)) over (partition by school_id) as newest"
+        " from ("
+        "select school_id, {grade} as grade, {as_of} as day, count(*) >= {most} * coalesce(max(count(*)) over"
+        " (partition by school_id, {grade} order by {as_of}"
+        " rows between {before} preceding and 1 preceding), 0) as has_come"
+        " from {relation} group by school_id, {grade}, {as_of}"
+        ") days where has_come group by school_id, grade"
         ") grades where latest > newest - interval '1 year'"
-    ).format(grade=sql.Identifier(GRADE), as_of=sql.Identifier(AS_OF), relation=_relation(target))
+    ).format(
+        grade=sql.Identifier(GRADE), as_of=sql.Identifier(AS_OF), relation=_relation(target), most=MOST,
+        before=BEFORE,
+    )  # fmt: skip
     return {(row["school_id"], row["grade"]): row["latest"] for row in connection.execute(query)}
 
 
 def current_rows(target: Target, latest: Mapping[Class, date]) -> sql.Composable:
     """A query for the current students' latest rows: all columns of the mart plus `row_version`.
 
-    Current are the students whose latest as-of date is the latest of their grade; the others have left.
+    Current are the students whose latest as-of date is the latest of their grade; the others have left. Rows
+    of terms that have not come as a whole count for neither.
     Of whom the outcome is known already, nothing is foretold any more.
     `row_version` changes exactly when the declared features do.
 
@@ -182,7 +191,10 @@ def current_rows(target: Target, latest: Mapping[Class, date]) -> sql.Composable
         " (select * from unnest({schools}::text[], {grades}::text[], {days_of_grades}::date[]))"
         " and not exists (select from {relation} later where later.{as_of} > {first}::date"
         " and later.{as_of} > f.{as_of}"
-        " and later.school_id = f.school_id and later.student_id = f.student_id)"
+        " and later.school_id = f.school_id and later.student_id = f.student_id"
+        " and exists (select from unnest({schools}::text[], {grades}::text[], {days_of_grades}::date[])"
+        " as come (school_id, grade, day) where come.school_id = later.school_id"
+        " and come.grade = later.{grade} and come.day >= later.{as_of}))"
     ).format(
         features=sql.SQL(", ").join(features),
         relation=_relation(target),

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from elt.settings import Settings
+from elt.transforming.dbt_process import run_dbt
 from elt.warehouse import Connection
 from ml.features import read_current
 from ml.target import load_target
@@ -80,7 +82,7 @@ def test_of_several_lines_for_a_day_the_newest_counts_and_of_corrected_results_t
 
 
 def test_grades_that_hand_in_later_stay_on_the_list_and_who_changed_grade_is_there_once(
-    connection: Connection,
+    settings: Settings, connection: Connection
 ) -> None:
     """Of the second term `main` has STU003 alone, now in JSS2; before, three were in JSS1 and one in JSS2."""
     connection.execute(
@@ -90,6 +92,7 @@ def test_grades_that_hand_in_later_stay_on_the_list_and_who_changed_grade_is_the
         " where school_id = 'main' and term = 'Second Term';"
         " update intermediate.int_student_features set next_term_average = null, next_known_at = null"
     )
+    run_dbt(settings, ["run", "--select", "int_current_terms"])
     for school, student, day in (
         ("main", "STU001", EARLIER_TERM), ("main", "STU/4", EARLIER_TERM), ("main", "STU002", EARLIER_TERM),
         ("main", "STU003", EARLIER_TERM), ("main", "STU003", LATER_TERM), ("north", "STU001", LATER_TERM),
@@ -109,3 +112,27 @@ def test_grades_that_hand_in_later_stay_on_the_list_and_who_changed_grade_is_the
     rows = read_current(connection, load_target("at_risk"))
     scored = zip(rows["school_id"], rows["student_id"], rows["as_of_date"].dt.date, strict=True)
     assert sorted(scored) == expected
+
+
+def test_the_first_results_of_a_term_make_nobody_leave(settings: Settings, connection: Connection) -> None:
+    """Of three students of a grade one has a result in the new term: all are there, as they were."""
+    connection.execute(
+        "update intermediate.int_student_features set next_term_average = null, next_known_at = null;"
+        " delete from intermediate.int_student_features"
+        " where school_id = 'main' and term = 'Second Term' and student_id <> 'STU003'"
+    )
+    run_dbt(settings, ["run", "--select", "int_current_terms"])
+    grades = connection.execute(
+        "select grade_level, term, count(*) as students from intermediate.int_student_features"
+        " where school_id = 'main' group by 1, 2 order by 1, 2"
+    ).fetchall()
+    assert {"grade_level": "JSS1", "term": "First Term", "students": 3} in grades
+    assert {"grade_level": "JSS1", "term": "Second Term", "students": 1} in grades
+    found = connection.execute(
+        "select student_id, term from intermediate.int_current_terms"
+        " where school_id = 'main' and term = 'First Term'"
+    ).fetchall()
+    rows = read_current(connection, load_target("at_risk"))
+    scored = rows[rows["school_id"] == "main"]
+    assert sorted(row["student_id"] for row in found) == sorted(scored["student_id"])
+    assert len(found) == sum(row["students"] for row in grades if row["term"] == "First Term")

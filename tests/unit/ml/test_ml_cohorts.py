@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import date
 
 import pytest
+import yaml
 
-from ml.cohorts import find_latest_come, have_come, number_days
+from elt.settings import PROJECT_DIR
+from ml.cohorts import BEFORE, MOST, find_latest_come, have_come, number_days
 
 
 def test_days_close_together_are_one_cohort():
@@ -37,3 +39,8 @@ def test_every_school_has_to_come_and_may_do_so_in_several_cohorts():
     assert not have_come(rows, [1])
     assert have_come(rows, [1, 2])
     assert not have_come(rows, [2])
+
+
+def test_the_marts_call_the_same_terms_whole() -> None:
+    project = yaml.safe_load((PROJECT_DIR / "dbt" / "dbt_project.yml").read_text())
+    assert project["vars"]["whole_term"] == {"minimum_share": MOST, "terms_before": BEFORE}
