@@ -11,6 +11,7 @@ from psycopg import sql
 
 from elt.contracts import Contract, Identity, load_contracts
 from elt.loading.raw_tables import changed_table, raw_table, row_key_sql
+from elt.privacy.disputed_people import people_in_disputes
 from elt.privacy.tombstones import Person, PersonColumn, Tombstones, person_columns, plain
 from elt.privacy.traces import identifier_sql, without_owner
 from elt.uploads.apply import lock_with_fixes
@@ -209,3 +210,5 @@ def _beside_raw(connection: Connection, schools: list[str]) -> Iterator[Person]:
             yield "student", row["school_id"], row["id"]
     for row in connection.execute("select * from ops.pseudonyms where school_id = any(%s)", (schools,)):
         yield row["kind"], row["school_id"], row["source_id"]
+    for _, person in people_in_disputes(connection, schools):
+        yield person

@@ -8,7 +8,7 @@ copy, the events, the ledger, the old object. A note about another student is re
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,9 @@ from uuid import UUID
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from elt.privacy.disputed_people import disputes_that_name
 from elt.privacy.text_search import Text
+from elt.privacy.tombstones import Person
 from elt.store.base import Store
 from elt.uploads.events import Event
 from elt.warehouse import Connection
@@ -45,16 +47,29 @@ _NOTES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("disputes", "dispute_id", ("shown", "should_be", "reason", "settled_why")),
 )
 
-# What a row is known by may name a guardian. Each gets a key of its own, as only one of the same may be open.
-_EMPTY_KEYS = """
-update ops.disputes set row_key = jsonb_build_object('erased', dispute_id)
-where row_key::text ~* %(regex)s and school_id = coalesce(%(school_id)s, school_id)
+# A row that is known by a guardian is the guardian's, with all that is said of it. Each gets a key of its
+# own, as only one of the same may be open.
+_EMPTY = """
+update ops.disputes set
+    row_key = jsonb_build_object('erased', dispute_id),
+    shown = case when shown is not null then %(instead)s end,
+    should_be = case when should_be is not null then %(instead)s end,
+    reason = %(instead)s,
+    settled_why = case when settled_why is not null then %(instead)s end
+where dispute_id = any(%(disputes)s)
+    or (row_key::text ~* %(regex)s and school_id = coalesce(%(school_id)s, school_id))
 returning dispute_id as id
 """
 
 
-def replace_notes(connection: Connection, texts: Sequence[Text]) -> dict[str, int]:
+def replace_notes(
+    connection: Connection, texts: Sequence[Text], people: Collection[Person]
+) -> dict[str, int]:
     """Replace what is noted about other students and names the person.
+
+    Args:
+        texts: what names the person in any text.
+        people: the person in all spellings, for where identifiers stand alone.
 
     Returns:
         How many lines of which table changed.
@@ -63,18 +78,24 @@ def replace_notes(connection: Connection, texts: Sequence[Text]) -> dict[str, in
     with connection.transaction():
         connection.execute("select set_config('laurel.erasing', 'on', true)")
         for table, key, columns in _NOTES:
-            statements: list[sql.SQL | sql.Composed] = [_replace_in(table, key, columns)]
-            if table == "disputes":
-                statements.append(sql.SQL(_EMPTY_KEYS))
             changed: set[UUID] = set()
+            if table == "disputes":
+                changed |= _empty_disputes(connection, texts, people)
             for text in texts:
                 values = {"regex": text.regex, "school_id": text.school_id, "instead": NAMED}
-                for statement in statements:
-                    changed |= {row["id"] for row in connection.execute(statement, values)}
+                changed |= {row["id"] for row in connection.execute(_replace_in(table, key, columns), values)}
             if changed:
                 counts[f"ops.{table}.note"] = len(changed)
         connection.execute("select set_config('laurel.erasing', '', true)")
     return counts
+
+
+def _empty_disputes(connection: Connection, texts: Sequence[Text], people: Collection[Person]) -> set[UUID]:
+    """Leave of disputes about a person's own row no more than that there was one."""
+    named = list(disputes_that_name(connection, people))
+    wanted: list[dict[str, Any]] = [{"disputes": named, "regex": None, "school_id": None}]
+    wanted += [{"disputes": [], "regex": text.regex, "school_id": text.school_id} for text in texts]
+    return {row["id"] for each in wanted for row in connection.execute(_EMPTY, {**each, "instead": NAMED})}
 
 
 def _replace_in(table: str, key: str, columns: Sequence[str]) -> sql.Composed:

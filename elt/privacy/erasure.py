@@ -141,8 +141,9 @@ class _Run:
                     self._count(erasure_id, erase_beside_raw(self._connection, person))
         self._say("erasing from what was written beside the files")
         for erasure_id in self._report.erasures:
-            texts = texts_of(self._people.get(erasure_id, ()), self._sought.names)
-            self._count(erasure_id, replace_notes(self._connection, texts))
+            people = self._people.get(erasure_id, set())
+            texts = texts_of(people, self._sought.names)
+            self._count(erasure_id, replace_notes(self._connection, texts, people))
         WordEraser(self._store, self._connection, texts_of(self._everybody(), self._sought.names)).run()
         self._say("erasing from the store")
         self._store.sweep()

@@ -19,6 +19,7 @@ from psycopg import sql
 
 from elt.contracts import Identity, load_contracts
 from elt.errors import NotFound, UploadRejected
+from elt.privacy.disputed_people import disputes_that_name
 from elt.privacy.erase_rows import find_people
 from elt.privacy.erase_versions import ObjectEraser
 from elt.privacy.text_search import Opened, Text, holds, open_log
@@ -76,6 +77,8 @@ def search(
     proof, texts = Proof(), texts_of(people, names)
     _search_store(objects, texts, proof)
     _search_database(connection, people, texts, proof)
+    if disputes_that_name(connection, people):
+        proof.found("ops.disputes", "identifier")
     if find_people(connection, objects.tombstones):
         proof.found("raw", "identifier")
     for folder in folders:

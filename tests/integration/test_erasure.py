@@ -20,10 +20,11 @@ from elt.errors import NotFound, UploadRejected
 from elt.pipeline import run
 from elt.privacy.erase_words import NAMED
 from elt.privacy.erasure import ErasureReport, Sought, erase_pending
+from elt.privacy.erasure_proof import Finding
 from elt.privacy.erasure_requests import list_erasures, request_erasure
 from elt.privacy.erasure_review import Candidate, confirm_candidate, find_candidates
 from elt.reading.dialect import ReadOptions
-from elt.serving.disputes import Figure, list_disputes, raise_dispute
+from elt.serving.disputes import Figure, list_disputes, raise_dispute, settle_dispute
 from elt.serving.interventions import add_intervention
 from elt.serving.notes import add_note, list_notes
 from elt.store.base import open_store
@@ -532,6 +533,45 @@ def test_notes_and_disputes_go_with_the_student_and_forget_whom_they_name(sender
     left = list_disputes(sender.connection, "main", "STU00002")
     assert [(dispute.shown, dispute.reason) for dispute in left] == [(NAMED, NAMED)] * 2
     assert _leaks(sender, "STU00001", PLANTED) == []
+
+
+def test_a_disputed_row_of_a_guardian_is_emptied_by_its_identifier_alone(sender: Sender) -> None:
+    """17 may stand in any text; and nobody says again who it is, so only the tombstone knows the number."""
+
+    def dispute(school_id: str, parent_id: str, column: str, shown: str | None = "0801 234 5678") -> None:
+        figure = Figure(school_id, "STU00002", "mart_guardians", column, {"parent_id": parent_id}, shown)
+        raised = raise_dispute(
+            sender.connection, sender.settings, sender.admin, figure, should_be="0809", reason="Rang 0801"
+        )
+        settle_dispute(
+            sender.connection, sender.settings, sender.admin, raised.dispute_id,
+            outcome="corrected", why="It is 0809",
+        )  # fmt: skip
+
+    dispute("main", "P 17", "phone_number")
+    dispute("main", "p17", "email", None)
+    dispute("main", "P170", "phone_number")
+    dispute("other", "P17", "phone_number")
+    _request(sender, "P17", "guardian")
+    report = _erase(sender, None, names=())
+
+    assert report.finished == report.erasures
+    assert report.counts[report.erasures[0]] == {"ops.disputes.note": 2}
+    left = list_disputes(sender.connection, "main", "STU00002")
+    assert [each.row_key.get("parent_id") for each in left] == ["P170", None, None]
+    for shown, each in zip((None, NAMED), left[1:], strict=True):
+        assert (each.shown, each.should_be, each.reason, each.settled_why) == (shown, *[NAMED] * 3)
+    whole = [left[0], *list_disputes(sender.connection, "other", "STU00002")]
+    assert [each.reason for each in whole] == ["Rang 0801"] * 2
+
+
+def test_the_search_finds_a_guardian_in_what_a_disputed_row_is_known_by(sender: Sender, monkeypatch) -> None:
+    figure = Figure("main", "STU00002", "mart_guardians", "email", {"parent_id": "17"}, None)
+    raise_dispute(sender.connection, sender.settings, sender.admin, figure, should_be=None, reason="x")
+    monkeypatch.setattr("elt.privacy.erasure.replace_notes", lambda *_: {})
+    report = _erase(sender, "17", "guardian", names=())
+    assert Finding("ops.disputes", "identifier") in report.findings
+    assert report.finished == []
 
 
 def test_what_the_search_finds_keeps_the_erasure_open(sender: Sender, tmp_path) -> None:
