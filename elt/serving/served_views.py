@@ -16,7 +16,7 @@ from elt.privacy.column_classes import PSEUDONYM_KINDS, MartClasses
 from elt.serving.mart_catalogue import Mart, MartColumn
 
 SCHEMA = "served"
-_ANALYSTS_DIR = Path(__file__).with_name("served")
+_SUPPRESSED_DIR = Path(__file__).with_name("served")
 _RELATION = re.compile(r"\b(?:staging|intermediate|core|marts)\.\w+")
 
 _ROLE = sql.SQL("(select scope.role from served.scope() as scope) = {}")
@@ -28,20 +28,21 @@ _ASSIGNMENTS = """
 """
 
 # A class is taught as a whole, or one subject of it: then its students are those who have marks in that.
-_TAUGHT_STUDENTS = """
-(mart.school_id, mart.student_id) in (
-    select student.school_id, student.student_id
+TAUGHT = """
     from {assignments}
     join marts.mart_student_overview as student
         on student.school_id = assigned.school_id
         and (assigned.grade_level is null or student.grade_level = assigned.grade_level)
-    where assigned.subject is null or exists (
+    where (assigned.subject is null or exists (
         select from core.fct_assessments as fact
         where fact.school_id = student.school_id and fact.student_id = student.student_id
             and fact.grade_level = student.grade_level and fact.subject = assigned.subject
-    )
-)
+    ))
 """
+"""Each `student` whom those teach who are `assigned`; `assignments` is where these come from."""
+_TAUGHT_STUDENTS = "(mart.school_id, mart.student_id) in (select student.school_id, student.student_id" + (
+    TAUGHT + ")"
+)
 _TAUGHT_CLASSES = """
 exists (
     select from {assignments}
@@ -58,18 +59,46 @@ def view_sql(mart: Mart, classes: MartClasses, relations: Collection[str]) -> sq
     names = {column.name for column in mart.columns}
     as_is = [_as_is(column, classes) for column in mart.columns]
     masked = [_masked(column, classes, names) for column in mart.columns]
-    branches = [_branch(mart, "admin", as_is), _branch(mart, "researcher", masked)]
-    if (taught := _taught(names, classes)) and _exist(taught, relations):
-        branches.append(_branch(mart, "teacher", as_is, taught))
-    if suppressed := _suppressed(mart, relations):
-        branches.append(_branch(mart, "analyst", as_is, source=suppressed))
-    elif not classes.has_people:
-        branches.append(_branch(mart, "analyst", as_is))
-    bound = _bound_to_school(names, classes)
+    suppressed = _suppressed(mart)
+    if suppressed and not classes.has_people and "school_id" not in names:
+        branches = _of_all_schools(mart, as_is, masked, suppressed, relations)
+    else:
+        bound = _bound_to_school(names, classes)
+        branches = [_branch(mart, "admin", as_is), _branch(mart, "researcher", masked)]
+        if (taught := _taught(names, classes)) and _exist(taught, relations):
+            branches.append(_branch(mart, "teacher", as_is, taught))
+        if suppressed and _exist(suppressed, relations):
+            branches.append(_branch(mart, "analyst", as_is, source=suppressed))
+        elif not suppressed and not classes.has_people:
+            branches.append(_branch(mart, "analyst", as_is))
+        branches = [branch + bound for branch in branches]
     return sql.SQL("create view {} with (security_barrier) as {}").format(
-        sql.Identifier(SCHEMA, mart.name),
-        sql.SQL(" union all ").join(branch + bound for branch in branches),
+        sql.Identifier(SCHEMA, mart.name), sql.SQL(" union all ").join(branches)
     )
+
+
+def _of_all_schools(
+    mart: Mart,
+    as_is: list[sql.Composable],
+    masked: list[sql.Composable],
+    suppressed: str,
+    relations: Collection[str],
+) -> list[sql.Composed]:
+    """Counts over all schools: in full for whoever may see all of them, for everybody else suppressed."""
+    unbound = sql.SQL(" and {} is null").format(_SCHOOL)
+    branches = [
+        _branch(mart, "admin", as_is) + unbound,
+        _branch(mart, "researcher", masked) + unbound,
+    ]
+    if _exist(suppressed, relations):
+        bound = sql.SQL(" and {} is not null").format(_SCHOOL)
+        branches += [
+            _branch(mart, "admin", as_is, source=suppressed) + bound,
+            _branch(mart, "researcher", masked, source=suppressed) + bound,
+            _branch(mart, "teacher", as_is, source=suppressed),
+            _branch(mart, "analyst", as_is, source=suppressed),
+        ]
+    return branches
 
 
 def _branch(
@@ -134,13 +163,10 @@ def _taught(names: Collection[str], classes: MartClasses) -> str | None:
     return None
 
 
-def _suppressed(mart: Mart, relations: Collection[str]) -> str | None:
-    """The query that analysts see instead of the mart, without small groups; see `elt/serving/served/`."""
-    path = _ANALYSTS_DIR / f"{mart.name}.sql"
-    if not path.exists():
-        return None
-    query = path.read_text(encoding="utf-8")
-    return query if _exist(query, relations) else None
+def _suppressed(mart: Mart) -> str | None:
+    """What is seen instead of the mart by whoever sees no single people; see `elt/serving/served/`."""
+    path = _SUPPRESSED_DIR / f"{mart.name}.sql"
+    return path.read_text(encoding="utf-8") if path.exists() else None
 
 
 def _exist(query: str, relations: Collection[str]) -> bool:

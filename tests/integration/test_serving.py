@@ -73,6 +73,31 @@ def test_who_is_bound_to_a_school_sees_no_other(session_of: Sessions, connection
         assert rows(session, "select count(*) from served.mart_insights") == [(0,)]
 
 
+def test_counts_of_all_schools_are_suppressed_for_who_may_not_see_them_all(
+    session_of: Sessions, connection: Connection
+) -> None:
+    connection.execute(
+        """
+        insert into ops.row_issues (upload_id, version, line, rule, severity)
+        select upload_id, live_version, line, 'required', 'error'
+        from ops.uploads, generate_series(1, case dataset when 'guardians' then 3 else 40 end) as line
+        where dataset in ('guardians', 'students')
+        """
+    )
+    quality = "select dataset, row_count from served.mart_data_quality order by 1"
+    freshness = "select live_row_count from served.mart_freshness"
+    suppressed, whole = [("guardians", None), ("students", 40)], [("guardians", 3), ("students", 40)]
+    for role, school_id in (
+        ("admin", "north"), ("researcher", "north"), ("analyst", "north"), ("teacher", "north"),
+        ("teacher", None), ("analyst", None),
+    ):  # fmt: skip
+        session = session_of(role, school_id)
+        assert rows(session, quality) == suppressed, (role, school_id)
+        assert {count for (count,) in rows(session, freshness)} == {None}, (role, school_id)
+    for role in ("admin", "researcher"):
+        assert rows(session_of(role), quality) == whole, role
+
+
 def test_teachers_see_the_students_of_their_classes_with_all_their_terms(session_of: Sessions) -> None:
     session = session_of("teacher", None, Assignment("main", "JSS1"), Assignment("south", "JSS2", "Yoruba"))
     seen = rows(session, "select school_id, student_id from served.mart_student_overview")

@@ -1,4 +1,4 @@
--- For analysts. Lines are of people.
+-- For analysts, teachers and whoever is bound to a school. Lines are of people, of all schools.
 select
     mart.dataset,
     mart.rule,

@@ -1,4 +1,4 @@
--- For analysts. Rows are a total of which hidden groups are parts.
+-- For analysts, teachers and whoever is bound to a school. Rows are a total of which hidden groups are parts.
 select
     mart.dataset,
     mart.last_upload_at,
