@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import UUID
 
 from flask import Blueprint
 
-from backend.access import allow, principal
+from backend.access import allow, may, principal
 from backend.auditing import note_for_audit
 from backend.operations import Answer, operation
 from backend.routes.marts import as_request_errors
@@ -76,7 +77,12 @@ def show_disputes(student_id: str, query: StudentQuery) -> DisputeList:
 )
 def dispute_value(student_id: str, query: SchoolQuery, body: NewDispute) -> tuple[DisputeModel, int]:
     """The value as it is now is kept beside it."""
-    return DisputeModel.model_validate(write_dispute(student_id, query.school, body)), 201
+    raised = write_dispute(student_id, query.school, body)
+    if not (may("students:read") or may("disputes:read")):
+        # A key that may only write is told nothing that it did not say.
+        said = {name: value for name, value in raised.row_key.items() if name in body.key}
+        raised = replace(raised, shown=None, row_key=said)
+    return DisputeModel.model_validate(raised), 201
 
 
 @disputes.patch("/disputes/<uuid:dispute_id>")

@@ -110,7 +110,10 @@ def read_figure_row(query: ProvenanceQuery) -> tuple[MartFound, dict[str, Any], 
         mart = describe_mart(session, query.mart, "served")
         key = parse_key(query.key)
         note_for_audit(subject_of(key), mart=query.mart, column=query.column)
-        return mart, key, read_row(session, mart, key)
+        row = read_row(session, mart, key)
+        # Whom the row is about, whatever it was asked for by.
+        note_for_audit(subject_of(row))
+        return mart, key, row
 
 
 def read_lines(query: ProvenanceQuery, key: dict[str, Any]) -> ProvenanceFound:

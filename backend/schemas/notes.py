@@ -86,7 +86,9 @@ class DisputeModel(Answered):
     mart: str
     column: str = Field(validation_alias="column_name")
     key: dict[str, str | None] = Field(validation_alias="row_key")
-    shown: str | None = Field(description="The value as it was when it was disputed.")
+    shown: str | None = Field(
+        description="The value as it was when it was disputed; null also for a key that may not read it."
+    )
     should_be: str | None
     reason: str
     raised_by: str

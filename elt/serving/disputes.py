@@ -1,7 +1,8 @@
 """Values in marts that somebody says are wrong, until an administrator settles it. Nothing is deleted.
 
 Whoever may see a value may dispute it: it is looked up as that person sees it. Researchers name people by
-pseudonyms, which stand for the numbers in what is kept.
+pseudonyms, which stand for the numbers in what is kept. A pseudonym itself cannot be disputed: kept beside
+the number, it would tell whose rows stand in researchers' exports.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from uuid6 import uuid7
 from elt.audit.trail import person_subject, record
 from elt.errors import Conflict, NotFound
 from elt.people.principals import Principal
-from elt.privacy.column_classes import PSEUDONYM_KINDS
+from elt.privacy.column_classes import PSEUDONYM_KINDS, MartClasses, mart_classes
 from elt.serving.marts import describe_mart
 from elt.serving.provenance import read_row
 from elt.settings import Settings
@@ -98,6 +99,12 @@ def row_key_of(key: Mapping[str, Any]) -> dict[str, str | None]:
     return {name: _text(value) for name, value in key.items() if name not in _OF_A_STUDENT}
 
 
+def may_be_disputed(principal: Principal, mart: str, column: str) -> bool:
+    """Whether a value that the principal sees there is the school's, not a pseudonym."""
+    classes = mart_classes().get(mart, MartClasses())
+    return principal.role != "researcher" or classes.of(column) != "identifier"
+
+
 def raise_dispute(
     connection: Connection,
     settings: Settings,
@@ -110,8 +117,12 @@ def raise_dispute(
     """Write down that a value is wrong.
 
     Raises:
-        Conflict: a dispute about this value is open already.
+        Conflict: a dispute about this value is open already, or it is a pseudonym to the principal.
     """
+    if not may_be_disputed(principal, figure.mart, figure.column):
+        raise Conflict(
+            f"You see pseudonyms in {figure.mart}.{figure.column}: Laurel makes them, the school does not."
+        )
     kept = _with_numbers(connection, principal, figure)
     with connection.transaction():
         try:

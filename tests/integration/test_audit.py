@@ -177,6 +177,26 @@ def test_a_mart_that_is_asked_for_one_student_names_whom(
     assert line["subject"] == person_subject(settings, "student", "north", "STU001")
 
 
+@pytest.mark.usefixtures("small_school")
+def test_a_figure_names_its_student_however_the_row_was_asked_for(
+    admin: FlaskClient, connection: Connection, settings: Settings
+) -> None:
+    (known,) = connection.execute(
+        "select full_name from marts.mart_students where school_id = 'north' order by student_id limit 1"
+    ).fetchall()
+    (student,) = connection.execute(
+        "select student_id from marts.mart_students where school_id = 'north' and full_name = %s",
+        (known["full_name"],),
+    ).fetchall()
+    key = json.dumps({"full_name": known["full_name"], "school_id": "north"})
+    asked = {"mart": "mart_students", "key": key, "column": "gender"}
+    assert admin.get(f"{BASE}/provenance", query_string=asked).status_code == 200
+    assert admin.get("/provenance", query_string=asked).status_code == 200
+    told = [*lines(connection, "provenance:read"), *lines(connection, "disputes:read")]
+    subject = person_subject(settings, "student", "north", student["student_id"])
+    assert [line["subject"] for line in told] == [subject] * 3
+
+
 def test_denials_are_told_but_not_without_end(
     researcher: FlaskClient, api: Flask, connection: Connection
 ) -> None:
