@@ -3,7 +3,8 @@
 The user of `LAUREL_DATABASE_URL` owns the tables and may create roles; it need not be a superuser. Roles
 belong to the whole server, so several databases of it share them; the rights are each database's own.
 
-- `laurel_app` (API), `laurel_loader`: the ledger and raw; the loader reads staging too, the API intermediate;
+- `laurel_app` (API), `laurel_loader`: the ledger and raw; the loader reads staging too, the API intermediate,
+  and what people wrote about students: that it adds to and ends, but does not change;
 - `laurel_transformer` (dbt): reads raw and the ledger, owns all that dbt builds;
 - `laurel_reader`: signs in by itself, and reads the views of schema `served`, nothing else;
 - `laurel_query`: the same for statements that people type, see `served.run`.
@@ -26,7 +27,13 @@ _GRANTS = """
 grant usage on schema ops, raw, ml to laurel_app, laurel_loader;
 grant select, insert, update, delete on all tables in schema ops, raw to laurel_app, laurel_loader;
 revoke update, delete on ops.audit from laurel_app, laurel_loader;
-revoke all on ops.users, ops.assignments, ops.sessions, ops.keys from laurel_loader;
+revoke all on ops.users, ops.assignments, ops.sessions, ops.keys, ops.interventions, ops.student_notes,
+    ops.disputes, ops.student_assignments, ops.mails, ops.report_subscriptions from laurel_loader;
+revoke update, delete on ops.interventions, ops.student_notes, ops.disputes, ops.student_assignments
+    from laurel_app;
+grant update (taken_back_by, taken_back_at) on ops.student_notes to laurel_app;
+grant update (outcome, settled_by, settled_why, settled_at) on ops.disputes to laurel_app;
+grant update (ended_by, ended_at) on ops.student_assignments to laurel_app;
 grant select, insert on all tables in schema ml to laurel_app, laurel_loader;
 grant usage on all sequences in schema ops, ml to laurel_app, laurel_loader;
 grant usage on schema live to laurel_app;

@@ -7,16 +7,18 @@ from datetime import date
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
 from elt.audit.trail import person_subject
+from elt.people.keys import create_key
 from elt.people.principals import Assignment
 from elt.people.sessions import start_session
 from elt.people.users import create_user
 from elt.settings import Settings
-from elt.warehouse import Connection
+from elt.warehouse import Connection, connect
 
 BASE = "/api/v1/students"
 STUDENT = f"{BASE}/STU001"
@@ -165,6 +167,71 @@ def test_a_researcher_disputes_by_pseudonym_and_an_admin_of_that_school_sees_who
     assert researcher.get(f"{BASE}/{known['pseudonym']}/disputes{MAIN}").status_code == 403
     assert [item["student_id"] for item in admin.get("/api/v1/disputes").json["items"]] == ["STU001"]
     assert client_of("admin", "north").get("/api/v1/disputes").json["items"] == []
+
+
+def test_a_pseudonym_is_never_kept_beside_the_number(
+    client_of: Callable[..., FlaskClient], connection: Connection
+) -> None:
+    (known,) = connection.execute(
+        "select pseudonym from ops.pseudonyms where kind = 'student' and school_id = 'main' "
+        "and source_id = 'STU001'"
+    ).fetchall()
+    wrong = {"mart": "mart_student_overview", "column": "student_id", "reason": "Looks odd"}
+    refused = client_of("researcher").post(f"{BASE}/{known['pseudonym']}/disputes{MAIN}", json=wrong)
+    assert (refused.status_code, "pseudonyms" in refused.json["detail"]) == (409, True)
+    assert connection.execute("select from ops.disputes").rowcount == 0
+
+
+def test_a_key_that_only_writes_disputes_reads_no_value(api: Flask, connection: Connection) -> None:
+    (row,) = connection.execute(
+        """
+        select school_year, average_score::text as score from marts.mart_student_terms
+        where school_id = 'main' and student_id = 'STU001' and term = 'First Term'
+        """
+    ).fetchall()
+    body = {**AVERAGE, "key": {"term": "First Term"}}
+    key = create_key(connection, "Writes only", "admin", None, "test", scopes=["disputes:write"])[1]
+    raised = api.test_client().post(
+        f"{STUDENT}/disputes{MAIN}", json=body, headers={"Authorization": f"Bearer {key}"}
+    )
+    assert (raised.status_code, raised.json["shown"]) == (201, None)
+    assert raised.json["key"] == body["key"]
+    (kept,) = connection.execute("select shown, row_key from ops.disputes").fetchall()
+    assert kept["shown"] == row["score"]
+    assert kept["row_key"] == {"term": "First Term", "school_year": row["school_year"]}
+
+
+def test_what_was_written_stays_whoever_asks_the_database(
+    admin: FlaskClient, connection: Connection, settings: Settings
+) -> None:
+    assert admin.post(f"{STUDENT}/notes{MAIN}", json={"note": "Kept"}).status_code == 201
+    body = {"mart": "mart_student_overview", "column": "gender", "reason": "x"}
+    assert admin.post(f"{STUDENT}/disputes{MAIN}", json=body).status_code == 201
+    day = date(2025, 2, 1).isoformat()
+    done = admin.post(f"{STUDENT}/interventions{MAIN}", json={"done_on": day, "action": "Talked"})
+    assert done.status_code == 201
+    for statement in (
+        "delete from ops.student_notes", "delete from ops.disputes", "delete from ops.interventions",
+        "update ops.student_notes set note = 'Other'", "update ops.disputes set shown = 'Other'",
+    ):  # fmt: skip
+        with pytest.raises(psycopg.errors.RaiseException, match="are kept"):
+            connection.execute(statement)
+        with (
+            connect(settings.database_url.get_secret_value(), role="laurel_app") as api_session,
+            pytest.raises(psycopg.errors.InsufficientPrivilege),
+        ):
+            api_session.execute(statement)
+
+
+def test_the_loader_reads_nothing_that_people_wrote(settings: Settings) -> None:
+    tables = (
+        "interventions", "student_notes", "disputes", "student_assignments", "mails", "report_subscriptions",
+    )  # fmt: skip
+    with connect(settings.database_url.get_secret_value(), role="laurel_loader") as loader:
+        for table in tables:
+            for statement in (f"select from ops.{table}", f"delete from ops.{table}"):
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    loader.execute(statement)
 
 
 def test_disputes_come_in_pages(admin: FlaskClient) -> None:
