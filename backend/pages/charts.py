@@ -14,6 +14,7 @@ from flask_babel import gettext as _
 from backend.errors import InvalidRequest
 from backend.pages.addresses import this_view
 from backend.streams import attach
+from backend.texts import number
 from elt.reading.spreadsheets import guard
 
 Kind = Literal["bars", "columns", "line", "area", "donut", "map", "bubbles", "interval"]
@@ -45,7 +46,7 @@ class Series:
         """A figure as people read it."""
         if self.words is not None and value is not None:
             return self.words[value]
-        return "–" if value is None else f"{value:,.{self.decimals}f}{self.unit}"
+        return "–" if value is None else number(value, self.decimals) + self.unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,8 @@ class Chart:
     """A table that is drawn. `of`: what the labels of the rows are.
 
     `keys`: what rows are known by to programs, one each, where that is not their label. `links`: where rows
-    lead to, one each. `band`: in a chart of intervals, how far from zero an amount counts as nothing.
+    lead to, one each, empty for none. `band`: in a chart of intervals, how far from zero an amount counts as
+    nothing.
     """
 
     id: str

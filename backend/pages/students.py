@@ -18,7 +18,7 @@ from backend.pages.charts import answer_csv
 from backend.pages.posted import back, posted
 from backend.pages.student_charts import charts_of, latest_sitting, term_name
 from backend.routes.notes import take_back_seen
-from backend.routes.students import find_seen, next_place, place_of
+from backend.routes.students import filter_of, find_seen, next_place, place_of
 from backend.schemas.notes import NewNote
 from backend.schemas.pages import StudentAddress
 from backend.schemas.students import NewIntervention, StudentsQuery
@@ -27,7 +27,7 @@ from elt.people.users import names_of_principals
 from elt.serving.disputes import Dispute, list_disputes, row_key_of
 from elt.serving.interventions import Intervention, add_intervention, list_interventions, what_followed
 from elt.serving.notes import add_note, list_notes
-from elt.serving.students import StudentFilter, list_students, read_record, read_risk
+from elt.serving.students import list_students, read_record, read_risk
 from elt.serving.worklist import read_choices
 
 student_pages = Blueprint("student_pages", __name__)
@@ -39,12 +39,13 @@ def show_students() -> str:
     """Those of the caller's classes or schools; searched by number or name."""
     query = parse_query(StudentsQuery, is_form=True)
     searched = veiled(query.q) if query.q else None
-    note_for_audit(school_id=query.school_id, grade_level=query.grade_level, q=searched)
-    wanted = StudentFilter(query.school_id, query.grade_level, query.q)
+    note_for_audit(
+        school_id=query.school_id, grade_level=query.grade_level, status=query.status, q=searched
+    )
     after = place_of(query.after) if query.after else None
     with services().reader(principal()) as session:
         choices = read_choices(session)
-        found = list_students(session, wanted, after=after, limit=query.limit + 1)
+        found = list_students(session, filter_of(query), after=after, limit=query.limit + 1)
     following = next_place(found, query.limit)
     return render_template(
         "students_list.html",

@@ -13,9 +13,10 @@ from backend.access import allow, principal
 from backend.auditing import note_for_audit
 from backend.operations import parse_query
 from backend.pages.charts import Figure, answer_csv
-from backend.pages.summary_charts import charts_of_classes, charts_of_students, share
+from backend.pages.summary_charts import charts_of_classes, charts_of_students, share, students_of
 from backend.schemas.pages import SummaryAddress
 from backend.services import services
+from backend.texts import number
 from elt.serving.summary import SummaryFilter, read_summary
 
 summary_pages = Blueprint("summary_pages", __name__)
@@ -97,7 +98,7 @@ def _figures(whole: Mapping[str, Any], asked: SummaryAddress) -> list[Figure]:
         ),
         Figure(
             _("At risk"),
-            f"{whole['at_risk']:,}" if whole["risk_known"] else "–",
+            number(whole["at_risk"]) if whole["risk_known"] else "–",
             _("Students on the list of who needs help, as of now, whatever term is chosen."),
             _by(_of(whole["risk_known"], _("with a prediction")), is_rule=whole["is_risk_by_rule"]),
             href=worklist if whole["at_risk"] and asked.term is None else "",
@@ -112,15 +113,12 @@ def _students(whole: Mapping[str, Any], asked: SummaryAddress) -> Figure:
         "new": _("Students who are on record and have no results yet."),
         "all": _("Students who are on record or have results, those who have left included."),
     }
-    students = url_for(
-        "student_pages.show_students", school_id=asked.school_id, grade_level=asked.grade_level
-    )
     of_term = " " + _("Of these, those with results in the chosen term.") if asked.term else ""
     return Figure(
         _("Students"),
-        f"{whole['students']:,}",
+        number(whole["students"]),
         meanings[asked.status] + of_term,
-        href="" if asked.term else students,
+        href="" if asked.term else students_of(asked, asked.grade_level),
     )
 
 
@@ -147,4 +145,4 @@ def _by(note: str, *, is_rule: bool) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f} %"
+    return "–" if value is None else f"{number(value, 1)} %"

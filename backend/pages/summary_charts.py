@@ -39,6 +39,16 @@ def charts_of_classes(summary: Summary) -> list[Chart]:
     return [_terms(summary), _subjects(summary)]
 
 
+def students_of(asked: SummaryAddress, grade_level: str | None) -> str:
+    """Where the students who are counted are listed, of a class (None: of all)."""
+    return url_for(
+        "student_pages.show_students",
+        school_id=asked.school_id,
+        grade_level=grade_level,
+        status=None if asked.status == "all" else asked.status,
+    )
+
+
 def share(part: int, whole: int) -> float | None:
     """Percent to one decimal, 0 to 100; None of nothing."""
     return round(100 * part / whole, 1) if whole else None
@@ -127,12 +137,7 @@ def _class_sizes(summary: Summary, asked: SummaryAddress) -> Chart:
         [Series(_("Students")), Series(_("At risk"))],
         [(_class(row), (row["students"], row["at_risk"])) for row in rows],
         # The list of students is that of now.
-        links=[]
-        if asked.term
-        else [
-            url_for("student_pages.show_students", school_id=asked.school_id, grade_level=row["name"])
-            for row in rows
-        ],
+        links=[] if asked.term else [students_of(asked, row["name"]) if row["name"] else "" for row in rows],
     )
 
 
@@ -146,7 +151,7 @@ def _class_results(summary: Summary) -> Chart:
         _("Class"),
         _results_series(),
         [(_class(row), _results(row)) for row in rows],
-        links=[this_view(grade_level=row["name"]) for row in rows],
+        links=[this_view(grade_level=row["name"]) if row["name"] else "" for row in rows],
     )
 
 

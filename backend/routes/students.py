@@ -42,11 +42,12 @@ students = Blueprint("students", __name__)
 def show_students(query: StudentsQuery) -> StudentPage:
     """Those of the caller's classes or schools, by school and number."""
     searched = veiled(query.q) if query.q else None
-    note_for_audit(school_id=query.school_id, grade_level=query.grade_level, q=searched)
-    wanted = StudentFilter(query.school_id, query.grade_level, query.q)
+    note_for_audit(
+        school_id=query.school_id, grade_level=query.grade_level, status=query.status, q=searched
+    )
     after = place_of(query.after) if query.after else None
     with services().reader(principal()) as session:
-        found = list_students(session, wanted, after=after, limit=query.limit + 1)
+        found = list_students(session, filter_of(query), after=after, limit=query.limit + 1)
     page = [StudentSummary.model_validate(row) for row in found[: query.limit]]
     return StudentPage(items=page, next=next_place(found, query.limit))
 
@@ -172,6 +173,12 @@ def write_intervention(
             takes_back=body.takes_back,
         )
     return InterventionModel.model_validate(added), 201
+
+
+def filter_of(query: StudentsQuery) -> StudentFilter:
+    """Which students a query means."""
+    status = query.status and query.status.capitalize()
+    return StudentFilter(query.school_id, query.grade_level, query.q, status)
 
 
 def find_seen(session: Connection, student_id: str, school: str | None, reason: str | None) -> str:

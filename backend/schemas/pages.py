@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints
 
 from backend.schemas.common import Name, Sent, Uuid
 from backend.schemas.datasets import DatasetName
+from backend.schemas.students import EnrollmentStatus
 
 _NO_NUL = r"^[^\x00]+$"
 
@@ -37,7 +38,7 @@ class SummaryAddress(Sent):
 
     school_id: Name | None = Field(default=None, description="Only of this school.")
     grade_level: Name | None = Field(default=None, description="Only of this class.")
-    status: Literal["current", "left", "new", "all"] = Field(
+    status: EnrollmentStatus | Literal["all"] = Field(
         default="current", description="At school, left, without results yet, or all of them."
     )
     term: Name | None = Field(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import Field, StringConstraints
@@ -14,11 +14,18 @@ _SCHOOL = Field(default=None, description="Needed where several schools have a s
 _REASON = Field(default=None, description="Why you look; kept in the audit trail (or send `X-Purpose`).")
 
 
+EnrollmentStatus = Literal["current", "left", "new"]
+"""Whether somebody is still there: what the summary counts, `enrollment_status` of `mart_student_summary`."""
+
+
 class StudentsQuery(Sent):
     """Which students."""
 
     school_id: Name | None = Field(default=None, description="Only of this school.")
     grade_level: Name | None = Field(default=None, description="Only of this grade level.")
+    status: EnrollmentStatus | None = Field(
+        default=None, description="Only those with results in the latest term, who left, or without results."
+    )
     q: Name | None = Field(default=None, description="The beginning of a number, or a part of a name.")
     limit: int = Field(default=50, ge=1, le=200, description="How many at most.")
     after: Annotated[str, StringConstraints(pattern=rf"^{ENCODED},{ENCODED}$", max_length=1200)] | None = (

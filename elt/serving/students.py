@@ -45,7 +45,15 @@ _LIST = """
 select school_id, student_id, grade_level, stream, gender, latest_average_score::float8,
        latest_attendance_pct::float8
 from served.mart_student_overview
-where (%(school_id)s::text is null or school_id = %(school_id)s)
+where (%(keys)s::text[] is null or school_id || chr(31) || student_id = any(%(keys)s))
+"""
+_OF_STATUS = """
+select school_id || chr(31) || student_id as key
+from served.mart_student_summary
+where enrollment_status = %(status)s
+"""
+_NARROWED = """
+  and (%(school_id)s::text is null or school_id = %(school_id)s)
   and (%(grade_level)s::text is null or grade_level = %(grade_level)s)
   and (%(prefix)s::text is null or student_id ilike %(prefix)s
        or school_id || chr(31) || student_id = any(%(named)s))
@@ -65,11 +73,15 @@ where school_id = any(%s) and student_id = any(%s)
 
 @dataclass(frozen=True, slots=True)
 class StudentFilter:
-    """Which students; None: all. `search` is the beginning of an identifier or any part of a name."""
+    """Which students; None: all. `search` is the beginning of an identifier or any part of a name.
+
+    `status` is a value of `enrollment_status` in `mart_student_summary`.
+    """
 
     school_id: str | None = None
     grade_level: str | None = None
     search: str | None = None
+    status: str | None = None
 
 
 def list_students(
@@ -79,18 +91,20 @@ def list_students(
     with in_built_marts():
         pattern = None if wanted.search is None else _escape(wanted.search)
         named = session.execute(_BY_NAME, (f"%{pattern}%",)).fetchall() if pattern else []
-        found = session.execute(
-            _LIST,
-            {
-                "school_id": wanted.school_id,
-                "grade_level": wanted.grade_level,
-                "prefix": pattern and f"{pattern}%",
-                "named": [row["key"] for row in named],
-                "after_school": after[0] if after else None,
-                "after_student": after[1] if after else None,
-                "limit": limit,
-            },
-        ).fetchall()
+        asked = {
+            "school_id": wanted.school_id,
+            "grade_level": wanted.grade_level,
+            "prefix": pattern and f"{pattern}%",
+            "named": [row["key"] for row in named],
+            "after_school": after[0] if after else None,
+            "after_student": after[1] if after else None,
+            "limit": limit,
+            "status": wanted.status,
+            "keys": None,
+        }
+        if wanted.status is not None:
+            asked["keys"] = [row["key"] for row in session.execute(_OF_STATUS + _NARROWED, asked)]
+        found = session.execute(_LIST + _NARROWED, asked).fetchall()
         names = names_of(session, found)
     return [{**row, "full_name": names.get((row["school_id"], row["student_id"]))} for row in found]
 
