@@ -71,12 +71,21 @@ class InvalidRequest(LaurelError):
             Issue(
                 rule=str(fault["type"]),
                 column=".".join(str(part) for part in fault["loc"]) or None,
-                hint=str(fault["msg"]),
+                hint=_hint(fault["type"], fault["msg"]),
             )
             for fault in error.errors(include_input=False, include_url=False, include_context=False)
         ]
-        named = "; ".join(f"{issue.column or 'body'}: {issue.hint}" for issue in issues[:5])
+        named = "; ".join(
+            f"{issue.column}: {issue.hint}" if issue.column else issue.hint for issue in issues[:5]
+        )
         return cls(f"{where}: {named}.", issues)
+
+
+def _hint(kind: str, message: str) -> str:
+    """What Pydantic says, without its own words for errors and without patterns."""
+    if kind == "string_pattern_mismatch":
+        return "is not written as it has to be here; /apidocs/ says how"
+    return message.removeprefix("Value error, ")
 
 
 def status_of(error: LaurelError) -> int:

@@ -112,7 +112,7 @@ def parse_query(model: type[Model], *, is_form: bool = False) -> Model:
     try:
         return model.model_validate_strings(values)
     except ValidationError as error:
-        raise InvalidRequest.of(error, "In the query") from None
+        raise InvalidRequest.of(error, "In the address" if is_form else "In the query") from None
 
 
 def _query_values(once: set[str] | None = None) -> dict[str, str]:

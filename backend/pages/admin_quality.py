@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
-from zoneinfo import ZoneInfo
 
 from flask import Blueprint, Response, render_template
 from flask_babel import format_date
@@ -15,6 +13,8 @@ from backend.operations import parse_query
 from backend.pages.charts import Chart, Figure, Series, answer_csv
 from backend.schemas.admin_pages import QualityAddress
 from backend.services import services
+from backend.texts import number
+from elt.clock import school_day
 from elt.contracts import load_contracts
 from elt.serving.quality import (
     Counts,
@@ -30,7 +30,7 @@ from elt.uploads.ledger import list_uploads_to_correct
 quality_pages = Blueprint("quality_pages", __name__)
 
 _SHOWN_RULES = 20
-_LOOKED_AT = 200
+_SHOWN_FILES = 100
 
 
 @quality_pages.get("/admin/quality")
@@ -39,14 +39,18 @@ def show_quality() -> Response | str:
     """Of the caller's school, or of all."""
     query = parse_query(QualityAddress, is_form=True)
     school_id, time_zone = principal().school_id, services().settings.time_zone
-    today = datetime.now(ZoneInfo(time_zone)).date()
+    today = school_day(services().settings)
     since = monday_of(today, query.weeks - 1)
     wanted = QualityFilter(since, time_zone, school_id, query.dataset, query.uploader)
     with services().connection() as connection:
         quality = read_quality(connection, wanted, today)
         senders = list_senders(connection, school_id)
-        open_uploads = list_uploads_to_correct(
-            connection, school_id=school_id, dataset=query.dataset, uploader=query.uploader, limit=_LOOKED_AT
+        to_correct = list_uploads_to_correct(
+            connection,
+            school_id=school_id,
+            dataset=query.dataset,
+            uploader=query.uploader,
+            limit=_SHOWN_FILES,
         )
     names = {sender: name or sender for sender, name in senders.items()}
     charts = [_weeks(quality), _rules(quality), _datasets(quality), _senders(quality, names)]
@@ -61,9 +65,10 @@ def show_quality() -> Response | str:
         query=query,
         contracts=sorted(load_contracts()),
         senders=names,
-        tiles=_tiles(quality.total, sum(upload.remaining_rejects or 0 for upload in open_uploads)),
+        tiles=_tiles(quality.total, to_correct.rows),
         charts=charts,
-        open_uploads=open_uploads,
+        open_uploads=to_correct.newest,
+        more_open=to_correct.files - len(to_correct.newest),
         names=names,
         unknown=[each for each in unknown if query.dataset in (None, each.dataset)],
         is_bound=school_id is not None,
@@ -72,16 +77,24 @@ def show_quality() -> Response | str:
 
 def _tiles(total: Counts, still_open: int) -> list[Figure]:
     share = (
-        _("%(share)s %% of the rows", share=f"{100 * total.rejected / total.read:.2f}") if total.read else ""
+        _("%(share)s %% of the rows", share=number(100 * total.rejected / total.read, 2))
+        if total.read
+        else ""
     )
     return [
-        Figure(_("Rows read"), f"{total.read:,}", _("Rows of all files that were handed in in these weeks.")),
-        Figure(_("Rejected"), f"{total.rejected:,}", _("Rows that broke a rule and were not loaded."), share),
-        Figure(_("Warnings"), f"{total.warnings:,}", _("Findings about rows that were loaded all the same.")),
-        Figure(_("Files refused"), f"{total.refused:,}", _("Files of which nothing could be loaded.")),
+        Figure(
+            _("Rows read"), number(total.read), _("Rows of all files that were handed in in these weeks.")
+        ),
+        Figure(
+            _("Rejected"), number(total.rejected), _("Rows that broke a rule and were not loaded."), share
+        ),
+        Figure(
+            _("Warnings"), number(total.warnings), _("Findings about rows that were loaded all the same.")
+        ),
+        Figure(_("Files refused"), number(total.refused), _("Files of which nothing could be loaded.")),
         Figure(
             _("Still open"),
-            f"{still_open:,}",
+            number(still_open),
             _("Rejected rows of loaded files that no correction has brought yet, whenever they came."),
         ),
     ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote
 from uuid import UUID
 
 from flask import Blueprint, Response, redirect, render_template, url_for
+from flask_babel import ngettext
 
 from backend.access import allow, may, principal, scope
 from backend.operations import parse_query
@@ -21,6 +23,11 @@ from elt.serving.freshness import read_dataset_freshness
 run_pages = Blueprint("run_pages", __name__)
 
 _STAGES = ("load", "transform", "score", "publish")
+_UNKNOWN_KEY = re.compile(
+    r"test known_in_(?P<table>\w+?)_school_id__(?P<key>\w+?)__ref_(?P<other>\w+?)_: "
+    r"Got (?P<count>\d+) results?\b.*"
+)
+"""What dbt says of its test `known_in` (dbt/macros/tests.sql)."""
 
 
 @run_pages.get("/admin/runs")
@@ -56,6 +63,7 @@ def show_run(run_id: UUID) -> str:
         run=run,
         stages=[(name, run.stages[name]) for name in (*_STAGES, *others) if name in run.stages],
         loads=_loads(run_id),
+        in_words=_warning_in_words,
         airflow=_airflow_address(run),
     )
 
@@ -66,6 +74,19 @@ def start_run() -> Response:
     """Ask for a run, and go back to the list, in which it will appear."""
     api.ask_for_run()
     return redirect(url_for("run_pages.show_runs", asked="yes"), code=303)  # type: ignore[return-value]
+
+
+def _warning_in_words(warning: str) -> str:
+    """Which rows a warning is about; one of another kind as it is."""
+    found = _UNKNOWN_KEY.fullmatch(warning)
+    if found is None:
+        return warning
+    text = ngettext(
+        "%(num)d row of %(table)s has a %(key)s that %(other)s does not know.",
+        "%(num)d rows of %(table)s have a %(key)s that %(other)s does not know.",
+        int(found["count"]), table=found["table"], key=found["key"], other=found["other"],
+    )  # fmt: skip
+    return str(text)
 
 
 def _loads(run_id: UUID) -> list[RunLoad] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
 from flask import Flask, current_app, g, request, url_for
@@ -13,6 +12,7 @@ from backend.access import action_of, may
 from backend.pages.charts import csv_address
 from backend.services import services
 from backend.session_cookie import csrf_token, read_session_token
+from elt.clock import school_day
 from elt.people.principals import Principal
 from elt.serving.freshness import Freshness, read_freshness
 
@@ -154,7 +154,7 @@ def _layout() -> dict[str, Any]:
     session = read_session_token()
     return {
         "csrf": csrf_token(session) if session else "",
-        "today": datetime.now(UTC).date().isoformat(),
+        "today": school_day(services().settings).isoformat(),
         "me": person,
         "entries": entries(),
         "theme": chosen if chosen in _THEMES else None,

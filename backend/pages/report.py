@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from flask import Blueprint, Response, redirect, render_template, url_for
-from flask_babel import get_locale
 from flask_babel import gettext as _
 
 from backend.access import allow, may, principal
@@ -18,7 +16,8 @@ from backend.routes.students import find_seen
 from backend.schemas.report import ClassAddress, ReportAddress
 from backend.services import services
 from backend.streams import attach
-from backend.texts import day
+from backend.texts import day, language_without_region
+from elt.clock import school_day
 from elt.errors import NotFound
 from elt.people.principals import user_id_of
 from elt.serving.report import read_class_report, read_student_report, sees_class
@@ -79,7 +78,7 @@ def show_report() -> str:
 def send_report() -> Response:
     """The same as a PDF."""
     asked = parse_query(ReportAddress, is_form=True)
-    pdf = write_pdf(_sheet(asked), language=str(get_locale() or "en"), page=_("Page"))
+    pdf = write_pdf(_sheet(asked), language=language_without_region(), page=_("Page"))
     response = Response(pdf, content_type="application/pdf")
     attach(response, f"{asked.school} {asked.id or asked.grade_level}.pdf")
     return response
@@ -99,7 +98,7 @@ def subscribe_to_class() -> Response:
         if not may("reports:read") or not sees_class(session, asked.school, asked.grade_level):
             raise NotFound("There is no such class.")
     with services().connection() as connection:
-        subscribe(connection, person, asked.school, asked.grade_level, datetime.now(UTC).date())
+        subscribe(connection, person, asked.school, asked.grade_level, school_day(services().settings))
     return redirect(url_for("account_pages.show_account"), code=303)  # type: ignore[return-value]
 
 

@@ -48,14 +48,17 @@ function told(table, place) {
   return [table.labels[place], ...table.series.map((each) => `${each.name}: ${each.texts[place]}`)].join("\n");
 }
 
-function withUnit(series) {
-  return (value) => (value === null || value === undefined ? "–" : `${value.toLocaleString("en")}${series.unit}`);
+const written = (number, how) => number.toLocaleString(document.documentElement.lang, how);
+const toTenth = (number) => written(number, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+
+function withUnit(unit) {
+  return (value) => (value === null || value === undefined ? "–" : `${written(value)}${unit}`);
 }
 
-function amounts(series, more = {}) {
+function amounts(unit, more = {}) {
   return {
     type: "value",
-    axisLabel: { color: colour("quiet"), fontSize: 12, formatter: withUnit(series), hideOverlap: true },
+    axisLabel: { color: colour("quiet"), fontSize: 12, formatter: withUnit(unit), hideOverlap: true },
     splitLine: { lineStyle: { color: colour("faint") } },
     ...more,
   };
@@ -95,7 +98,8 @@ function axes(kind, table) {
   }
   const [first] = table.series;
   const most = first.most ?? (first.unit === " %" ? 100 : undefined);
-  const along = amounts(first, most === undefined ? {} : { min: 0, max: most });
+  const unit = table.series.every((each) => each.unit === first.unit) ? first.unit : ""; // what stands on the axis counts for all
+  const along = amounts(unit, most === undefined ? {} : { min: 0, max: most });
   if (first.hasWords) along.axisLabel.show = false;
   return isLying ? { xAxis: along, yAxis: { ...names, inverse: true } } : { xAxis: names, yAxis: along };
 }
@@ -104,7 +108,7 @@ function axes(kind, table) {
 function donut(table) {
   const [only] = table.series;
   const whole = only.values.reduce((sum, value) => sum + value, 0);
-  const part = (name) => `${name}: ${(100 * only.values[table.labels.indexOf(name)] / whole).toFixed(1)} %`;
+  const part = (name) => `${name}: ${toTenth((100 * only.values[table.labels.indexOf(name)]) / whole)} %`;
   return {
     tooltip: { trigger: "item" },
     legend: { bottom: 0, textStyle: { color: colour("ink") }, formatter: part },
@@ -143,7 +147,7 @@ function beside(kind, table) {
       type: kind === "line" || kind === "area" ? "line" : isJudged && number > 0 ? "scatter" : "bar", // a dot beside the judged bar
       data: isJudged && number === 0 ? each.values.map((_, place) => judged(each, table.verdicts, place)) : each.values,
       ...(number === 0 ? { markLine: line } : {}),
-      tooltip: { valueFormatter: withUnit(each) },
+      tooltip: { valueFormatter: withUnit(each.unit) },
       barMaxWidth: 32,
       symbolSize: kind === "area" ? 4 : isJudged ? 12 : 8,
       connectNulls: false,
@@ -168,7 +172,7 @@ function map(table, borders) {
       left: "center",
       bottom: 0,
       itemHeight: 160,
-      text: [`+${far.toFixed(1)}`, `−${far.toFixed(1)}`],
+      text: [`+${toTenth(far)}`, `−${toTenth(far)}`],
       textStyle: { color: colour("ink") },
       inRange: { color: [colour("series-2"), colour("middle"), colour("series-3")] },
     },
@@ -198,8 +202,8 @@ function bubbles(table) {
   const named = (series) => ({ name: series.name, nameLocation: "middle", nameGap: 28, nameTextStyle: { color: colour("quiet") } });
   return {
     tooltip: { trigger: "item", formatter: (at) => told(table, at.data.place) },
-    xAxis: amounts(across, { ...named(across), min: 0, max: (value) => Math.max(3.5, Math.ceil(2 * value.max) / 2) }),
-    yAxis: amounts(up, { ...named(up), min: (value) => Math.min(-1, Math.floor(value.min)), max: (value) => Math.max(1, Math.ceil(value.max)) }),
+    xAxis: amounts(across.unit, { ...named(across), min: 0, max: (value) => Math.max(3.5, Math.ceil(2 * value.max) / 2) }),
+    yAxis: amounts(up.unit, { ...named(up), min: (value) => Math.min(-1, Math.floor(value.min)), max: (value) => Math.max(1, Math.ceil(value.max)) }),
     series: [
       {
         type: "scatter",
@@ -292,7 +296,7 @@ function option(figure) {
     ...own,
     tooltip: {
       trigger: "axis",
-      valueFormatter: withUnit(table.series[0]),
+      valueFormatter: withUnit(table.series[0].unit),
       renderMode: "richText", // HTML would bring styles of its own, which the pages' policy refuses
       confine: true,
       ...own.tooltip,

@@ -25,8 +25,9 @@ let heardAt = 0;
 let stream = null;
 
 const seconds = () => performance.now() / 1000;
-const count = (number) => number.toLocaleString("en");
-const mean = (value) => (value === null ? "–" : value.toFixed(2));
+const written = (number, decimals = 0) => number.toLocaleString(document.documentElement.lang, { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
+const count = (number) => written(number);
+const mean = (value) => (value === null ? "–" : written(value, 2));
 const rounded = (value) => (value === null ? null : Math.round(DIGITS * value) / DIGITS);
 const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 const byId = (id) => document.getElementById(id);
@@ -111,7 +112,7 @@ function fillFigure(id, rows, label) {
       const cell = body.rows[place].cells[column + 1];
       const { unit, decimals } = heads[column].dataset;
       cell.dataset.value = value ?? "";
-      cell.textContent = value === null ? "–" : `${value.toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals })}${unit}`;
+      cell.textContent = value === null ? "–" : `${written(value, Number(decimals))}${unit}`;
     });
   });
   if (body.textContent !== before) figure.dispatchEvent(new Event("figureschange", { bubbles: true }));

@@ -118,6 +118,15 @@ class UploadRecord:
         return self.current.counts
 
 
+@dataclass(frozen=True, slots=True)
+class UploadsToCorrect:
+    """Uploads with rejected rows that no fix has brought: the newest of them; how many, and rows, of all."""
+
+    newest: list[UploadRecord]
+    files: int
+    rows: int
+
+
 def get_upload(connection: Connection, upload_id: UUID) -> UploadRecord:
     """One upload with its versions, fixes and runs.
 
@@ -182,23 +191,34 @@ def list_uploads_to_correct(
     dataset: str | None = None,
     uploader: str | None = None,
     limit: int = 50,
-) -> list[UploadRecord]:
-    """Of the newest uploads that are loaded with rejected rows, those with rows that no fix has brought yet.
-
-    `limit`: how many of the newest are looked at.
-    """
+) -> UploadsToCorrect:
+    """Uploads that are loaded with rejected rows that no fix has brought yet; at most `limit` are listed."""
     rows = connection.execute(
         """
-        select u.* from ops.uploads u join ops.upload_versions v using (upload_id, version)
+        select upload_id, version, v.rows_rejected, v.rows_erased, v.erased
+        from ops.uploads u join ops.upload_versions v using (upload_id, version)
         where v.status = 'loaded' and v.rows_rejected > 0
           and (%(school_id)s::text is null or u.school_id = %(school_id)s)
           and (%(dataset)s::text is null or u.dataset = %(dataset)s)
           and (%(uploader)s::text is null or v.uploader = %(uploader)s)
-        order by u.upload_id desc limit %(limit)s
+        order by upload_id desc
         """,
-        {"school_id": school_id, "dataset": dataset, "uploader": uploader, "limit": limit},
+        {"school_id": school_id, "dataset": dataset, "uploader": uploader},
     ).fetchall()
-    return [record for record in _complete(connection, rows) if record.remaining_rejects]
+    brought = _brought_lines(connection, [row["upload_id"] for row in rows])
+    remaining = {
+        row["upload_id"]: _remaining(
+            row["rows_rejected"], _erased_rejects(row), brought.get((row["upload_id"], row["version"]), 0)
+        )
+        for row in rows
+    }
+    waiting = [upload_id for upload_id, count in remaining.items() if count]
+    shown = connection.execute(
+        "select * from ops.uploads where upload_id = any(%s) order by upload_id desc", (waiting[:limit],)
+    ).fetchall()
+    return UploadsToCorrect(
+        _complete(connection, shown), len(waiting), sum(count or 0 for count in remaining.values())
+    )
 
 
 def _complete(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[UploadRecord]:
@@ -239,7 +259,8 @@ def _complete(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[Up
             versions=versions[row["upload_id"]],
             fixes=fixes.get(row["upload_id"], []),
             remaining_rejects=_remaining(
-                versions[row["upload_id"]][0],
+                versions[row["upload_id"]][0].counts.rejected,
+                versions[row["upload_id"]][0].erased_rejects,
                 brought.get((row["upload_id"], row["version"]), 0),
             ),
             runs=runs.get(row["upload_id"], []),
@@ -266,12 +287,17 @@ def _version(row: dict[str, Any]) -> VersionRecord:
         row["rows_read"], row["rows_accepted"], row["rows_rejected"], row["rows_repeated"],
         row["rows_loaded"], row["warnings"], row["rows_erased"],
     )  # fmt: skip
-    gone = ErasedCounts.from_dict(row["erased"])
     return VersionRecord(
         **{name: row[name] for name in _VERSION_COLUMNS},
         counts=counts,
-        erased_rejects=row["rows_erased"] - gone.accepted - gone.repeated,
+        erased_rejects=_erased_rejects(row),
     )
+
+
+def _erased_rejects(row: dict[str, Any]) -> int:
+    """Of a version's rows that an erasure took, those that had been rejected."""
+    gone = ErasedCounts.from_dict(row["erased"])
+    return int(row["rows_erased"]) - gone.accepted - gone.repeated
 
 
 def _grouped(connection: Connection, query: str, ids: list[UUID]) -> dict[UUID, list[UUID]]:
@@ -282,9 +308,8 @@ def _grouped(connection: Connection, query: str, ids: list[UUID]) -> dict[UUID, 
     return found
 
 
-def _remaining(version: VersionRecord, brought: int) -> int | None:
-    rejected = version.counts.rejected
-    return None if rejected is None else max(0, rejected - version.erased_rejects - brought)
+def _remaining(rejected: int | None, erased: int, brought: int) -> int | None:
+    return None if rejected is None else max(0, rejected - erased - brought)
 
 
 def _brought_lines(connection: Connection, ids: list[UUID]) -> dict[tuple[UUID, int], int]:

@@ -25,7 +25,7 @@ from tests.e2e.demo_pages import pages
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
-LANGUAGE = "eo"
+CATALOGUE, LANGUAGE = "pt_BR", "pt-BR"
 DATA = re.compile(r"badagry|epe|ikeja|ESCS|Airflow|\d{4}/\d{4}.*")
 """What heads a column all the same: the demo's schools, names, terms."""
 SAID_BY_LAUREL = frozenset({"label", "button", "h2", "dt", "caption", "summary", "legend", "noscript"})
@@ -74,13 +74,13 @@ def bracketed(tmp_path_factory: pytest.TempPathFactory) -> Path:
          "-o", str(template), str(PROJECT_DIR / "backend"), str(PROJECT_DIR / "elt" / "serving")]
     )  # fmt: skip
     found = read_po(io.BytesIO(template.read_bytes()))
-    said = Catalog(locale=LANGUAGE)
+    said = Catalog(locale=CATALOGUE)
     for message in found:
         if message.id:
             forms = message.id if isinstance(message.id, tuple) else (message.id,)
             texts = tuple(f"⟦{form}⟧" for form in forms)
             said.add(message.id, texts if len(texts) > 1 else texts[0], context=message.context)
-    compiled = folder / LANGUAGE / "LC_MESSAGES" / "messages.mo"
+    compiled = folder / CATALOGUE / "LC_MESSAGES" / "messages.mo"
     compiled.parent.mkdir(parents=True)
     with compiled.open("wb") as file:
         write_mo(file, said)
@@ -124,6 +124,12 @@ def test_every_text_of_every_page_can_be_translated(reader: FlaskClient) -> None
         words.feed(text)
         found += [(address, word) for word in words.untranslated if not DATA.fullmatch(word)]
     assert not found, "\n".join(f"{address}: {word}" for address, word in found)
+
+
+def test_a_report_is_a_pdf_in_a_language_of_a_region(reader: FlaskClient) -> None:
+    address = "/report.pdf?school=badagry&grade_level=SS2"
+    answer = reader.get(address, headers={"Accept-Language": LANGUAGE})
+    assert (answer.status_code, answer.data[:4]) == (200, b"%PDF")
 
 
 def test_a_language_that_is_not_there_is_english(reader: FlaskClient) -> None:

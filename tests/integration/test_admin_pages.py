@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import pytest
 from flask import Flask
+from flask.testing import FlaskClient
 from pydantic import SecretStr
 
 from backend.app import create_app
+from backend.pages import admin_quality
+from elt.audit.trail import record
 from elt.people.sessions import count_sessions, start_session
 from elt.people.users import create_user
 from elt.privacy.erasure_requests import request_erasure
@@ -131,6 +137,40 @@ def test_an_administrator_of_a_school_sees_the_quality_of_its_files_only(
     assert "of the south" in page
 
 
+def test_what_is_still_open_is_counted_over_all_files(
+    connection: Connection,
+    sender: Sender,
+    client_of: Callable[..., FlaskClient],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(admin_quality, "_SHOWN_FILES", 1)
+    for wrong in (2, 3):
+        sender.hand_in(students(100 + wrong, wrong=wrong), "students", title=f"with {wrong}")
+    sender.hand_in(students(10), "students", title="without")
+    page = client_of("admin").get("/admin/quality").text
+    assert re.search(r"Still open</abbr></dt>\s*<dd>5</dd>", page)
+    assert ("with 3" in page, "with 2" in page) == (True, False)
+    assert "1 older file waits, too." in page
+
+
+def test_a_run_says_in_words_which_rows_it_warns_of(
+    connection: Connection, client_of: Callable[..., FlaskClient]
+) -> None:
+    run_id = start_run(connection, trigger="cli")
+    warnings = [
+        "test known_in_dim_guardians_school_id__student_id__ref_dim_students_: Got 4 results, configured",
+        "test known_in_fct_exam_results_school_id__student_id__ref_dim_students_: Got 1 result, configured",
+        "test something_else: Got 1 result",
+    ]
+    record_stage(connection, run_id, "transform", {"models": 3, "warnings": warnings})
+    page = client_of("admin").get(f"/admin/runs/{run_id}").text
+    assert "4 rows of dim_guardians have a student_id that dim_students does not know." in page
+    assert "1 row of fct_exam_results has a student_id that dim_students does not know." in page
+    assert "test something_else: Got 1 result" in page
+    assert "known_in" not in page
+    assert "/admin/quality#unknown" in page
+
+
 def test_what_a_run_says_about_people_is_for_administrators_of_all_schools(
     connection: Connection, api: Flask, make_key: Callable[..., str]
 ) -> None:
@@ -197,6 +237,24 @@ def test_an_administrator_of_a_school_does_not_check_the_trail_of_all(
         headers = {"Authorization": f"Bearer {make_key('admin', **school)}"}
         answer = client.post("/admin/audit/verify", headers=headers, environ_base=OUTSIDE)
         assert answer.status_code == status
+
+
+def test_every_way_on_from_a_check_of_the_trail_leads_somewhere(
+    api: Flask, make_key: Callable[..., str], connection: Connection
+) -> None:
+    for _ in range(60):  # more than a page
+        record(connection, "test", "sources:read")
+    client = api.test_client()
+    headers = {"Authorization": f"Bearer {make_key('admin')}"}
+    page = client.post("/admin/audit/verify", headers=headers, environ_base=OUTSIDE).text
+    ways = {html.unescape(way) for way in re.findall(r'(?:href|action)="(/admin/audit[^"]*)"', page)}
+    assert {"/admin/audit", "/admin/audit?csv=lines"} < ways
+    assert any("after=" in way for way in ways)
+    for way in ways:
+        answer = client.get(way, headers=headers, environ_base=OUTSIDE)
+        assert answer.status_code == 200, way
+    narrowed = client.get("/admin/audit?actor=test&action=", headers=headers, environ_base=OUTSIDE).text
+    assert 'href="/admin/audit?actor=test&amp;csv=lines"' in narrowed
 
 
 def test_what_an_address_cannot_mean_is_refused(api: Flask, make_key: Callable[..., str]) -> None:

@@ -12,16 +12,19 @@ import pytest
 from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from structlog.testing import CapturingLogger
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import BadRequest
 
 from backend.app import create_app
 from backend.digests import read_announced
-from backend.errors import problem_kind, status_of
+from backend.errors import InvalidRequest, problem_kind, status_of
 from backend.filetypes import check_head
 from backend.forms import Form
+from backend.operations import parse_query
+from backend.schemas.report import ReportAddress
+from backend.schemas.students import StudentsQuery
 from backend.streams import BlockReader
 from elt import errors
 from elt.errors import LaurelError, TruncatedUpload, UploadRejected
@@ -255,3 +258,21 @@ def test_an_asset_has_one_name_and_is_kept_as_long_as_it_is_the_same(app: Flask)
     assert client.get("/assets/laurel.css?v=older").headers["Cache-Control"] == "no-cache"
     for other in ("./laurel.css", "vendor/../laurel.css", "../app.py", "nothing.css"):
         assert client.get(f"/assets/{other}", headers={"Accept-Encoding": "gzip"}).status_code == 404, other
+
+
+@pytest.mark.parametrize(
+    ("model", "query", "said"),
+    [
+        (ReportAddress, "school=main&id=x&grade_level=SS1", "In the address: give either"),
+        (StudentsQuery, "after=x", "In the address: after: is not written as it has to be here"),
+        (StudentsQuery, "limit=0", "In the address: limit: Input should be greater than or equal to 1"),
+    ],
+)
+def test_what_is_wrong_with_an_address_is_said_without_words_of_a_library(
+    app: Flask, model: type[BaseModel], query: str, said: str
+) -> None:
+    with app.test_request_context(f"/?{query}"), pytest.raises(InvalidRequest) as refused:
+        parse_query(model, is_form=True)
+    assert refused.value.detail.startswith(said)
+    for word in ("Value error", "body:", "match pattern", "^"):
+        assert word not in f"{refused.value.detail}{refused.value.issues}"
