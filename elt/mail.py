@@ -2,6 +2,9 @@
 
 The server's name is looked at as any address that we call is (`elt.outgoing`). What is sent is encrypted,
 except to a server on this machine. Nothing that is raised here names an address, a person or a password.
+
+Subjects and names of files may be anybody's words. So a message is put together from encoded text; the newer
+part of `email` would read encoded words in them first, in which line ends, and so headers, can hide.
 """
 
 from __future__ import annotations
@@ -9,9 +12,15 @@ from __future__ import annotations
 import smtplib
 import socket
 import ssl
+import unicodedata
 from dataclasses import dataclass
-from email.message import EmailMessage
-from email.utils import formatdate
+from email.charset import QP, Charset
+from email.header import Header
+from email.message import Message
+from email.mime.application import MIMEApplication
+from email.mime.multipart import MIMEMultipart
+from email.mime.text import MIMEText
+from email.utils import formataddr, formatdate, parseaddr
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from elt.outgoing import IPAddress, NotCalledError, permitted
@@ -20,6 +29,10 @@ from elt.settings import Settings
 _SECONDS = 10.0
 _PORTS = {"smtp": 587, "smtps": 465}
 _WRONG_URL = "LAUREL_SMTP_URL: expected smtp://user:password@host:587 or smtps://user:password@host:465."
+_WRONG_SENDER = "LAUREL_MAIL_FROM: expected laurel@school.example or Laurel <laurel@school.example>."
+_UTF8 = Charset("utf-8")
+_UTF8.body_encoding = QP
+_CONTROLS = ("Cc", "Cs", "Zl", "Zp")
 
 
 class NotMailedError(Exception):
@@ -50,15 +63,19 @@ def send_mail(settings: Settings, mail: Mail) -> None:
     """Hand a message to the mail server.
 
     Raises:
-        NotMailedError: it did not take the message, or `LAUREL_SMTP_URL` is wrong.
+        NotMailedError: it did not take the message, there can be no such message, or a setting is wrong.
     """
     assert settings.smtp_url is not None  # noqa: S101 - `can_mail` was asked
     url = _parsed(settings.smtp_url.get_secret_value())
+    sender = _name_and_address(settings.mail_from)
+    if not is_address(sender[1]):
+        raise NotMailedError(_WRONG_SENDER)
+    to = [_name_and_address(each) for each in mail.to]
+    message = _composed(sender, to, mail)
     try:
         addresses = permitted(url.hostname or "", _port(url), settings.outgoing_allow)
-        message = _message(settings.mail_from, mail)
         with _open(url, addresses) as server:
-            server.send_message(message, settings.mail_from, list(mail.to))
+            server.sendmail(sender[1], [address for _, address in to], message)
     except NotCalledError as error:
         raise NotMailedError(str(error)) from None
     except smtplib.SMTPRecipientsRefused as error:
@@ -71,8 +88,22 @@ def send_mail(settings: Settings, mail: Mail) -> None:
         raise NotMailedError(f"SMTP {error.smtp_code}") from None
     except smtplib.SMTPException as error:
         raise NotMailedError(type(error).__name__) from None
-    except (OSError, ValueError) as error:  # ValueError: an address or subject that no header can hold
-        raise NotMailedError(type(error).__name__, is_final=isinstance(error, ValueError)) from None
+    except (OSError, ValueError) as error:  # ValueError: a password, say, that cannot be sent
+        raise NotMailedError(type(error).__name__) from None
+
+
+def is_address(text: str) -> bool:
+    """Whether mail can be sent to an address: nothing in it makes a header be read in another way."""
+    name, at, host = text.rpartition("@")
+    is_plain = text.isascii() and text.isprintable() and not set(text) & set(' <>(),;:"\\')
+    return bool(name and at and host) and "@" not in name and "=?" not in text and is_plain
+
+
+def one_line(text: str) -> str:
+    """The text without line ends and other control characters."""
+    return " ".join(
+        "".join(" " if unicodedata.category(each) in _CONTROLS else each for each in text).split()
+    )
 
 
 class _Plain(smtplib.SMTP):
@@ -123,19 +154,40 @@ def _open(url: SplitResult, addresses: list[IPAddress]) -> smtplib.SMTP:
     return server
 
 
-def _message(sender: str, mail: Mail) -> EmailMessage:
-    message = EmailMessage()
-    message["From"] = sender
-    message["To"] = ", ".join(mail.to)
-    message["Subject"] = mail.subject
+def _composed(sender: tuple[str, str], to: list[tuple[str, str]], mail: Mail) -> bytes:
+    """The message as it is sent.
+
+    Raises:
+        NotMailedError: there can be no such message.
+    """
+    if not to or not all(is_address(address) for _, address in to):
+        raise NotMailedError("no address that mail can be sent to", is_final=True)
+    try:
+        message = _message(sender, to, mail)
+        return message.as_bytes(policy=message.policy.clone(linesep="\r\n"))
+    except Exception as error:  # a fault of ours, which may be mended before the mail is given up
+        raise NotMailedError(type(error).__name__) from None
+
+
+def _name_and_address(text: str) -> tuple[str, str]:
+    """The parts of `Ada <ada@school.example>`, or of an address alone; both are empty where it is neither."""
+    return parseaddr(text) if text.isprintable() else ("", "")
+
+
+def _message(sender: tuple[str, str], to: list[tuple[str, str]], mail: Mail) -> Message:
+    message: Message = MIMEText(mail.text, "plain", _UTF8)  # type: ignore[arg-type] # as its manual has it
+    if mail.attachment is not None:
+        name, content = mail.attachment
+        attached = MIMEApplication(content, "pdf")
+        attached.add_header("Content-Disposition", "attachment", filename=("utf-8", "", one_line(name)))
+        message = MIMEMultipart("mixed", None, [message, attached])
+    message["From"] = formataddr(sender)
+    message["To"] = ", ".join(map(formataddr, to))
+    message["Subject"] = Header(one_line(mail.subject), "utf-8")  # type: ignore[assignment] # so has this
     message["Date"] = formatdate()
     message["Auto-Submitted"] = "auto-generated"
     if mail.message_id:
-        message["Message-ID"] = f"<{mail.message_id}@{sender.rpartition('@')[2].rstrip('>')}>"
-    message.set_content(mail.text)
-    if mail.attachment is not None:
-        name, content = mail.attachment
-        message.add_attachment(content, maintype="application", subtype="pdf", filename=name)
+        message["Message-ID"] = f"<{mail.message_id}@{sender[1].rpartition('@')[2]}>"
     return message
 
 

@@ -1,8 +1,8 @@
 """E-mails that wait to be sent to people: each is told once, tried again, and given up at last.
 
 A line of `ops.mails` holds identifiers only. The text is written when it is sent, by the writer of its kind,
-from what is known then. A sender that is killed between the mail server's answer and its own note of it sends
-again under the same Message-ID.
+from what is known then. Whatever goes wrong with one puts off that one, and none of the others. A sender that
+is killed between the mail server's answer and its own note of it sends again under the same Message-ID.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 from uuid6 import uuid7
 
-from elt.errors import NotFound
+from elt.errors import public_text
 from elt.log import get_logger
 from elt.mail import Mail, NotMailedError, can_mail, send_mail
 from elt.people.users import UserRecord, get_user
@@ -29,7 +29,10 @@ _FAILURES_AT_ONCE = 3  # a server that is away costs a run no more time than thi
 
 Kind = Literal["upload", "report"]
 Writer = Callable[[Settings, Connection, UserRecord, dict[str, Any]], Mail | None]
-"""Writes a mail to a person from its detail; None: it is not wanted, or not allowed any more."""
+"""Writes a mail to a person from its detail; None: it is not wanted, or not allowed any more.
+
+What it raises puts the mail off: it is not possible yet.
+"""
 
 _log = get_logger(__name__)
 
@@ -71,9 +74,10 @@ def send_due(settings: Settings, writers: Mapping[Kind, Writer]) -> int:
                 if waiting is None:
                     break
                 try:
-                    sent += _send(settings, connection, writers[waiting["kind"]], waiting)
-                except NotMailedError as error:
-                    failures += 1
+                    with connection.transaction():
+                        sent += _send(settings, connection, writers[waiting["kind"]], waiting)
+                except Exception as error:  # whatever it is, the others are sent
+                    failures += not _is_final(error)
                     _put_off(connection, waiting, error)
     return sent
 
@@ -93,11 +97,9 @@ def _next(connection: Connection, kinds: list[Kind]) -> dict[str, Any] | None:
 def _send(settings: Settings, connection: Connection, write: Writer, waiting: dict[str, Any]) -> bool:
     """Write and send one; False: there is nothing to tell any more."""
     person = get_user(connection, waiting["user_id"])
-    try:
-        mail = write(settings, connection, person, waiting["detail"]) if person.state == "active" else None
-    except NotFound:  # what it was about is gone
-        mail = None
+    mail = write(settings, connection, person, waiting["detail"]) if person.state == "active" else None
     if mail is None:
+        _log.info("mail_not_wanted", mail_id=str(waiting["mail_id"]), kind=waiting["kind"])
         _end(connection, waiting, "given_up_at")
         return False
     send_mail(settings, replace(mail, message_id=str(waiting["mail_id"])))
@@ -119,10 +121,15 @@ def _end(connection: Connection, waiting: dict[str, Any], how: Literal["sent_at"
     )
 
 
-def _put_off(connection: Connection, waiting: dict[str, Any], error: NotMailedError) -> None:
-    told = {"mail_id": str(waiting["mail_id"]), "kind": waiting["kind"], "reason": str(error)}
+def _is_final(error: Exception) -> bool:
+    return isinstance(error, NotMailedError) and error.is_final
+
+
+def _put_off(connection: Connection, waiting: dict[str, Any], error: Exception) -> None:
+    reason = str(error) if isinstance(error, NotMailedError) else public_text(error)
+    told = {"mail_id": str(waiting["mail_id"]), "kind": waiting["kind"], "reason": reason}
     attempts = waiting["attempts"] + 1
-    if error.is_final or attempts >= ATTEMPTS:
+    if _is_final(error) or attempts >= ATTEMPTS:
         _log.error("mail_given_up", attempts=attempts, **told)
         _end(connection, waiting, "given_up_at")
         return

@@ -13,11 +13,9 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-import psycopg
-
 from elt import runs
 from elt.audit.anchors import write_hourly_anchor
-from elt.errors import TransientError, public_text
+from elt.errors import public_text
 from elt.loading.loader import load_version
 from elt.log import get_logger
 from elt.mail import can_mail
@@ -224,7 +222,7 @@ def _tell_senders(settings: Settings) -> None:
         with connect(settings.database_url.get_secret_value(), application_name="laurel-mail") as connection:
             queue_outcomes(connection)
         send_due(settings, {"upload": write_outcome, "report": write_report})
-    except (TransientError, psycopg.Error) as error:
+    except Exception as error:  # no mail is worth a run
         log.warning("senders_not_told", reason=type(error).__name__)
 
 

@@ -27,6 +27,7 @@ class MailServer:
     host: str = "127.0.0.1"
     port: int = 0
     mails: list[EmailMessage] = field(default_factory=list)
+    contents: list[bytes] = field(default_factory=list)
     recipients: list[list[str]] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
     signed_in: list[str] = field(default_factory=list)
@@ -38,6 +39,7 @@ class MailServer:
         message = message_from_bytes(envelope.content, policy=policy.default)
         assert isinstance(message, EmailMessage)
         self.mails.append(message)
+        self.contents.append(envelope.content)
         self.recipients.append(envelope.rcpt_tos)
         return "250 OK"
 

@@ -12,10 +12,11 @@ from backend.schemas.common import Answered, Name, PageQuery, Sent
 from elt.people.passwords import LONGEST, SHORTEST
 from elt.people.principals import Assignment, Role
 
+# No `=?`: with that a word begins that is read as another one in the header of an e-mail.
 Email = Annotated[
     str,
     StringConstraints(
-        pattern=r"^[A-Za-z0-9.!#$%&'*+/=?^_{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$",
+        pattern=r"^(\?|=*[A-Za-z0-9.!#$%&'*+/^_{|}~-])+=*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$",
         min_length=3,
         max_length=254,
     ),

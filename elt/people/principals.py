@@ -7,6 +7,10 @@ from typing import Literal
 from uuid import UUID
 
 Role = Literal["researcher", "teacher", "analyst", "admin"]
+HELPERS: tuple[Role, ...] = ("teacher", "admin")
+"""Who looks after students: reads reports of them and what was done. `backend.permissions` says the same."""
+SENDERS: tuple[Role, ...] = ("researcher", "admin")
+"""Who hands in files, and sees what became of them. `backend.permissions` says the same."""
 
 
 @dataclass(frozen=True, slots=True)

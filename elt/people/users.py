@@ -19,6 +19,7 @@ from uuid6 import uuid7
 
 from elt.audit.trail import record
 from elt.errors import AccountRefused, Conflict, NotFound
+from elt.mail import is_address
 from elt.people.passwords import hash_password, new_password, refuse_weak
 from elt.people.principals import Assignment, Principal, Role
 from elt.people.sessions import ASSIGNMENTS, end_sessions, read_assignments
@@ -112,7 +113,8 @@ def create_user(
     """
     if role not in get_args(Role):
         raise AccountRefused(f"Unknown role {role!r}. Expected one of: {', '.join(get_args(Role))}.")
-    _check(email, name, role, assignments)
+    _refuse_wrong_email(email)
+    _check(name, role, assignments)
     if password is not None and not is_made:
         refuse_weak(password, (email, name))
     kept = hash_password(password) if password is not None else None
@@ -228,7 +230,9 @@ def change_user(connection: Connection, user_id: UUID, by: str, **changes: Unpac
         changed = sorted(name for name, value in wanted.items() if _current(before)[name] != value)
         if not changed:
             return before
-        _check(wanted["email"], wanted["name"], wanted["role"], wanted["assignments"])
+        if "email" in changed:
+            _refuse_wrong_email(wanted["email"])
+        _check(wanted["name"], wanted["role"], wanted["assignments"])
         if wanted["disabled"] or wanted["role"] != "admin" or wanted["school_id"] is not None:
             _refuse_to_lose_last_admin(connection, before)
         connection.execute(
@@ -316,9 +320,12 @@ def _refuse_to_lose_last_admin(connection: Connection, user: UserRecord) -> None
         raise Conflict("This is the last active admin for all schools. Make another one first.")
 
 
-def _check(email: str, name: str, role: str, assignments: Sequence[Assignment]) -> None:
-    if not 3 <= len(email) <= 254 or email.count("@") != 1 or email != email.strip():
+def _refuse_wrong_email(email: str) -> None:
+    if not 3 <= len(email) <= 254 or not is_address(email):
         raise AccountRefused("An account needs an e-mail address, such as ada@school.example.")
+
+
+def _check(name: str, role: str, assignments: Sequence[Assignment]) -> None:
     if not name.strip():
         raise AccountRefused("An account needs a name.")
     if assignments and role != "teacher":

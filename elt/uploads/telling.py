@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from elt.mail import Mail
+from elt.errors import NotFound
+from elt.mail import Mail, one_line
 from elt.outbox import put_mail
+from elt.people.principals import SENDERS
 from elt.people.users import UserRecord
 from elt.settings import Settings
 from elt.uploads.ledger import Counts, get_version
@@ -60,18 +62,21 @@ def queue_outcomes(connection: Connection) -> int:
 def write_outcome(
     settings: Settings, connection: Connection, person: UserRecord, detail: dict[str, Any]
 ) -> Mail | None:
-    """The mail about a version; None: the person does not want it, or it has become something else since.
-
-    Raises:
-        NotFound: there is no such version any more.
+    """The mail about a version; None: the person does not want it or may not hand in any more, or the version
+    is gone or has become something else since.
     """
     status = detail["status"]
     wanted = person.mails_loaded if status == "loaded" else person.mails_troubled
-    version = get_version(connection, UUID(detail["upload_id"]), detail["version"])
-    if not wanted or version.status != status:
+    if not wanted or person.role not in SENDERS:
+        return None
+    try:
+        version = get_version(connection, UUID(detail["upload_id"]), detail["version"])
+    except NotFound:
+        return None
+    if version.status != status:
         return None
     here = settings.resolved_public_url
-    filename = " ".join(version.filename.split())
+    filename = one_line(version.filename)
     text = (
         f"Your file {filename} {_BECAME[status]}.\n\n"
         f"{version.reason + chr(10) if version.reason else ''}{_counted(version.counts)}\n"

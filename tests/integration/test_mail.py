@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import ipaddress
 import socket
@@ -26,6 +27,7 @@ from tests.mail_server import PASSWORD, USER, mail_server, text_of
 from tests.webhook import told
 
 WRONG = "for-tests-pw"
+EVIL = "x\r\nX-Evil: 1\r\n\r\n<b>body</b>"
 HELLO = Mail(("ada@school.example",), "Ẹ kú àárọ̀", "Ọ̀rọ̀\nsecond line\n", "42")
 
 
@@ -55,11 +57,45 @@ def test_a_mail_arrives_as_it_was_written(settings: Settings) -> None:
     assert server.recipients == [["ada@school.example"]]
 
 
-def test_a_subject_cannot_add_headers(settings: Settings) -> None:
+@pytest.mark.parametrize(
+    "evil",
+    [
+        EVIL,
+        f"=?utf-8?b?{base64.b64encode(EVIL.encode()).decode()}?=",
+        "=?utf-8?q?x=0D=0AX-Evil:_1?=",
+        "x\u2028X-Evil: 1\x85X-Evil: 2",
+    ],
+)
+def test_neither_a_subject_nor_the_name_of_a_file_adds_headers(settings: Settings, evil: str) -> None:
+    with mail_server(settings) as (here, server):
+        send_mail(here, Mail(("ada@school.example",), f"Laurel: {evil}", evil, "42", (evil, b"pdf")))
+    head, _, _ = server.contents[0].partition(b"\r\n\r\n")
+    names = [line.split(b":")[0] for line in head.split(b"\r\n") if not line.startswith(b" ")]
+    assert names == [
+        b"Content-Type", b"MIME-Version", b"From", b"To", b"Subject", b"Date", b"Auto-Submitted",
+        b"Message-ID",
+    ]  # fmt: skip
+    (mail,) = server.mails
+    assert mail["Subject"] == f"Laurel: {' '.join(evil.split())}"  # as it was written, not as it reads
+    (attached,) = mail.iter_attachments()
+    assert (attached.get_filename(), attached.get_content()) == (" ".join(evil.split()), b"pdf")
+
+
+@pytest.mark.parametrize(
+    "address", ["=?utf-8?b?!!?=@x.example", "a@x.example\r\nX-Evil: 1", "a b@x", "ada", ""]
+)
+def test_an_address_that_no_header_can_hold_is_final_and_not_named(settings: Settings, address: str) -> None:
     with mail_server(settings) as (here, server), pytest.raises(NotMailedError) as found:
-        send_mail(here, Mail(("ada@school.example",), "x\r\nBcc: eve@evil.example", "x"))
+        send_mail(here, Mail((address,), "x", "x"))
     assert found.value.is_final
+    assert str(found.value) == "no address that mail can be sent to"
     assert server.mails == []
+
+
+def test_a_wrong_address_of_ours_is_told_and_not_final(settings: Settings) -> None:
+    with mail_server(settings) as (here, _), pytest.raises(NotMailedError, match="LAUREL_MAIL_FROM") as found:
+        send_mail(here.model_copy(update={"mail_from": "Laurel"}), HELLO)
+    assert not found.value.is_final
 
 
 def test_our_own_network_is_reached_only_where_it_is_permitted(settings: Settings) -> None:
@@ -102,8 +138,9 @@ def test_starttls_checks_the_certificate(
     host = _address_of_this_machine()
     context = _certificate(tmp_path, host)
     with mail_server(settings, host=host, tls_context=context, require_starttls=True) as (here, server):
-        with pytest.raises(NotMailedError, match="SSLCertVerificationError"):
+        with pytest.raises(NotMailedError, match="SSLCertVerificationError") as found:
             send_mail(here, HELLO)
+        assert not found.value.is_final  # whoever runs the server may mend it
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
         send_mail(here, HELLO)
     assert (len(server.mails), server.signed_in) == (1, [USER])

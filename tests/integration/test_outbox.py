@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from uuid import UUID
 
@@ -9,6 +10,7 @@ import pytest
 from structlog.testing import CapturingLogger
 
 from elt import outbox, pipeline
+from elt.outbox import put_mail
 from elt.people.principals import Principal
 from elt.people.users import change_user, choose_mails, create_user
 from elt.settings import Settings
@@ -149,8 +151,68 @@ def test_an_address_that_is_refused_for_good_is_not_tried_again(
         load(here)
         pipeline.begin(here, trigger="cli")
     assert (1, False, True) in _states(connection)
-    assert [call.args for call in log.calls] == [("mail_given_up",)]
+    assert [call.args[0] for call in log.calls] == ["mail_not_wanted", "mail_given_up"]  # of the loaded one
     assert "unknown-ada" not in str(log.calls)
+
+
+def test_a_mail_that_cannot_be_written_stops_neither_runs_nor_the_others(
+    settings: Settings, connection: Connection, ada: UUID, handed_in: None, log: CapturingLogger
+) -> None:
+    put_mail(connection, "first", "upload", ada, {"status": "rejected"})  # of which file is not said
+    connection.execute("update ops.mails set due_at = now() - interval '1 day'")
+    with mail_server(settings) as (here, server):
+        load(here)  # begins with telling
+        pipeline.begin(here, trigger="cli")
+        assert subjects(server) == ["Laurel: bad.csv was rejected"]
+        assert (1, False, False) in _states(connection)
+        for _ in range(outbox.ATTEMPTS):
+            connection.execute("update ops.mails set due_at = now()")
+            pipeline.begin(here, trigger="cli")
+        assert len(server.mails) == 1
+    assert (outbox.ATTEMPTS, False, True) in _states(connection)
+    said = {(call.args[0], call.kwargs.get("reason")) for call in log.calls}
+    assert said >= {("mail_put_off", "KeyError"), ("mail_given_up", "KeyError")}
+
+
+def test_an_address_that_was_let_in_before_stops_nobody_s_mail(
+    settings: Settings, connection: Connection, ada: UUID, handed_in: None, log: CapturingLogger
+) -> None:
+    connection.execute("update ops.users set email = '=?utf-8?b?!!?=@x.example'")
+    with mail_server(settings) as (here, server):
+        load(here)
+        pipeline.begin(here, trigger="cli")
+        assert server.mails == []
+    assert (1, False, True) in _states(connection)
+    assert "mail_given_up" in [call.args[0] for call in log.calls]
+    assert "x.example" not in str(log.calls)
+    disabled = change_user(connection, ada, "test", disabled=True)  # is still possible
+    assert disabled.state == "disabled"
+
+
+def test_who_may_not_hand_in_any_more_hears_nothing(
+    settings: Settings, connection: Connection, ada: UUID, handed_in: None, log: CapturingLogger
+) -> None:
+    with mail_server(settings) as (here, server):
+        load(here)
+        change_user(connection, ada, "test", role="teacher")
+        pipeline.begin(here, trigger="cli")
+        assert server.mails == []
+    assert {call.args[0] for call in log.calls} == {"mail_not_wanted"}
+
+
+def test_the_name_of_a_file_is_only_a_name(
+    settings: Settings, connection: Connection, sender: Sender, ada: UUID
+) -> None:
+    hidden = base64.b64encode(b"x\r\nX-Evil: 1\r\n\r\nbody").decode()
+    name = f"=?utf-8?b?{hidden}?="
+    sender.send(
+        "Student ID,Term\nSTU1,First Term\n", principal=Principal(f"user:{ada}", "researcher"), filename=name
+    )
+    with mail_server(settings) as (here, server):
+        load(here)
+        pipeline.begin(here, trigger="cli")
+    assert subjects(server) == [f"Laurel: {name} was rejected"]
+    assert b"X-Evil" not in server.contents[0]
 
 
 def test_a_sender_that_dies_leaves_it_to_the_next_under_the_same_id(

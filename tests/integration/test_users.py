@@ -206,13 +206,37 @@ def test_two_admins_who_disable_each_other_do_not_both_succeed(
 
 @pytest.mark.parametrize(
     ("email", "name", "role"),
-    [("no-at-sign", "N", "analyst"), ("a@b", " ", "analyst"), (" a@b", "N", "analyst"), ("a@b", "N", "god")],
+    [
+        ("no-at-sign", "N", "analyst"),
+        ("a@b", " ", "analyst"),
+        (" a@b", "N", "analyst"),
+        ("a@b", "N", "god"),
+        ("=?utf-8?b?!!?=@x.example", "N", "analyst"),
+        ("a@b\r\nBcc:c@d", "N", "analyst"),
+        ("@b", "N", "analyst"),
+    ],
 )
 def test_an_account_that_cannot_be_is_refused(
     connection: Connection, email: str, name: str, role: str
 ) -> None:
     with pytest.raises(AccountRefused):
         create_user(connection, email, name, role, "test")
+
+
+@pytest.mark.parametrize(
+    ("email", "status"),
+    [
+        ("=?utf-8?b?!!?=@x.example", 422),
+        ("a==?b@x.example", 422),
+        ("=a?b==@x.example", 201),
+        ("?=b=@x.example", 201),
+    ],
+)
+def test_no_address_holds_what_begins_an_encoded_word(admin: FlaskClient, email: str, status: int) -> None:
+    assert admin.post(USERS, json=new(email)).status_code == status
+    if status == 201:
+        made = admin.get(USERS).get_json()["items"][0]["id"]
+        assert admin.patch(f"{USERS}/{made}", json={"email": f"=?{email}"}).status_code == 422
 
 
 def test_every_change_is_in_the_audit_trail_without_names(connection: Connection, admin: FlaskClient) -> None:

@@ -10,6 +10,7 @@ from backend.access import action_of, allow
 from backend.app import create_app
 from backend.operations import operation_of
 from backend.permissions import PERMISSIONS, ROLES, actions_of, scope_of
+from elt.people.principals import HELPERS, SENDERS
 from elt.settings import Settings
 
 DASHBOARD = {"/submissions", "/tmins", "/escs", "/eeb", "/sot"}
@@ -61,6 +62,13 @@ def test_only_health_documentation_sign_in_and_figures_of_countries_are_public(a
 def test_admins_may_do_whatever_others_may() -> None:
     for role in ROLES:
         assert actions_of(role) <= actions_of("admin")
+
+
+def test_mails_go_to_the_roles_that_may_see_on_pages_what_they_tell() -> None:
+    for action in ("reports:read", "interventions:read", "assignments:write", "risk:read"):
+        assert set(HELPERS) == set(PERMISSIONS[action])
+    for action in ("uploads:create", "uploads:read"):
+        assert set(SENDERS) == set(PERMISSIONS[action])
 
 
 def test_a_route_without_an_action_answers_nobody(app: Flask) -> None:
