@@ -34,10 +34,11 @@ def show_worklist() -> str:
     after = place_of(query.after) if query.after else None
     with services().reader(principal()) as session, services().connection() as connection:
         choices = read_choices(session)
-        found = read_worklist(session, filter_of(query, connection), after=after, limit=query.limit + 1)
+        wanted = filter_of(query, connection, session)
+        found = read_worklist(session, wanted, after=after, limit=query.limit + 1)
         students = with_names_and_days(session, found[: query.limit])
         keys = [(student["school_id"], student["student_id"]) for student in students]
-        looking, helpers = present_assignments(connection, keys), list_helpers(connection)
+        looking, helpers = present_assignments(connection, session, keys), list_helpers(connection)
         done = {}
         if may("interventions:read"):
             note_also("interventions:read", students=len(keys))

@@ -34,9 +34,11 @@ def show_worklist(query: RiskQuery) -> RiskPage:
     note_for_audit(school_id=query.school_id, grade_level=query.grade_level)
     after = place_of(query.after) if query.after else None
     with services().reader(principal()) as session, services().connection() as connection:
-        found = read_worklist(session, filter_of(query, connection), after=after, limit=query.limit + 1)
+        wanted = filter_of(query, connection, session)
+        found = read_worklist(session, wanted, after=after, limit=query.limit + 1)
         shown = found[: query.limit]
-        looking = present_assignments(connection, [(row["school_id"], row["student_id"]) for row in shown])
+        keys = [(row["school_id"], row["student_id"]) for row in shown]
+        looking = present_assignments(connection, session, keys)
     items = [
         StudentAtRisk.model_validate(
             {**row, "assigned_to": looking.get((row["school_id"], row["student_id"]))}
@@ -46,9 +48,9 @@ def show_worklist(query: RiskQuery) -> RiskPage:
     return RiskPage(items=items, next=next_place(found, query.limit))
 
 
-def filter_of(query: RiskQuery, connection: Connection) -> RiskFilter:
-    """Which students the query asks for."""
-    only, but = filter_by(connection, query.assigned, user_id_of(principal().id))
+def filter_of(query: RiskQuery, connection: Connection, session: Connection) -> RiskFilter:
+    """Which students the query asks for; the session is the one that they are read with."""
+    only, but = filter_by(connection, session, query.assigned, user_id_of(principal().id))
     return RiskFilter(query.school_id, query.grade_level, query.only_at_risk, only, but)
 
 

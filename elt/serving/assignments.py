@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -12,14 +13,29 @@ from uuid6 import uuid7
 
 from elt.audit.trail import person_subject, record
 from elt.errors import Conflict, NotFound
-from elt.people.principals import Principal
+from elt.people.principals import HELPERS, Principal
 from elt.people.users import UserRecord, get_user, list_users, principal_of
 from elt.serving.sessions import reader
-from elt.serving.students import find_school
+from elt.serving.students import find_school, in_built_marts
 from elt.settings import Settings
 from elt.warehouse import Connection
 
-_HELPERS = ("teacher", "admin")
+_PRESENT = """
+select a.school_id, a.student_id, a.user_id, u.name, a.assigned_by, a.assigned_at
+from ops.student_assignments as a join ops.users as u using (user_id)
+where a.ended_at is null
+  and (%(of)s::uuid is null or a.user_id = %(of)s::uuid)
+  and (%(schools)s::text[] is null
+       or (a.school_id, a.student_id) in (select * from unnest(%(schools)s, %(students)s::text[])))
+"""
+_CLASSES = """
+select school_id, student_id, grade_level from served.mart_student_overview
+where school_id = any(%(schools)s) and student_id = any(%(students)s)
+"""
+_SUBJECTS = """
+select distinct school_id, student_id, grade_level, subject from served.mart_student_subjects
+where school_id = any(%(schools)s) and student_id = any(%(students)s)
+"""
 
 Student = tuple[str, str]
 """School and number."""
@@ -82,48 +98,91 @@ def end_assignment(
 
 
 def present_assignments(
-    connection: Connection, students: Iterable[Student] | None = None, *, of: UUID | None = None
+    connection: Connection,
+    session: Connection,
+    students: Iterable[Student] | None = None,
+    *,
+    of: UUID | None = None,
 ) -> dict[Student, Assignment]:
-    """Who looks after whom now, by school and number; whoever was disabled looks after nobody.
+    """Who looks after whom now, by school and number, of the students whom the session sees.
+
+    Whoever was disabled, or may not see the student any more, does not look after them.
 
     Args:
         connection: Laurel's own.
+        session: of `elt.serving.sessions.reader`.
         students: only these.
         of: only of this person.
+
+    Raises:
+        NotFound: no run has built the marts yet.
     """
     keys = None if students is None else list(students)
-    rows = connection.execute(
-        """
-        select a.school_id, a.student_id, a.user_id, u.name, a.assigned_by, a.assigned_at
-        from ops.student_assignments as a join ops.users as u using (user_id)
-        where a.ended_at is null and u.disabled_at is null
-          and (%(of)s::uuid is null or a.user_id = %(of)s::uuid)
-          and (%(schools)s::text[] is null
-               or (a.school_id, a.student_id) in (select * from unnest(%(schools)s, %(students)s::text[])))
-        """,
-        {
-            "of": of,
-            "schools": None if keys is None else [school for school, _ in keys],
-            "students": None if keys is None else [student for _, student in keys],
-        },
-    )
-    return {(row["school_id"], row["student_id"]): Assignment(**row) for row in rows}
+    rows = connection.execute(_PRESENT, {"of": of, **_columns(keys)})
+    found = {(row["school_id"], row["student_id"]): Assignment(**row) for row in rows}
+    people = {person.user_id: person for person in list_helpers(connection)}
+    classes = _classes_of(session, found)
+    subjects = _subjects_of(session, found)
+    return {
+        student: assignment
+        for student, assignment in found.items()
+        if student in classes
+        and (person := people.get(assignment.user_id))
+        and may_look_after(
+            person, student[0], classes[student], subjects.get((student, classes[student]), ())
+        )
+    }
 
 
 def list_helpers(connection: Connection) -> list[UserRecord]:
     """Teachers and administrators who may sign in, by name."""
-    found = [user for user in list_users(connection) if user.role in _HELPERS and user.state == "active"]
+    found = [user for user in list_users(connection) if user.role in HELPERS and user.state == "active"]
     return sorted(found, key=lambda user: user.name)
 
 
-def may_look_after(person: UserRecord, school_id: str, grade_level: str | None) -> bool:
-    """Whether somebody is offered for a student of a class; `assign` asks what they see in truth."""
-    if person.role == "admin":
-        return person.school_id in (None, school_id)
-    return any(
-        taught.school_id == school_id and taught.grade_level in (None, grade_level)
+def may_look_after(
+    person: UserRecord, school_id: str, grade_level: str | None, subjects: Collection[str] | None = None
+) -> bool:
+    """Whether a helper sees a student of a class, who has marks in these subjects there.
+
+    None: which these are is not asked, so that somebody is offered; `assign` asks what they see in truth.
+    """
+    if person.school_id not in (None, school_id):
+        return False
+    return person.role == "admin" or any(
+        taught.school_id == school_id
+        and taught.grade_level in (None, grade_level)
+        and (subjects is None or taught.subject is None or taught.subject in subjects)
         for taught in person.assignments
     )
+
+
+def _columns(students: Collection[Student] | None) -> dict[str, list[str] | None]:
+    """As queries name students."""
+    if students is None:
+        return {"schools": None, "students": None}
+    return {
+        "schools": [school for school, _ in students],
+        "students": [student for _, student in students],
+    }
+
+
+def _classes_of(session: Connection, students: Collection[Student]) -> dict[Student, str | None]:
+    with in_built_marts():
+        rows = session.execute(_CLASSES, _columns(students)).fetchall()
+    return {(row["school_id"], row["student_id"]): row["grade_level"] for row in rows}
+
+
+def _subjects_of(
+    session: Connection, students: Collection[Student]
+) -> dict[tuple[Student, str | None], set[str]]:
+    """The subjects that students have marks in, by student and class."""
+    subjects = defaultdict(set)
+    with in_built_marts():
+        for row in session.execute(_SUBJECTS, _columns(students)):
+            student = (row["school_id"], row["student_id"])
+            subjects[student, row["grade_level"]].add(row["subject"])
+    return subjects
 
 
 def _refuse_stranger(
@@ -132,7 +191,7 @@ def _refuse_stranger(
     refused = Conflict("Only a teacher or administrator who may see the student can look after them.")
     try:
         person = get_user(connection, user_id)
-        if person.role not in _HELPERS or person.state != "active":
+        if person.role not in HELPERS or person.state != "active":
             raise refused
         with reader(settings, principal_of(person)) as session:
             find_school(session, student_id, school_id)
@@ -176,17 +235,21 @@ def _write_down(
 
 
 def filter_by(
-    connection: Connection, wanted: str, caller: UUID | None
+    connection: Connection, session: Connection, wanted: str, caller: UUID | None
 ) -> tuple[Sequence[Student] | None, Sequence[Student] | None]:
     """The students that a list is narrowed to, and those that are left out of it; None: no such bound.
 
     Args:
         connection: Laurel's own.
+        session: that the list is read with.
         wanted: `mine`, `nobody` (who nobody looks after) or `all`.
         caller: whose `mine` are; None, a program, has none.
+
+    Raises:
+        NotFound: no run has built the marts yet.
     """
     if wanted == "mine":
-        return list(present_assignments(connection, of=caller)) if caller else [], None
+        return list(present_assignments(connection, session, of=caller)) if caller else [], None
     if wanted == "nobody":
-        return None, list(present_assignments(connection))
+        return None, list(present_assignments(connection, session))
     return None, None

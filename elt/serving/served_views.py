@@ -28,21 +28,20 @@ _ASSIGNMENTS = """
 """
 
 # A class is taught as a whole, or one subject of it: then its students are those who have marks in that.
-TAUGHT = """
+_TAUGHT_STUDENTS = """
+(mart.school_id, mart.student_id) in (
+    select student.school_id, student.student_id
     from {assignments}
     join marts.mart_student_overview as student
         on student.school_id = assigned.school_id
         and (assigned.grade_level is null or student.grade_level = assigned.grade_level)
-    where (assigned.subject is null or exists (
+    where assigned.subject is null or exists (
         select from core.fct_assessments as fact
         where fact.school_id = student.school_id and fact.student_id = student.student_id
             and fact.grade_level = student.grade_level and fact.subject = assigned.subject
-    ))
-"""
-"""Each `student` whom those teach who are `assigned`; `assignments` is where these come from."""
-_TAUGHT_STUDENTS = "(mart.school_id, mart.student_id) in (select student.school_id, student.student_id" + (
-    TAUGHT + ")"
+    )
 )
+"""
 _TAUGHT_CLASSES = """
 exists (
     select from {assignments}

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 
 from elt.people.principals import Assignment
 from elt.people.sessions import start_session
-from elt.people.users import change_user, create_user
+from elt.people.users import UserChanges, change_user, create_user
 from elt.privacy.erase_rows import erase_beside_raw
 from elt.privacy.retention import Rule, apply_retention
 from elt.settings import Settings
@@ -146,6 +146,43 @@ def test_who_was_disabled_looks_after_nobody(
     assert ("main", "STU001") not in listed(admin, "nobody")
     change_user(connection, people["ada"], "test", disabled=True)
     assert ("main", "STU001") in listed(admin, "nobody")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"role": "researcher"},
+        {"role": "analyst"},
+        {"school_id": "north"},
+        {"assignments": []},
+        {"assignments": [Assignment("main", "JSS2")]},
+        {"assignments": [Assignment("north", "JSS1")]},
+        {"assignments": [Assignment("main", "JSS1", "Physics")]},
+    ],
+)
+def test_who_may_not_see_the_student_any_more_does_not_look_after_them(
+    admin: FlaskClient, connection: Connection, people: dict[str, UUID], changes: UserChanges
+) -> None:
+    ada = people["ada"]
+    for same in ([Assignment("main", "JSS1", "Mathematics")], [Assignment("main")]):
+        admin.put(ONE, json={"user_id": str(ada)})
+        change_user(connection, ada, "test", assignments=same)
+        assert ("main", "STU001") not in listed(admin, "nobody")
+    change_user(connection, ada, "test", **changes)
+    assert ("main", "STU001") in listed(admin, "nobody")
+    found = {(item["school_id"], item["student_id"]): item for item in admin.get(LIST).json["items"]}
+    assert found["main", "STU001"]["assigned_to"] is None
+    assert admin.put(ONE, json={"user_id": str(ada)}).status_code == 409  # the same rule
+
+
+def test_a_student_who_goes_to_another_class_is_looked_after_by_nobody_there(
+    admin: FlaskClient, connection: Connection, people: dict[str, UUID]
+) -> None:
+    admin.put(ONE, json={"user_id": str(people["ada"])})
+    connection.execute("update marts.mart_student_overview set grade_level = 'JSS2'")
+    assert ("main", "STU001") in listed(admin, "nobody")
+    assert admin.put(ONE, json={"user_id": str(people["dele"])}).status_code == 200
+    assert ("main", "STU001") not in listed(admin, "nobody")
 
 
 def test_the_page_assigns_and_goes_back(as_ada: FlaskClient, people: dict[str, UUID]) -> None:
