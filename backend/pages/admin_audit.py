@@ -6,13 +6,12 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from flask import Blueprint, Response, render_template
+from flask import Blueprint, Response, render_template, url_for
 from werkzeug.exceptions import Forbidden
 
 from backend.access import allow, principal
 from backend.auditing import note_for_audit
 from backend.operations import parse_query
-from backend.pages.addresses import this_view
 from backend.permissions import PERMISSIONS
 from backend.routes.audit import audit_csv, audit_page
 from backend.schemas.admin_pages import AuditAddress
@@ -68,13 +67,19 @@ def _page(query: AuditAddress, report: AuditReport | None = None) -> str:
         query=query,
         actors=actors,
         actions=sorted(PERMISSIONS),
-        following=page.next and this_view(after=page.next),
-        csv=this_view(csv="lines", after=None),
+        following=page.next and _address(query, after=page.next),
+        csv=_address(query, csv="lines"),
         can_verify=school_id is None and last <= _VERIFIED_HERE,
         is_bound=school_id is not None,
         last=last,
         report=report,
     )
+
+
+def _address(query: AuditAddress, **more: str) -> str:
+    """Of the same lines, also where the page answers a check, which has no address to come back to."""
+    same: dict[str, Any] = query.model_dump(mode="json", exclude_none=True, exclude={"after", "csv"})
+    return url_for("audit_pages.show_audit", **same | more)
 
 
 def _wanted(query: AuditAddress) -> AuditQuery:
