@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from cli.account import caller
-from elt.audit.trail import person_subject, record
+from elt.audit.trail import person_subject
 from elt.people.principals import Principal
-from elt.serving.report import read_class_report, read_student_report
+from elt.serving.report import read_class_report, read_student_report, record_report
 from elt.serving.report_sheet import Sheet, class_sheet, student_sheet
 from elt.serving.sessions import reader
 from elt.serving.students import find_school
@@ -20,7 +20,10 @@ from elt.warehouse import connect
 @click.command()
 @click.argument("student", required=False)
 @click.option("--class", "grade_level", help="The class instead of a student, as SS2.")
-@click.option("--school", help="The school; needed for a class, and where several have the student's number.")
+@click.option(
+    "--school",
+    help="The school. Without it, of a class, the main one; needed where several have the student's number.",
+)
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path),
     help="The PDF to write (default: the number or class with .pdf).",
@@ -64,7 +67,7 @@ def _student(settings: Settings, student: str, school: str | None) -> Sheet:
         school_id = find_school(session, student, school)
         sheet = student_sheet(read_student_report(session, connection, school_id, student))
         subject = person_subject(settings, "student", school_id, student)
-        record(connection, admin.id, "reports:read", subject, {"school_id": school_id})
+        record_report(connection, admin.id, subject, {"school_id": school_id})
     return sheet
 
 
@@ -74,7 +77,7 @@ def _class(settings: Settings, grade_level: str | None, school: str | None) -> S
     url = settings.database_url.get_secret_value()
     with connect(url, application_name="laurel-report") as connection, reader(settings, admin) as session:
         sheet = class_sheet(read_class_report(session, connection, school, grade_level))
-        record(connection, admin.id, "reports:read", "", {"school_id": school, "grade_level": grade_level})
+        record_report(connection, admin.id, "", {"school_id": school, "grade_level": grade_level})
     return sheet
 
 

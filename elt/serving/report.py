@@ -6,8 +6,10 @@ wrote it says only what was done.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from elt.audit.trail import record
 from elt.errors import NotFound
 from elt.people.users import names_of_principals
 from elt.serving.interventions import list_interventions, newest_interventions
@@ -54,8 +56,8 @@ def read_student_report(
     Raises:
         NotFound: no run has built the marts yet.
     """
-    record, risk = read_record(session, school_id, student_id), read_risk(session, school_id, student_id)
-    latest = record["terms"][-1] if record["terms"] else None
+    known, risk = read_record(session, school_id, student_id), read_risk(session, school_id, student_id)
+    latest = known["terms"][-1] if known["terms"] else None
     asked = {"school": school_id, "student": student_id}
     subjects: list[dict[str, Any]] = []
     if latest:
@@ -65,12 +67,12 @@ def read_student_report(
     return {
         "school_id": school_id,
         "student_id": student_id,
-        "full_name": (record["profile"] or {}).get("full_name"),
-        "grade_level": (record["overview"] or {}).get("grade_level"),
-        "stream": (record["overview"] or {}).get("stream"),
+        "full_name": (known["profile"] or {}).get("full_name"),
+        "grade_level": (known["overview"] or {}).get("grade_level"),
+        "stream": (known["overview"] or {}).get("stream"),
         "latest": latest,
         "subjects": subjects,
-        "terms": record["terms"][-TERMS_SHOWN:],
+        "terms": known["terms"][-TERMS_SHOWN:],
         "risk": risk["current"],
         "done": None if connection is None else _done(connection, school_id, student_id),
     }
@@ -94,7 +96,7 @@ def read_class_report(
     with in_built_marts():
         terms = session.execute(_TERMS_OF_CLASS, asked).fetchall()[::-1]
         if not terms:
-            raise NotFound("There is no such class.")
+            raise NotFound(f"There is no such class in school {school_id}.")
         place = {"year": terms[-1]["school_year"], "term": terms[-1]["term"]}
         subjects = session.execute(_SUBJECTS_OF_CLASS, asked | place).fetchall()
     found = read_worklist(session, RiskFilter(school_id, grade_level), limit=_ALL)
@@ -124,6 +126,13 @@ def sees_class(session: Connection, school_id: str, grade_level: str) -> bool:
             (school_id, grade_level),
         )
         return found.rowcount > 0
+
+
+def record_report(connection: Connection, actor: str, subject: str, detail: Mapping[str, Any]) -> None:
+    """Write down that somebody was given a report that says what was done, too; pages do it themselves."""
+    with connection.transaction():
+        for action in ("reports:read", "interventions:read"):
+            record(connection, actor, action, subject, detail)
 
 
 def _done(connection: Connection, school_id: str, student_id: str) -> list[dict[str, Any]]:

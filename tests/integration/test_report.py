@@ -17,8 +17,8 @@ from flask.testing import FlaskClient
 from pypdf import PdfReader
 
 from cli.report import report
-from elt.errors import NotFound
-from elt.people.principals import Assignment
+from elt.errors import Conflict, NotFound
+from elt.people.principals import Assignment, Role
 from elt.people.sessions import start_session
 from elt.people.users import change_user, create_user
 from elt.serving.report import TERMS_SHOWN
@@ -65,6 +65,7 @@ def test_a_student_report_says_what_the_marts_say_and_names_no_other(teacher: Fl
         assert "Ngozi Okafor" in found
         assert "65.0" in found  # the second term: 20 and 45
         assert "Second Term 2024/2025" in found
+        assert "+20.0 points a term over the last terms; +20.0 since the term before" in " ".join(found.split())
         assert "Average of 45" in found
         assert not any(other in found for other in ("Bola", "Chi", "Dayo", "STU002", "STU003"))
 
@@ -172,11 +173,16 @@ def test_the_command_writes_a_pdf_that_only_its_owner_reads(
         assert (done.exit_code, done.output) == (0, f"{name}\n")
         assert said in text_of((tmp_path / name).read_bytes())
         assert (tmp_path / name).stat().st_mode & 0o077 == 0
-    assert [line["actor"][:4] for line in lines(connection, "reports:read")] == ["cli:"] * 3
+    for action in ("reports:read", "interventions:read"):  # it says what was done, too
+        assert [line["actor"][:4] for line in lines(connection, action)] == ["cli:"] * 3
     for wrong in ([], ["STU001", "--class", "JSS1"], ["--due", "--class", "JSS1"]):
         assert CliRunner().invoke(report, wrong).exit_code == 2
     refused = CliRunner().invoke(report, ["--class", "none"])
     assert isinstance(refused.exception, NotFound)
+    assert str(refused.exception) == "There is no such class in school main."
+    refused = CliRunner().invoke(report, ["STU001"])
+    assert isinstance(refused.exception, Conflict)
+    assert str(refused.exception).endswith("(main, north). Name one as `school`.")
 
 
 def test_a_subscription_is_sent_weekly_once_as_a_link(
@@ -210,8 +216,9 @@ def test_the_pdf_is_attached_only_where_the_school_chose_that(
     (attached,) = server.mails[0].iter_attachments()
     assert attached.get_filename() == "main JSS1.pdf"
     assert "Class JSS1" in text_of(attached.get_content())
-    (line,) = lines(connection, "reports:read")
-    assert (line["actor"], line["detail"]["by"]) == (f"user:{ada}", "mail")
+    for action in ("reports:read", "interventions:read"):
+        (line,) = lines(connection, action)
+        assert (line["actor"], line["detail"]["by"]) == (f"user:{ada}", "mail")
 
 
 def test_who_may_not_see_the_class_any_more_gets_nothing(
@@ -233,6 +240,38 @@ def test_who_may_not_see_the_class_any_more_gets_nothing(
         queue_due(connection, date(2020, 1, 1))
         unsubscribe(connection, ada, list_subscriptions(connection, ada)[0].subscription_id)
         assert sent(server, here) == 0
+
+
+@pytest.mark.parametrize("role", ["researcher", "analyst"])
+def test_who_may_not_read_reports_any_more_sees_that_and_gets_nothing(
+    api: Flask, settings: Settings, connection: Connection, ada: UUID, role: Role
+) -> None:
+    subscribe(connection, ada, "main", "JSS1", date(2020, 1, 1))
+    change_user(connection, ada, "test", role=role)
+    client = api.test_client()
+    client.set_cookie("laurel_session", start_session(connection, ada))
+    page = client.get("/account").text
+    assert "JSS1" in page
+    assert "may not read reports any more" in page
+    assert 'href="/report?' not in page
+    with mail_server(settings) as (here, server):
+        assert send_due_reports(here) == 0
+    assert server.mails == []
+    assert list_subscriptions(connection, ada) == []
+    assert "JSS1" not in client.get("/account").text
+
+
+def test_a_report_that_is_due_while_the_marts_are_built_waits(
+    settings: Settings, connection: Connection, ada: UUID
+) -> None:
+    subscribe(connection, ada, "main", "JSS1", date(2020, 1, 1))
+    connection.execute("alter view served.mart_class_summary rename to mart_class_summary_away")
+    with mail_server(settings) as (here, server):
+        assert send_due_reports(here) == 0
+        connection.execute("alter view served.mart_class_summary_away rename to mart_class_summary")
+        connection.execute("update ops.mails set due_at = now()")
+        assert send_due_reports(here) == 1
+    assert len(server.mails) == 1
 
 
 def test_an_account_that_is_removed_takes_its_mails_along(connection: Connection, ada: UUID) -> None:
