@@ -160,6 +160,12 @@ class NotFound(LaurelError):
     title = "Not found"
 
 
+class NoFiguresYet(NotFound):
+    """No run has built the marts."""
+
+    title = "No figures yet"
+
+
 class Conflict(LaurelError):
     """The thing is in a state that does not allow this."""
 

@@ -108,9 +108,14 @@ def _figures(whole: Mapping[str, Any], asked: SummaryAddress) -> list[Figure]:
 
 def _students(whole: Mapping[str, Any], asked: SummaryAddress) -> Figure:
     meanings = {
-        "current": _("Students with results in the latest term of their class."),
-        "left": _("Students who have results of earlier terms only, or have left by the record."),
-        "new": _("Students who are on record and have no results yet."),
+        "current": _(
+            "Students with results in the latest term of their class, whatever the record says of them."
+        ),
+        "left": _(
+            "Students whose results are all of earlier terms; and of those without any results, who have "
+            "left by the record."
+        ),
+        "new": _("Students without any results yet, who have not left by the record."),
         "all": _("Students who are on record or have results, those who have left included."),
     }
     of_term = " " + _("Of these, those with results in the chosen term.") if asked.term else ""

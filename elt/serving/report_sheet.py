@@ -115,7 +115,7 @@ def student_sheet(report: Mapping[str, Any], words: Words = ENGLISH) -> Sheet:
         tiles=[
             Tile(_("Average"), _figure(latest.get("average_score")), _("of 100, all subjects of the term")),
             Tile(_("Attendance"), _percent(latest.get("attendance_pct")), _("of the lessons of the term")),
-            Tile(_("Trend"), _trend(latest.get("trend"), _), _since_last_term(latest, _)),
+            Tile(_("Trend"), _trend(latest.get("trend"), _), _course(latest, _)),
             _next_term(report["risk"], words),
         ],
         tables=[table for table in tables if table.rows],
@@ -300,11 +300,15 @@ def _trend(trend: str | None, _: Translate) -> str:
     return names.get(trend or "", _NOTHING)
 
 
-def _since_last_term(latest: Mapping[str, Any], _: Translate) -> str:
-    change = latest.get("score_change")
-    if change is None:
+def _course(latest: Mapping[str, Any], _: Translate) -> str:
+    """What the trend is made of, and the last change, which may point the other way."""
+    slope, change = latest.get("score_slope"), latest.get("score_change")
+    if slope is None:
         return ""
-    return _("%(change)s points since the term before", change=f"{float(change):+.1f}")
+    said = _("%(slope)s points a term over the last terms", slope=f"{float(slope):+.1f}")
+    if change is None:
+        return said
+    return _("%(said)s; %(change)s since the term before", said=said, change=f"{float(change):+.1f}")
 
 
 def _foot(_: Translate) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from elt.errors import Conflict, NotFound
+from elt.errors import Conflict, NoFiguresYet, NotFound
 from elt.warehouse import Connection
 
 _ONE_ROW = {
@@ -141,7 +141,7 @@ def find_school(session: Connection, student_id: str, school_id: str | None) -> 
         raise NotFound("There is no such student.")
     if len(found) > 1:
         schools = ", ".join(row["school_id"] for row in found)
-        raise Conflict(f"Several schools have a student of this number ({schools}). Add `?school=`.")
+        raise Conflict(f"Several schools have a student of this number ({schools}). Name one as `school`.")
     school: str = found[0]["school_id"]
     return school
 
@@ -187,12 +187,15 @@ def in_built_marts() -> Iterator[None]:
     """Say so where the marts are not there yet.
 
     Raises:
-        NotFound: no run has built them.
+        NoFiguresYet: no run has built them.
     """
     try:
         yield
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
-        raise NotFound("No run has built the marts yet. Hand in files, then wait for a run.") from None
+        raise NoFiguresYet(
+            "No figures have been made yet. The first run makes them, once files have been handed in; look "
+            "again then."
+        ) from None
 
 
 def _escape(text: str) -> str:

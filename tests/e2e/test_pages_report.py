@@ -71,6 +71,8 @@ def test_a_teacher_takes_the_report_of_their_class_and_gets_it_each_week(
     text = sheet.extract_text()
     for figure in (terms[0]["average"], terms[0]["attendance"], at_risk(school)[0]["full_name"]):
         assert figure in text
+    (printed,) = PdfReader(io.BytesIO(page.pdf(format="A4", prefer_css_page_size=True))).pages
+    assert "A prediction is no judgement" in printed.extract_text()
     page.get_by_role("button", name="Send me this each week").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Account")
     expect(page.get_by_role("row", name="SS2")).to_be_visible()

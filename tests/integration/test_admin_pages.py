@@ -280,3 +280,10 @@ def test_what_an_address_cannot_mean_is_refused(api: Flask, make_key: Callable[.
     ):  # fmt: skip
         answer = client.post(path, data=form, headers=headers, environ_base=OUTSIDE)
         assert (answer.status_code, 'role="alert"' in answer.text) == (422, True), (path, form)
+
+
+def test_before_the_first_run_pages_say_what_comes_next(client_of: Callable[..., FlaskClient]) -> None:
+    for path in ("/students", "/summary", "/worklist"):
+        answer = client_of("teacher").get(path, headers={"Accept": "text/html"})
+        assert (answer.status_code, "Not found" in answer.text) == (404, False), path
+        assert "No figures have been made yet. The first run makes them" in answer.text

@@ -65,7 +65,9 @@ def test_a_student_report_says_what_the_marts_say_and_names_no_other(teacher: Fl
         assert "Ngozi Okafor" in found
         assert "65.0" in found  # the second term: 20 and 45
         assert "Second Term 2024/2025" in found
-        assert "+20.0 points a term over the last terms; +20.0 since the term before" in " ".join(found.split())
+        assert "+20.0 points a term over the last terms; +20.0 since the term before" in " ".join(
+            found.split()
+        )
         assert "Average of 45" in found
         assert not any(other in found for other in ("Bola", "Chi", "Dayo", "STU002", "STU003"))
 

@@ -53,3 +53,10 @@ def test_the_api_lists_students_by_status_page_by_page(admin: FlaskClient) -> No
     assert seen == [student for student in everybody if student != ("main", "STU003")]
     assert admin.get("/api/v1/students?status=left&grade_level=JSS2").json["items"] == []
     assert admin.get("/api/v1/students?status=gone").status_code == 422
+
+
+def test_the_badge_on_a_students_page_says_that_it_goes_by_the_record(admin: FlaskClient) -> None:
+    """The summary counts the same student as left, by results."""
+    page = admin.get("/student?school=main&id=STU003").text
+    assert re.search(r'<span class="badge" title="[^"]+">By the record: at school</span>', page)
+    assert "have left by the record" in admin.get("/summary?status=left").text

@@ -122,6 +122,12 @@ def test_published_marts_hold_no_names_and_addresses():
     assert named <= NEVER_PUBLISHED
 
 
+def test_the_documents_name_the_marts_that_are_not_written_to_the_store():
+    text = (PROJECT_DIR / "docs" / "marts.md").read_text()
+    (said,) = re.findall(r"Not written to the store: ([^.]+)\.", text)
+    assert set(re.findall(r"`(\w+)`", said)) == NEVER_PUBLISHED
+
+
 def test_layers_read_only_what_lies_below():
     # dim_dates holds every day that a fact has; facts themselves read no dimension.
     below = {"stg": ("stg",), "int": ("stg", "int", "fct", "dim"), "dim": ("stg", "int", "dim", "fct"),
