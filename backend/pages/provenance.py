@@ -24,7 +24,7 @@ from backend.schemas.pages import StudentAddress
 from backend.services import services
 from elt.errors import NotFound
 from elt.people.users import names_of_principals
-from elt.serving.disputes import Dispute, list_disputes, may_be_disputed, row_key_of
+from elt.serving.disputes import Dispute, list_disputes, row_key_of
 from elt.serving.marts import MartColumn, Provenance
 
 provenance_pages = Blueprint("provenance_pages", __name__)
@@ -109,9 +109,7 @@ def _disputes(
             names = names_of_principals(connection, people)
     return {
         "disputes": found,
-        "may_dispute": may("disputes:write")
-        and may_be_disputed(principal(), query.mart, query.column)
-        and not any(each.outcome is None for each in found),
+        "may_dispute": may("disputes:write") and not any(each.outcome is None for each in found),
         "may_settle": may("disputes:settle"),
         "name_of_principal": lambda who: names.get(who, _("a program")),
         "may_open_uploads": may("uploads:read") and principal().role == "admin",

@@ -99,12 +99,6 @@ def row_key_of(key: Mapping[str, Any]) -> dict[str, str | None]:
     return {name: _text(value) for name, value in key.items() if name not in _OF_A_STUDENT}
 
 
-def may_be_disputed(principal: Principal, mart: str, column: str) -> bool:
-    """Whether a value that the principal sees there is the school's, not a pseudonym."""
-    classes = mart_classes().get(mart, MartClasses())
-    return principal.role != "researcher" or classes.of(column) != "identifier"
-
-
 def raise_dispute(
     connection: Connection,
     settings: Settings,
@@ -119,7 +113,8 @@ def raise_dispute(
     Raises:
         Conflict: a dispute about this value is open already, or it is a pseudonym to the principal.
     """
-    if not may_be_disputed(principal, figure.mart, figure.column):
+    classes = mart_classes().get(figure.mart, MartClasses())
+    if principal.role == "researcher" and classes.of(figure.column) == "identifier":
         raise Conflict(
             f"You see pseudonyms in {figure.mart}.{figure.column}: Laurel makes them, the school does not."
         )
