@@ -109,7 +109,8 @@ def _figures(whole: Mapping[str, Any], asked: SummaryAddress) -> list[Figure]:
 def _students(whole: Mapping[str, Any], asked: SummaryAddress) -> Figure:
     meanings = {
         "current": _(
-            "Students with results in the latest term of their class, whatever the record says of them."
+            "Students with results in the latest term of their class that has come as a whole, whatever the "
+            "record says of them."
         ),
         "left": _(
             "Students whose results are all of earlier terms; and of those without any results, who have "
