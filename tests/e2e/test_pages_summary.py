@@ -28,6 +28,10 @@ IN_A_COLUMN = """
 id => echarts.getInstanceByDom(document.querySelector(`#${id} .drawing`))
     .convertToPixel({xAxisIndex: 0, yAxisIndex: 0}, [0, 20])
 """
+SAID_ON_THE_AXIS = """
+id => echarts.getInstanceByDom(document.querySelector(`#${id} .drawing`))
+    .getOption().yAxis[0].axisLabel.formatter(80)
+"""
 EXAMS = {"JAMB": "jamb_score", "SAT": "sat_score", "WASSCE": "wassce_pass"}
 
 
@@ -43,6 +47,7 @@ def test_a_teacher_goes_from_sign_in_to_those_at_risk_in_their_class(sign_in: Si
     canvas = page.locator("#class-results canvas")
     expect(canvas).to_be_visible()
     across, down = page.evaluate(IN_A_COLUMN, "class-results")
+    assert page.evaluate(SAID_ON_THE_AXIS, "class-results") == "80"  # percent and points stand on it
     canvas.click(position={"x": across, "y": down})
     page.wait_for_url(re.compile("grade_level=SS2"))
     page.get_by_role("link", name=": At risk").click()
