@@ -48,11 +48,11 @@ function told(table, place) {
   return [table.labels[place], ...table.series.map((each) => `${each.name}: ${each.texts[place]}`)].join("\n");
 }
 
-const written = (number, how) => number.toLocaleString(document.documentElement.lang, how);
-const toTenth = (number) => written(number, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+const localized = (number, how) => number.toLocaleString(document.documentElement.lang, how);
+const toTenth = (number) => localized(number, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 
 function withUnit(unit) {
-  return (value) => (value === null || value === undefined ? "–" : `${written(value)}${unit}`);
+  return (value) => (value === null || value === undefined ? "–" : `${localized(value)}${unit}`);
 }
 
 function amounts(unit, more = {}) {
