@@ -122,15 +122,24 @@ def present_assignments(
     found = {(row["school_id"], row["student_id"]): Assignment(**row) for row in rows}
     people = {person.user_id: person for person in list_helpers(connection)}
     classes = _classes_of(session, found)
-    subjects = _subjects_of(session, found)
-    return {
-        student: assignment
+    likely = {
+        student: person
         for student, assignment in found.items()
         if student in classes
         and (person := people.get(assignment.user_id))
-        and may_look_after(
-            person, student[0], classes[student], subjects.get((student, classes[student]), ())
-        )
+        and may_look_after(person, student[0], classes[student])
+    }
+    # Marks are many, and few depend on them: those whose helper teaches one subject in their class.
+    by_subject = [
+        student
+        for student, person in likely.items()
+        if not may_look_after(person, student[0], classes[student], ())
+    ]
+    subjects = _subjects_of(session, by_subject) if by_subject else {}
+    return {
+        student: found[student]
+        for student, person in likely.items()
+        if may_look_after(person, student[0], classes[student], subjects.get((student, classes[student]), ()))
     }
 
 
