@@ -39,9 +39,7 @@ def show_students() -> str:
     """Those of the caller's classes or schools; searched by number or name."""
     query = parse_query(StudentsQuery, is_form=True)
     searched = veiled(query.q) if query.q else None
-    note_for_audit(
-        school_id=query.school_id, grade_level=query.grade_level, status=query.status, q=searched
-    )
+    note_for_audit(school_id=query.school_id, grade_level=query.grade_level, status=query.status, q=searched)
     after = place_of(query.after) if query.after else None
     with services().reader(principal()) as session:
         choices = read_choices(session)

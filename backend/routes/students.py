@@ -42,9 +42,7 @@ students = Blueprint("students", __name__)
 def show_students(query: StudentsQuery) -> StudentPage:
     """Those of the caller's classes or schools, by school and number."""
     searched = veiled(query.q) if query.q else None
-    note_for_audit(
-        school_id=query.school_id, grade_level=query.grade_level, status=query.status, q=searched
-    )
+    note_for_audit(school_id=query.school_id, grade_level=query.grade_level, status=query.status, q=searched)
     after = place_of(query.after) if query.after else None
     with services().reader(principal()) as session:
         found = list_students(session, filter_of(query), after=after, limit=query.limit + 1)
