@@ -55,8 +55,12 @@ def report(
 
 
 def _send_due(settings: Settings) -> None:
+    from elt.mail import can_mail
     from elt.serving.report_mail import send_due_reports
 
+    if not can_mail(settings):
+        click.echo("No mail server is set (LAUREL_SMTP_URL, LAUREL_MAIL_FROM): reports stay due.")
+        return
     click.echo(f"{send_due_reports(settings)} reports sent.")
 
 

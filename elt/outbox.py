@@ -23,8 +23,8 @@ from elt.people.users import UserRecord, get_user
 from elt.settings import Settings
 from elt.warehouse import Connection, connect
 
-ATTEMPTS = 6
-_FIRST_WAIT = timedelta(minutes=5)  # doubled after each attempt: about five hours in all
+ATTEMPTS = 8
+_FIRST_WAIT = timedelta(minutes=5)  # doubled after each attempt: ten hours in all outlast a night
 _FAILURES_AT_ONCE = 3  # a server that is away costs a run no more time than this
 
 Kind = Literal["upload", "report"]
