@@ -147,7 +147,7 @@ def _of(count: int, which: str) -> str:
 
 
 def _by(note: str, *, is_rule: bool) -> str:
-    return str(_("%(note)s, by the plain rule", note=note)) if is_rule else note
+    return str(_("%(note)s; where no model speaks, by the plain rule", note=note)) if is_rule else note
 
 
 def _percent(value: float | None) -> str:

@@ -18,12 +18,11 @@ from tests.e2e.chromium import CHROMIUM, FLAGS
 PICTURES = PROJECT_DIR / "docs" / "pictures"
 URL = os.environ.get("LAUREL_URL", "http://127.0.0.1:5000")
 EMAIL = os.environ.get("LAUREL_EMAIL", FIRST_ADMIN)
-SIZE = {"width": 1200, "height": 800}
-SAMPLE = """Student ID,First Name,Last Name,Gender,Grade Level,Date of Birth
-NEW1,Ada,Obi,Female,JSS1,2014-01-01
-NEW2,Bola,Ade,Male,JSS1,yesterday
-NEW3,Chi,Eze,Female,JSS9,2014-03-01
-"""
+SIZE = {"width": 1280, "height": 800}
+HEADER = "Student ID,First Name,Last Name,Gender,Grade Level,Date of Birth"
+ROWS = [f"NEW{number},Ada,Obi,Female,JSS1,2014-01-01" for number in range(1, 41)]
+ROWS[1] = "NEW2,Bola,Ade,Male,JSS1,yesterday"
+SAMPLE = "\n".join([HEADER, *ROWS, ""])
 
 
 def first_student(page: Page) -> None:
@@ -33,7 +32,7 @@ def first_student(page: Page) -> None:
 
 
 def checked_file(page: Page) -> None:
-    """A file with two faults, as it is shown before it is sent."""
+    """A file with a fault, as it is shown before it is sent."""
     page.goto(f"{URL}/hand-in?dataset=students")
     file = {"name": "new students.csv", "mimeType": "text/csv", "buffer": SAMPLE.encode()}
     page.locator("#files").set_input_files(files=[file])
