@@ -48,9 +48,10 @@ def register_access(app: Flask) -> None:
     app.before_request(_check)
 
 
-def scope() -> Scope:
-    """How far the action of this request reaches for its caller."""
-    found: Scope = g.scope
+def scope(action: str | None = None) -> Scope:
+    """How far the action of this request reaches for its caller; or another one that they may do, too."""
+    found: Scope | None = g.scope if action is None else scope_of(principal().role, action)
+    assert found is not None, f"{principal().role} may not do {action}"  # noqa: S101 - `may` was to be asked first
     return found
 
 

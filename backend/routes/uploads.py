@@ -94,12 +94,13 @@ def show_uploads(query: UploadListQuery) -> UploadPage:
 
 
 def show_uploads_for(query: UploadListQuery) -> UploadPage:
-    """A page of the uploads that the caller may see."""
+    """A page of the uploads that the caller may see; also for pages whose action is another one."""
+    is_own = scope("uploads:read") == "own"
     with services().connection() as connection:
         found = list_uploads(
             connection,
-            uploader=principal().id if scope() == "own" else None,
-            school_id=None if scope() == "own" else principal().school_id,
+            uploader=principal().id if is_own else None,
+            school_id=None if is_own else principal().school_id,
             dataset=query.dataset,
             status=query.status,
             after=UUID(query.after) if query.after else None,

@@ -211,6 +211,21 @@ def test_the_statuses_that_matter_are_these(
     )
 
 
+def test_the_start_page_shows_a_researcher_no_file_of_others(askers: Askers) -> None:
+    sent = askers.by_key("admin").ask(
+        "POST",
+        f"{BASE}/uploads?dataset=students&filename=of-an-admin.csv",
+        data=FILE,
+        content_type="text/csv",
+    )
+    assert sent.status_code == 201
+    shown = {
+        role: b"of-an-admin.csv" in askers.by_session(role).ask("GET", "/").data
+        for role in ("researcher", "admin")
+    }
+    assert shown == {"researcher": False, "admin": True}
+
+
 @dataclass(frozen=True)
 class Things:
     """Things of the school north, of which `owner` has handed in the upload."""
