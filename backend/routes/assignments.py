@@ -12,11 +12,29 @@ from backend.routes.students import find_seen
 from backend.schemas.assignments import AssignmentModel, NewAssignment
 from backend.schemas.students import SchoolQuery
 from backend.services import services
-from elt.errors import Conflict
+from elt.errors import Conflict, NotFound
 from elt.people.principals import user_id_of
-from elt.serving.assignments import Assignment, assign, end_assignment
+from elt.serving.assignments import Assignment, assign, end_assignment, present_assignments
 
 assignments = Blueprint("assignments", __name__)
+
+
+@assignments.get("/students/<path:student_id>/assignment")
+@allow("risk:read")
+@operation(
+    "Show who looks after a student",
+    {200: Answer("Who looks after the student now; 404 where nobody does.", AssignmentModel)},
+    query=SchoolQuery,
+    problems=(409,),
+)
+def show_assignment(student_id: str, query: SchoolQuery) -> AssignmentModel:
+    """Whoever may not see the student any more does not count."""
+    with services().reader(principal()) as session, services().connection() as connection:
+        school_id = find_seen(session, student_id, query.school, None)
+        found = present_assignments(connection, session, [(school_id, student_id)])
+    if not found:
+        raise NotFound("Nobody looks after this student.")
+    return AssignmentModel.model_validate(found[school_id, student_id])
 
 
 @assignments.put("/students/<path:student_id>/assignment")

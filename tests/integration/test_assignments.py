@@ -79,7 +79,9 @@ def test_a_student_is_assigned_passed_on_and_let_go_and_all_is_kept(
     assert answer.json.items() >= {"user_id": str(ada), "name": "ada", "assigned_by": f"user:{ada}"}.items()
     assert as_ada.put(ONE, json={"user_id": str(ada)}).json == answer.json  # nothing changes
     assert as_ada.put(ONE, json={"user_id": str(dele)}).json["name"] == "dele"
+    assert as_ada.get(ONE).json["name"] == "dele"
     assert [as_ada.delete(ONE).status_code for _ in range(2)] == [204, 204]
+    assert as_ada.get(ONE).status_code == 404
     by = f"user:{ada}"
     assert history(connection) == [(ada, by, by), (dele, by, by)]
     told = connection.execute(
