@@ -120,6 +120,8 @@ def present_assignments(
     keys = None if students is None else list(students)
     rows = connection.execute(_PRESENT, {"of": of, **_columns(keys)})
     found = {(row["school_id"], row["student_id"]): Assignment(**row) for row in rows}
+    if not found:
+        return {}
     people = {person.user_id: person for person in list_helpers(connection)}
     classes = _classes_of(session, found)
     likely = {
