@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, redirect, render_template, request, url_for
 from flask_babel import gettext as _
-from pydantic import ValidationError
 from werkzeug.exceptions import Forbidden
 
 from backend.access import allow, principal
-from backend.errors import InvalidRequest, status_of
+from backend.errors import InvalidRequest
+from backend.pages.posted import Refusal, again, checked, said
 from backend.routes.erasures import erase_person, visible_erasures
 from backend.schemas.erasures import NewErasure
 from backend.services import services
-from elt.errors import LaurelError, UploadRejected
+from elt.errors import UploadRejected
 from elt.people.users import names_of_principals
 from elt.privacy.tombstones import Kind
 
@@ -39,20 +39,17 @@ def start_erasure() -> Response:
     try:
         erase_person(_parse(sent))
     except _MAY_BE_PUT_RIGHT as error:
-        status = status_of(error) if isinstance(error, LaurelError) else error.code
-        return make_response(_page(sent, error), status)
+        return again(_page(sent, error), error)
     return redirect(url_for("erasure_pages.show_erasures"), code=303)  # type: ignore[return-value]
 
 
-def _page(values: dict[str, Any], error: Any = None) -> str:
+def _page(values: dict[str, Any], error: Refusal | None = None) -> str:
     erasures = visible_erasures()
     with services().connection() as connection:
         names = names_of_principals(connection, [each.requested_by for each in erasures])
-    said = None
-    if error is not None:
-        said = error.detail if isinstance(error, LaurelError) else error.description
     return render_template(
-        "erasures.html", erasures=erasures, names=names, values=values, error=said, kinds=get_args(Kind),
+        "erasures.html", erasures=erasures, names=names, values=values, error=said(error),
+        kinds=get_args(Kind),
         bound=principal().school_id, main_school=services().settings.default_school_id,
     )  # fmt: skip
 
@@ -60,7 +57,4 @@ def _page(values: dict[str, Any], error: Any = None) -> str:
 def _parse(sent: dict[str, Any]) -> NewErasure:
     if "sure" not in request.form:
         raise InvalidRequest(_("Say that you are sure: nothing brings the records back."))
-    try:
-        return NewErasure.model_validate(sent)
-    except ValidationError as error:
-        raise InvalidRequest.of(error, "In the form") from None
+    return checked(NewErasure, sent)

@@ -6,19 +6,19 @@ from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
-from pydantic import ValidationError
 from werkzeug.exceptions import Forbidden
 
 from backend.access import allow, principal
-from backend.errors import InvalidRequest, status_of
+from backend.errors import InvalidRequest
 from backend.operations import parse_query
 from backend.pages.addresses import this_view
+from backend.pages.posted import Refusal, again, checked, said
 from backend.permissions import PERMISSIONS, ROLES
 from backend.routes import keys as api
 from backend.schemas.common import PageQuery
 from backend.schemas.keys import NewKey
 from backend.services import services
-from elt.errors import LaurelError, UploadRejected
+from elt.errors import UploadRejected
 from elt.people.users import names_of_principals
 
 key_pages = Blueprint("key_pages", __name__)
@@ -53,10 +53,9 @@ def make_key() -> Response:
     """Make the key and show it, this once; or the form again, with what is wrong."""
     sent = _sent()
     try:
-        made = api.make_key_for(_parse(sent))
+        made = api.make_key_for(checked(NewKey, sent))
     except _MAY_BE_PUT_RIGHT as error:
-        status = status_of(error) if isinstance(error, LaurelError) else error.code
-        return make_response(_form(sent, error), status)
+        return again(_form(sent, error), error)
     return make_response(render_template("key_made.html", made=made, name=sent["name"]), 201)
 
 
@@ -68,15 +67,13 @@ def revoke(key_id: UUID) -> Response:
     return redirect(url_for("key_pages.show_keys"), code=303)  # type: ignore[return-value]
 
 
-def _form(values: dict[str, Any], error: Any = None) -> str:
-    said = None
-    if error is not None:
-        said = error.detail if isinstance(error, LaurelError) else error.description
+def _form(values: dict[str, Any], error: Refusal | None = None) -> str:
     roles_of = {
         action: [role for role in ROLES if role in PERMISSIONS[action]] for action in sorted(PERMISSIONS)
     }
     return render_template(
-        "key_new.html", values=values, error=said, roles=ROLES, lives=_LIVES, bound=principal().school_id,
+        "key_new.html", values=values, error=said(error), roles=ROLES, lives=_LIVES,
+        bound=principal().school_id,
         actions={action: roles for action, roles in roles_of.items() if roles},
     )  # fmt: skip
 
@@ -91,10 +88,3 @@ def _sent() -> dict[str, Any]:
         "scopes": form.getlist("scopes") or None,
         "expires_in_days": form.get("expires_in_days") or None,
     }
-
-
-def _parse(sent: dict[str, Any]) -> NewKey:
-    try:
-        return NewKey.model_validate(sent)
-    except ValidationError as error:
-        raise InvalidRequest.of(error, "In the form") from None

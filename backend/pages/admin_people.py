@@ -6,18 +6,18 @@ from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
-from pydantic import ValidationError
 from werkzeug.exceptions import Forbidden
 
 from backend.access import allow, principal
-from backend.errors import InvalidRequest, status_of
+from backend.errors import InvalidRequest
 from backend.operations import parse_query
 from backend.pages.addresses import this_view
+from backend.pages.posted import Refusal, again, checked, said
 from backend.permissions import ROLES
 from backend.routes import users as api
 from backend.schemas.people import NewUser, User, UserChange, UserListQuery
 from backend.services import services
-from elt.errors import AccountRefused, Conflict, LaurelError, NotFound
+from elt.errors import AccountRefused, Conflict, NotFound
 from elt.people.sessions import count_sessions
 from elt.serving.classes import Classes, read_classes
 
@@ -54,9 +54,9 @@ def show_invitation() -> str:
 def invite() -> Response:
     """Make the account and show its password, this once; or the form again, with what is wrong."""
     try:
-        made = api.make_account(_parse(NewUser, {**_sent(), "with_password": "password" in request.form}))
+        made = api.make_account(checked(NewUser, {**_sent(), "with_password": "password" in request.form}))
     except _MAY_BE_PUT_RIGHT as error:
-        return _again(_new(_filled(), error), error)
+        return again(_new(_filled(), error), error)
     return make_response(
         render_template("person_password.html", person=made.user, password=made.password), 201
     )
@@ -75,9 +75,9 @@ def change_person(user_id: UUID) -> Response:
     """Save what was changed; or the form again, with what is wrong."""
     person = api.describe_user(user_id)
     try:
-        api.change_account(user_id, _parse(UserChange, _sent()))
+        api.change_account(user_id, checked(UserChange, _sent()))
     except _MAY_BE_PUT_RIGHT as error:
-        return _again(_person(person, _filled(), error), error)
+        return again(_person(person, _filled(), error), error)
     return _back_to(user_id, done="saved")
 
 
@@ -90,7 +90,7 @@ def suspend(user_id: UUID) -> Response:
 
 @people_pages.post("/admin/people/<uuid:user_id>/return")
 @allow("users:manage")
-def let_in_again(user_id: UUID) -> Response:
+def let_inagain(user_id: UUID) -> Response:
     """Undoes a suspension."""
     return _set_disabled(user_id, is_disabled=False)
 
@@ -117,22 +117,22 @@ def _set_disabled(user_id: UUID, *, is_disabled: bool) -> Response:
     try:
         api.change_account(user_id, UserChange(disabled=is_disabled))
     except _MAY_BE_PUT_RIGHT as error:
-        return _again(_person(person, {}, error), error)
+        return again(_person(person, {}, error), error)
     return _back_to(user_id)
 
 
-def _new(values: dict[str, Any], error: Any = None) -> str:
+def _new(values: dict[str, Any], error: Refusal | None = None) -> str:
     return render_template(
-        "person_new.html", values=values, error=_said(error), roles=ROLES, classes=_classes(),
+        "person_new.html", values=values, error=said(error), roles=ROLES, classes=_classes(),
         bound=principal().school_id, blank_rows=_BLANK_ROWS,
     )  # fmt: skip
 
 
-def _person(person: User, values: dict[str, Any] | None = None, error: Any = None) -> str:
+def _person(person: User, values: dict[str, Any] | None = None, error: Refusal | None = None) -> str:
     with services().connection() as connection:
         sessions = count_sessions(connection, person.id)
     return render_template(
-        "person.html", person=person, values=values or person.model_dump(), error=_said(error), roles=ROLES,
+        "person.html", person=person, values=values or person.model_dump(), error=said(error), roles=ROLES,
         classes=_classes(), bound=principal().school_id, blank_rows=_BLANK_ROWS, sessions=sessions,
         is_me=principal().id == f"user:{person.id}", done=request.args.get("done"),
     )  # fmt: skip
@@ -169,24 +169,6 @@ def _sent() -> dict[str, Any]:
 
 def _filled() -> dict[str, Any]:
     return {**_sent(), "with_password": "password" in request.form}
-
-
-def _parse(model: type[Any], sent: dict[str, Any]) -> Any:
-    try:
-        return model.model_validate(sent)
-    except ValidationError as error:
-        raise InvalidRequest.of(error, "In the form") from None
-
-
-def _again(page: str, error: Any) -> Response:
-    status = status_of(error) if isinstance(error, LaurelError) else error.code
-    return make_response(page, status)
-
-
-def _said(error: Any) -> str | None:
-    if error is None:
-        return None
-    return error.detail if isinstance(error, LaurelError) else error.description
 
 
 def _back_to(user_id: UUID, done: str | None = None) -> Response:

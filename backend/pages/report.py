@@ -19,6 +19,7 @@ from backend.streams import attach
 from backend.texts import day, language_without_region
 from elt.clock import school_day
 from elt.errors import NotFound
+from elt.mail import can_mail
 from elt.people.principals import user_id_of
 from elt.serving.report import read_class_report, read_student_report, sees_class
 from elt.serving.report_pdf import write_pdf
@@ -69,6 +70,7 @@ def show_report() -> str:
         sheet=_sheet(asked),
         pdf=url_for("report_pages.send_report", **address),
         back=back,
+        can_mail=can_mail(services().settings),
         subscribe=url_for("report_pages.subscribe_to_class", **address) if is_weekly else None,
     )
 

@@ -18,7 +18,7 @@ from backend.pages.charts import answer_csv
 from backend.pages.posted import back, posted
 from backend.pages.student_charts import charts_of, latest_sitting, term_name
 from backend.routes.notes import take_back_seen
-from backend.routes.students import filter_of, find_seen, next_place, place_of
+from backend.routes.students import filter_of, find_seen, next_place, place_of, seen_school
 from backend.schemas.notes import NewNote
 from backend.schemas.pages import StudentAddress
 from backend.schemas.students import NewIntervention, StudentsQuery
@@ -84,8 +84,7 @@ def write_intervention() -> Response:
     """Write down what was done, correct it or take it back, and go back to where that was said."""
     asked = parse_query(StudentAddress)
     line = posted(NewIntervention, "In what was done")
-    with services().reader(principal()) as session:
-        school_id = find_seen(session, asked.id, asked.school, None)
+    school_id = seen_school(asked.id, asked.school)
     with services().connection() as connection:
         add_intervention(
             connection, services().settings, principal(), school_id, asked.id,
@@ -101,8 +100,7 @@ def write_note() -> Response:
     """Keep a note."""
     asked = parse_query(StudentAddress)
     sent = posted(NewNote, "In the note")
-    with services().reader(principal()) as session:
-        school_id = find_seen(session, asked.id, asked.school, None)
+    school_id = seen_school(asked.id, asked.school)
     with services().connection() as connection:
         add_note(connection, services().settings, principal(), school_id, asked.id, sent.note)
     return back()

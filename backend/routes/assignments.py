@@ -8,7 +8,7 @@ from flask import Blueprint
 
 from backend.access import allow, principal
 from backend.operations import Answer, operation
-from backend.routes.students import find_seen
+from backend.routes.students import find_seen, seen_school
 from backend.schemas.assignments import AssignmentModel, NewAssignment
 from backend.schemas.students import SchoolQuery
 from backend.services import services
@@ -76,8 +76,7 @@ def assign_to(chosen: UUID | None, student_id: str, school: str | None) -> Assig
     """
     if chosen is None:
         raise Conflict("A key looks after nobody; name a person in `user_id`.")
-    with services().reader(principal()) as session:
-        school_id = find_seen(session, student_id, school, None)
+    school_id = seen_school(student_id, school)
     with services().connection() as connection:
         return assign(connection, services().settings, principal(), school_id, student_id, chosen)
 
@@ -88,7 +87,6 @@ def assign_to_nobody(student_id: str, school: str | None) -> None:
     Raises:
         NotFound: the caller sees no such student.
     """
-    with services().reader(principal()) as session:
-        school_id = find_seen(session, student_id, school, None)
+    school_id = seen_school(student_id, school)
     with services().connection() as connection:
         end_assignment(connection, services().settings, principal(), school_id, student_id)

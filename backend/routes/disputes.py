@@ -11,7 +11,7 @@ from backend.access import allow, may, principal
 from backend.auditing import note_for_audit
 from backend.operations import Answer, operation
 from backend.routes.marts import as_request_errors
-from backend.routes.students import find_seen
+from backend.routes.students import find_seen, seen_school
 from backend.schemas.notes import (
     DisputeList,
     DisputeModel,
@@ -58,8 +58,7 @@ def show_all(query: DisputesQuery) -> DisputePage:
 )
 def show_disputes(student_id: str, query: StudentQuery) -> DisputeList:
     """Settled ones, too."""
-    with services().reader(principal()) as session:
-        school_id = find_seen(session, student_id, query.school, query.reason)
+    school_id = seen_school(student_id, query.school, query.reason)
     with services().connection() as connection:
         found = list_disputes(connection, school_id, student_id)
     return DisputeList(items=[DisputeModel.model_validate(dispute) for dispute in found])

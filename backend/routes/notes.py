@@ -8,7 +8,7 @@ from flask import Blueprint
 
 from backend.access import allow, principal
 from backend.operations import Answer, operation
-from backend.routes.students import find_seen
+from backend.routes.students import find_seen, seen_school
 from backend.schemas.notes import NewNote, NoteList, NoteModel
 from backend.schemas.students import SchoolQuery, StudentQuery
 from backend.services import services
@@ -28,8 +28,7 @@ notes = Blueprint("notes", __name__)
 )
 def show_notes(student_id: str, query: StudentQuery) -> NoteList:
     """Those that were taken back, too."""
-    with services().reader(principal()) as session:
-        school_id = find_seen(session, student_id, query.school, query.reason)
+    school_id = seen_school(student_id, query.school, query.reason)
     with services().connection() as connection:
         found = list_notes(connection, school_id, student_id)
     return NoteList(items=[NoteModel.model_validate(note) for note in found])
@@ -46,8 +45,7 @@ def show_notes(student_id: str, query: StudentQuery) -> NoteList:
 )
 def write_note(student_id: str, query: SchoolQuery, body: NewNote) -> tuple[NoteModel, int]:
     """By whom and when is kept."""
-    with services().reader(principal()) as session:
-        school_id = find_seen(session, student_id, query.school, None)
+    school_id = seen_school(student_id, query.school)
     with services().connection() as connection:
         added = add_note(connection, services().settings, principal(), school_id, student_id, body.note)
     return NoteModel.model_validate(added), 201

@@ -155,8 +155,7 @@ def write_intervention(
     student_id: str, query: SchoolQuery, body: NewIntervention
 ) -> tuple[InterventionModel, int]:
     """By whom and when is kept."""
-    with services().reader(principal()) as session:
-        school_id = find_seen(session, student_id, query.school, None)
+    school_id = seen_school(student_id, query.school)
     with services().connection() as connection:
         added = add_intervention(
             connection,
@@ -188,6 +187,17 @@ def find_seen(session: Connection, student_id: str, school: str | None, reason: 
     school_id = find_school(session, student_id, school)
     note_for_audit(student_subject(school_id, student_id), school_id=school_id)
     return school_id
+
+
+def seen_school(student_id: str, school: str | None, reason: str | None = None) -> str:
+    """`find_seen`, where nothing else of the student is read.
+
+    Raises:
+        NotFound: the caller sees no such student.
+        Conflict: several schools have one, and none was named.
+    """
+    with services().reader(principal()) as session:
+        return find_seen(session, student_id, school, reason)
 
 
 def _find_to_export(session: Connection, student_id: str, query: StudentQuery) -> str:
