@@ -90,7 +90,7 @@ def suspend(user_id: UUID) -> Response:
 
 @people_pages.post("/admin/people/<uuid:user_id>/return")
 @allow("users:manage")
-def let_inagain(user_id: UUID) -> Response:
+def let_in_again(user_id: UUID) -> Response:
     """Undoes a suspension."""
     return _set_disabled(user_id, is_disabled=False)
 
