@@ -50,7 +50,7 @@ def test_a_teacher_sees_who_of_their_class_needs_help_and_writes_down_what_was_d
     )
     page = sign_in("teacher")
     page.get_by_role("navigation").get_by_role("link", name="Who needs help").click()
-    assert page.locator("#worklist tbody th a").all_inner_texts() == [row["full_name"] for row in wanted]
+    expect(page.locator("#worklist tbody th a")).to_have_text([row["full_name"] for row in wanted])
     first = page.locator("#worklist tbody tr").first
     first.get_by_text("Write down").click()
     first.get_by_label("What was done").fill("Spoke with the guardian")
@@ -178,10 +178,10 @@ def test_a_file_is_replaced_and_withdrawn_after_one_has_seen_what_that_does(
     school.run()
     expect(card.get_by_role("status")).to_have_text("In the marts. Rows accepted: 2, rejected: 0.")
     card.get_by_role("link", name="What became of it").click()
-    assert page.locator("table", has_text="Version").locator("tbody tr").count() == 2
+    expect(page.locator("table", has_text="Version").locator("tbody tr")).to_have_count(2)
     page.get_by_role("link", name="Withdraw it").click()
-    shown = page.locator(".tiles dd:not(.of)").all_inner_texts()
-    assert shown == ["2", "2", "2", "0"]  # the school's own file had them before
+    shown = page.locator(".tiles dd:not(.of)")
+    expect(shown).to_have_text(["2", "2", "2", "0"])  # the school's own file had them before
     page.get_by_role("button", name="Withdraw it").click()
     expect(page.locator(".badge").first).to_have_text("Withdrawn")
     page.goto(f"{page.url}/withdraw")

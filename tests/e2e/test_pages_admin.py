@@ -67,8 +67,8 @@ def test_an_administrator_sees_what_waits_and_where_to_settle_it(sign_in: SignIn
     expect(page.get_by_role("main").locator("tbody tr")).to_have_count(1)
     page = sign_in("analyst")
     page.get_by_role("navigation").get_by_role("link", name="Administration").click()
-    assert page.locator(".waiting a").all_inner_texts() == ["The last run has failed"]
-    assert page.locator(".card h3").all_inner_texts() == ["Runs"]
+    expect(page.locator(".waiting a")).to_have_text(["The last run has failed"])
+    expect(page.locator(".card h3")).to_have_text(["Runs"])
     execute(
         school, f"update ops.upload_versions set status = 'loaded', reason = null where upload_id = {last}"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -37,7 +38,7 @@ def test_an_analyst_sees_what_schools_have_over_the_years(sign_in: SignIn, schoo
     page.get_by_label("School", exact=True).select_option(schools[0])
     page.get_by_label("School year").select_option(years[0])
     page.get_by_role("button", name="Show").click()
-    assert f"school_id={schools[0]}" in page.url
+    page.wait_for_url(re.compile(f"school_id={schools[0]}"))
     (row,) = [row for row in known if (row["school_id"], row["school_year"]) == (schools[0], years[0])]
     tile = page.locator(".tiles div", has_text="Students per toilet").locator("dd")
     expect(tile).to_have_text(f"{row['students_per_toilet']:.1f}")
@@ -108,7 +109,7 @@ def test_insights_say_what_was_found_and_what_was_not(sign_in: SignIn, school: S
     page = sign_in("analyst")
     page.get_by_role("navigation", name="Pages").get_by_role("link", name="Insights").click()
     rows = page.locator("tr[data-state]")
-    assert rows.count() == len(known)
+    expect(rows).to_have_count(len(known))
     found = [row for row in known if row["is_effect_found"]]
     assert 0 < len(found) < len(known)
     assert set(school.key.effect_factors["survey_responses"]) <= {row["factor"] for row in found}

@@ -292,6 +292,7 @@ def test_every_part_can_be_read_by_everybody(
         page.screenshot(path=tmp_path / f"{name}.png", full_page=True)
         found[name] = unreadable(page)
     page.locator("a.sourced").first.click()
+    page.wait_for_url("**/provenance?*")
     page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true })")
     found["provenance"] = unreadable(page)
     for name in ("disputes", "disputes?is_open=false"):

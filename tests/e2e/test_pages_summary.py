@@ -52,7 +52,7 @@ def test_a_teacher_goes_from_sign_in_to_those_at_risk_in_their_class(sign_in: Si
     page.wait_for_url(re.compile("grade_level=SS2"))
     page.get_by_role("link", name=": At risk").click()
     page.wait_for_url(re.compile(r"/worklist\?.*grade_level=SS2"))
-    assert page.locator("#worklist tbody tr").count() == at_risk(school, first, "SS2")[0]
+    expect(page.locator("#worklist tbody tr")).to_have_count(at_risk(school, first, "SS2")[0])
     page.goto(f"{school.server.url}/summary?grade_level=JSS1")
     expect(page.get_by_role("main")).to_contain_text("No student fits.")
     (line,) = school.rows(
