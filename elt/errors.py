@@ -14,6 +14,7 @@
     ├── PasswordChangeNeeded    the password was made by another; its owner must choose one
     ├── NotFound                no such upload, mart, run … (or not yours)
     ├── Conflict                the request does not fit the state the thing is in
+    ├── SchemaMismatch          the database's tables are of another version than the code
     ├── TransientError          may pass by itself; retried with backoff
     │   ├── DatabaseUnavailable
     │   ├── StoreUnavailable
@@ -23,7 +24,8 @@
     │   └── TooManyTries        too many failed sign-ins
     ├── SourceFault             a source answers, but not with what its configuration says
     ├── LoadError               a load failed for a reason that is ours
-    └── TransformError          dbt failed; names the models and tests
+    ├── TransformError          dbt failed; names the models and tests
+    └── BackupError             a backup could not be taken, is damaged, or could not be restored
 
 Messages say where, what was found, what was expected and what to do. Values of personal columns never
 appear in them.
@@ -172,6 +174,12 @@ class Conflict(LaurelError):
     title = "Not possible in this state"
 
 
+class SchemaMismatch(LaurelError):
+    """The database's tables are older or newer than this version of the code."""
+
+    title = "Database and code are of different versions"
+
+
 class TransientError(LaurelError):
     """Something that may pass by itself. `retry_after` is in seconds."""
 
@@ -228,6 +236,12 @@ class LoadError(LaurelError):
     """A load failed for a reason that is ours, not the file's."""
 
     title = "The load failed"
+
+
+class BackupError(LaurelError):
+    """A backup could not be taken, is not what it was, or could not be restored."""
+
+    title = "The backup failed"
 
 
 class TransformError(LaurelError):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
+from elt.migrations.losses import losses
+
 revision = "0001"
 down_revision = None
 
@@ -237,6 +239,20 @@ create trigger append_only before update on ml.predictions
     for each statement execute function ml.refuse_change();
 """
 
+LOSES = losses(
+    "ops.keys", "ops.uploads", "ops.upload_versions", "ops.row_issues", "ops.fixed_lines", "ops.loads",
+    "ops.events", "ops.runs", "ml.models", "ml.predictions",
+)  # fmt: skip
+
+BACK = """
+drop schema if exists staging, intermediate, core, marts cascade;
+drop schema raw, ml cascade;
+drop table ops.alerts, ops.unpublished_marts, ops.runs, ops.idempotency_keys, ops.inbox_objects, ops.marks,
+    ops.events, ops.loads, ops.fixed_lines, ops.row_issues, ops.upload_versions, ops.uploads, ops.keys;
+drop function ops.loading_upload_id;
+drop function ops.row_key;
+"""
+
 
 def upgrade() -> None:
     op.execute("create schema raw; create schema ml;")
@@ -245,4 +261,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("Laurel's migrations only go forward; restore a backup instead.")
+    op.execute(BACK)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
+from elt.migrations.losses import Loss, losses
+
 revision = "0002"
 down_revision = "0001"
 
@@ -193,6 +195,63 @@ create trigger append_only before update on ops.interventions
     for each statement execute function ops.refuse_change();
 """
 
+LOSES = (
+    *losses(
+        "ops.users", "ops.assignments", "ops.sessions", "ops.pseudonyms", "ops.erasures", "ops.erasure_lines",
+        "ops.audit", "ops.interventions",
+    ),
+    Loss("ops.keys", "keys narrowed to some actions, which are revoked", "scopes is not null"),
+    Loss("ops.upload_versions", "bounds to one school", "bound_school_id is not null"),
+    Loss(
+        "ops.upload_versions",
+        "notes of what was erased or removed",
+        "rows_erased > 0 or erased <> '{}' or bytes_removed_at is not null",
+    ),
+    Loss(
+        "ops.loads",
+        "erasures of a version that was erased from before, which become one line",
+        "kind = 'erase' and exists (select from ops.loads as later where later.kind = 'erase'"
+        " and (later.upload_id, later.version) = (loads.upload_id, loads.version)"
+        " and later.load_id > loads.load_id)",
+    ),
+)  # fmt: skip
+
+BACK = """
+drop table ops.interventions, ops.audit_turn, ops.audit;
+drop function ops.refuse_change;
+
+drop trigger append_only on ml.predictions;
+create trigger append_only before update on ml.predictions
+    for each statement execute function ml.refuse_change();
+create or replace function ml.refuse_change() returns trigger language plpgsql as $$
+begin
+    raise exception 'ml.predictions is append only';
+end $$;
+
+with newest as (
+    select upload_id, version, max(load_id) as load_id, sum(rows) as rows
+    from ops.loads where kind = 'erase' group by upload_id, version
+),
+merged as (
+    update ops.loads set rows = newest.rows from newest where newest.load_id = loads.load_id
+)
+delete from ops.loads using newest
+where loads.kind = 'erase' and (loads.upload_id, loads.version) = (newest.upload_id, newest.version)
+    and loads.load_id <> newest.load_id;
+drop index ops.loads_upload_id_version_kind_idx;
+alter table ops.loads add unique (upload_id, version, kind);
+
+alter table ops.upload_versions
+    drop column rows_erased, drop column erased, drop column bytes_removed_at, drop column bound_school_id;
+drop table ops.erasure_lines, ops.erasures;
+
+drop table ops.pseudonyms, ops.scopes, ops.rates, ops.sessions, ops.assignments, ops.users;
+
+-- Without its bounds a key would open more than it was made for.
+update ops.keys set revoked_at = now() where scopes is not null and revoked_at is null;
+alter table ops.keys drop column scopes;
+"""
+
 
 def upgrade() -> None:
     op.execute(BOUNDS)
@@ -203,4 +262,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("Laurel's migrations only go forward; restore a backup instead.")
+    op.execute(BACK)

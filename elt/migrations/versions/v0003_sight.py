@@ -10,6 +10,7 @@ down_revision = "0002"
 SERVED = """
 create schema served;
 
+truncate ops.scopes;              -- sessions that are open: each is asked for anew
 alter table ops.scopes add column backend_pid integer not null;
 comment on column ops.scopes.backend_pid is
     'The server process of the session: the token of another session is worth nothing.';
@@ -57,10 +58,19 @@ statement can change it back; so it has the rights of that role, whatever it tri
 revoke execute on all functions in schema served from public;
 """
 
+BACK = """
+drop function served.run;
+drop function served.age_band;
+drop function served.scope;
+drop schema served;
+truncate ops.scopes;
+alter table ops.scopes drop column backend_pid;
+"""
+
 
 def upgrade() -> None:
     op.execute(SERVED)
 
 
 def downgrade() -> None:
-    raise NotImplementedError("Laurel's migrations only go forward; restore a backup instead.")
+    op.execute(BACK)

@@ -26,10 +26,14 @@ update ops.keys as k set owner = owned.owner from owned where owned.key_id = k.k
 alter table ops.keys alter column owner set not null;
 """
 
+BACK = """
+alter table ops.keys drop column owner;
+"""
+
 
 def upgrade() -> None:
     op.execute(OWNERS)
 
 
 def downgrade() -> None:
-    raise NotImplementedError("Laurel's migrations only go forward; restore a backup instead.")
+    op.execute(BACK)

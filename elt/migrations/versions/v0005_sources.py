@@ -53,10 +53,14 @@ comment on column ops.source_ranges.marks is
     'For each row 16 bytes: a keyed hash of its key, and its hash. Nobody can read a key from it.';
 """
 
+BACK = """
+drop table ops.source_ranges, ops.source_tables, ops.sources;
+"""
+
 
 def upgrade() -> None:
     op.execute(SOURCES)
 
 
 def downgrade() -> None:
-    raise NotImplementedError("Laurel's migrations only go forward; restore a backup instead.")
+    op.execute(BACK)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
+from elt.migrations.losses import Loss
+
 revision = "0007"
 down_revision = "0006"
 
@@ -14,10 +16,16 @@ comment on column ops.erasures.found is
 finds nothing, finishes the erasure.';
 """
 
+LOSES = (Loss("ops.erasures", "values of found", "found <> '{}'"),)
+
+BACK = """
+alter table ops.erasures drop column found;
+"""
+
 
 def upgrade() -> None:
     op.execute(FINDINGS)
 
 
 def downgrade() -> None:
-    raise NotImplementedError("Laurel's migrations only go forward; restore a backup instead.")
+    op.execute(BACK)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
+from elt.migrations.losses import Loss, losses
+
 revision = "0008"
 down_revision = "0007"
 
@@ -80,6 +82,33 @@ create table ml.drift (
 create index on ml.drift (model_id, as_of_date, drift_id desc);
 """
 
+LOSES = (
+    *losses("ml.outcomes", "ml.acceptances", "ml.drift"),
+    Loss(
+        "ml.predictions",
+        "rows with subject, value, what would help, or what was looked at",
+        "subject <> '' or num_nonnulls(value, value_low, value_high, features) > 0 or helps <> '[]'",
+    ),
+)
+
+BACK = """
+drop view ml.model_versions;
+drop table ml.drift, ml.acceptances, ml.outcomes;
+
+create or replace function ml.refuse_change() returns trigger language plpgsql as $$
+begin
+    if tg_op = 'DELETE' and current_setting('laurel.erasing', true) = 'on' then
+        return null;
+    end if;
+    raise exception 'ml.predictions is append only';
+end $$;
+
+create index on ml.predictions (target, school_id, student_id, prediction_id desc);
+alter table ml.predictions
+    drop column subject, drop column value, drop column value_low, drop column value_high, drop column helps,
+    drop column features;
+"""
+
 
 def upgrade() -> None:
     op.execute(PREDICTIONS)
@@ -88,4 +117,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("Laurel's migrations only go forward; restore a backup instead.")
+    op.execute(BACK)

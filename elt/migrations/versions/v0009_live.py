@@ -94,6 +94,11 @@ create table live.version (
 insert into live.version (version, changed_at) values (0, now());
 """
 
+BACK = """
+drop table live.version, live.hours, live.countries, live.rejects, live.responses, live.sources;
+drop schema live;
+"""
+
 
 def upgrade() -> None:
     op.execute(SOURCES)
@@ -101,4 +106,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("Laurel's migrations only go forward; restore a backup instead.")
+    op.execute(BACK)

@@ -15,10 +15,15 @@ comment on column live.sources.problem is 'Why it is not followed now, for all v
 comment on column live.sources.problem_detail is 'The same with host, port and role, for administrators.';
 """
 
+BACK = """
+alter table live.sources drop column problem_detail;
+comment on column live.sources.problem is null;
+"""
+
 
 def upgrade() -> None:
     op.execute(PROBLEMS)
 
 
 def downgrade() -> None:
-    raise NotImplementedError("Laurel's migrations only go forward; restore a backup instead.")
+    op.execute(BACK)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
+from elt.migrations.losses import Loss, losses
+
 revision = "0011"
 down_revision = "0010"
 
@@ -60,6 +62,17 @@ comment on column ops.interventions.takes_back is
     'The line that it corrects stands no more, and this one says why; it is no line about help itself.';
 """
 
+LOSES = (
+    *losses("ops.student_notes", "ops.disputes"),
+    Loss("ops.interventions", "lines that take another back, which will read as help given", "takes_back"),
+)
+
+BACK = """
+alter table ops.interventions drop column takes_back;
+drop table ops.disputes;
+drop table ops.student_notes;
+"""
+
 
 def upgrade() -> None:
     op.execute(NOTES)
@@ -68,4 +81,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("Laurel's migrations only go forward; restore a backup instead.")
+    op.execute(BACK)

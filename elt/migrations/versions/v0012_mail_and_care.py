@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
+from elt.migrations.losses import Loss, losses
+
 revision = "0012"
 down_revision = "0011"
 
@@ -68,6 +70,22 @@ comment on table ops.student_assignments is
     'Who looks after which student, now (not ended) and before.';
 """
 
+LOSES = (
+    *losses("ops.mails", "ops.report_subscriptions", "ops.student_assignments"),
+    Loss("ops.users", "choices of what to hear by e-mail", "mails_loaded or not mails_troubled"),
+    Loss("ops.alerts", "alerts by e-mail", "way = 'mail'"),
+)
+
+BACK = """
+drop table ops.student_assignments;
+drop table ops.report_subscriptions;
+drop table ops.mails;
+alter table ops.users drop column mails_loaded, drop column mails_troubled;
+delete from ops.alerts where way = 'mail';
+alter table ops.alerts drop constraint alerts_pkey;
+alter table ops.alerts drop column way, add primary key (event);
+"""
+
 
 def upgrade() -> None:
     op.execute(ALERTS)
@@ -76,4 +94,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("Laurel's migrations only go forward; restore a backup instead.")
+    op.execute(BACK)

@@ -15,10 +15,14 @@ create index predictions_of_a_day on ml.predictions
     where subject = '';
 """
 
+BACK = """
+drop index ml.predictions_of_a_day;
+"""
+
 
 def upgrade() -> None:
     op.execute(INDEX)
 
 
 def downgrade() -> None:
-    raise NotImplementedError("Laurel's migrations only go forward; restore a backup instead.")
+    op.execute(BACK)

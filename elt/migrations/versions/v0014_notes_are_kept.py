@@ -33,10 +33,17 @@ create trigger kept before delete on ops.interventions
     for each row execute function ops.keep_what_was_written();
 """
 
+BACK = """
+drop trigger kept on ops.student_notes;
+drop trigger kept on ops.disputes;
+drop trigger kept on ops.interventions;
+drop function ops.keep_what_was_written;
+"""
+
 
 def upgrade() -> None:
     op.execute(GUARD)
 
 
 def downgrade() -> None:
-    raise NotImplementedError("Laurel's migrations only go forward; restore a backup instead.")
+    op.execute(BACK)
