@@ -26,7 +26,7 @@ COMMANDS = {
     "keys": "cli.keys:keys",
     "live": "cli.live:live",
     "logs": "cli.platform:logs",
-    "migrate": "cli.platform:migrate",
+    "migrate": "cli.migrate:migrate",
     "models": "cli.models:models",
     "pseudonyms": "cli.pseudonyms:pseudonyms",
     "psql": "cli.platform:psql",

@@ -95,18 +95,6 @@ def logs(service: str | None, lines: int, follow: bool) -> None:
     os.execvp("tail", ["tail", *flags, *map(str, files)])  # noqa: S606
 
 
-@click.command(epilog="Example: laurel migrate")
-def migrate() -> None:
-    """Bring the databases to what this version expects: `elt` always, Airflow's when its address is set."""
-    from local.environment import paths
-    from local.preparation import migrate_databases
-
-    where = paths()
-    where.make()
-    migrate_databases(where, load_settings(), click.echo)
-    click.echo("The databases are up to date.")
-
-
 @click.command(
     epilog='Example: laurel psql -c "select * from marts.mart_student_risk"',
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},

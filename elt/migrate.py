@@ -87,11 +87,6 @@ def downgrade(database_url: str, revision: str, *, lose_data: bool = False) -> l
             return _go_back(config, session, current, revision, lose_data=lose_data)
 
 
-def steps_between(current: str | None) -> list[str]:
-    """The revisions that `migrate` would run on a database at this one, in order."""
-    return [revision for revision in REVISIONS if current is None or revision > current]
-
-
 @contextmanager
 def alembic(database_url: str) -> Iterator[tuple[Config, sqlalchemy.Connection]]:
     """Alembic's configuration, and the connection that its commands with it use."""

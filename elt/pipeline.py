@@ -21,6 +21,7 @@ from elt.log import get_logger
 from elt.mail import can_mail
 from elt.notify import alert, announce_upload
 from elt.outbox import send_due
+from elt.schema_version import require_head
 from elt.serving.publish import publish as publish_marts
 from elt.serving.report_mail import write_report
 from elt.settings import Settings
@@ -78,8 +79,11 @@ def begin(settings: Settings, *, trigger: str, airflow_run: str | None = None, f
     """Find what is waiting and open a line in `ops.runs`. A `full` run is never idle.
 
     Raises:
+        SchemaMismatch: the database's tables are of another version than the code.
         TransientError: database or store is away.
     """
+    with connect(settings.database_url.get_secret_value()) as connection:
+        require_head(connection)
     store = open_store(settings.resolved_store_url)
     store.sweep()
     pending = discover(settings, store)

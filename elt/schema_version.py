@@ -28,6 +28,16 @@ def read_revision(connection: Connection) -> str | None:
     return str(row["version_num"]) if row else None
 
 
+def steps_from(revision: str | None) -> list[str]:
+    """The revisions that `elt.migrate.migrate` would run on a database at this one, in order.
+
+    Raises:
+        SchemaMismatch: as `require_known`.
+    """
+    require_known(revision)
+    return [step for step in REVISIONS if revision is None or step > revision]
+
+
 def require_known(revision: str | None) -> None:
     """Make sure that the database is not newer than the code.
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 
 from elt.errors import LaurelError
+from elt.schema_version import HEAD, require_head
 from elt.settings import Settings, load_settings
 from elt.store.base import open_store
 from elt.warehouse import connect
@@ -43,6 +44,7 @@ def examine() -> list[Finding]:
     findings.append(
         _attempt("database", lambda: _database(settings), "./start.sh up, then look at logs/postgres.log.")
     )
+    findings.append(_attempt("tables", lambda: _tables(settings), "See docs/operations.md, Upgrade."))
     findings.append(
         _attempt("store", lambda: _store(settings), "Check LAUREL_STORE_URL and the AWS_* variables.")
     )
@@ -100,12 +102,13 @@ def _services(platform: Platform) -> list[Finding]:
 
 def _database(settings: Settings) -> str:
     with connect(settings.database_url.get_secret_value(), application_name="laurel-doctor") as connection:
-        row = connection.execute(
-            "select current_setting('server_version') as version, to_regclass('ops.uploads') as uploads"
-        ).fetchone()
-    if row is None or row["uploads"] is None:
-        raise LaurelError("The tables are not there. Run laurel migrate.")
-    return f"PostgreSQL {row['version']}"
+        return f"PostgreSQL {connection.info.parameter_status('server_version')}"
+
+
+def _tables(settings: Settings) -> str:
+    with connect(settings.database_url.get_secret_value(), application_name="laurel-doctor") as connection:
+        require_head(connection)
+    return f"revision {HEAD}"
 
 
 def _store(settings: Settings) -> str:

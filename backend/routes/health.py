@@ -12,8 +12,9 @@ from backend.metrics import CONTENT_TYPE, render
 from backend.operations import Answer, operation
 from backend.schemas.health import Health, Readiness
 from backend.services import services
-from elt.errors import LaurelError
+from elt.errors import LaurelError, SchemaMismatch
 from elt.log import get_logger
+from elt.schema_version import require_head
 
 health = Blueprint("health", __name__)
 
@@ -31,21 +32,27 @@ def check_health() -> Health:
 @health.get("/readyz")
 @allow("health:read")
 @operation(
-    "Can files be handed in now", {200: Answer("Database and store answer.", Readiness)}, problems=(503,)
+    "Can files be handed in now",
+    {200: Answer("Database and store answer, and the tables are those of this version.", Readiness)},
+    problems=(503,),
 )
 def check_readiness() -> Readiness | Response:
     """Asks database and store."""
     faults = {
-        name: detail
-        for name, detail in (("database", _database_fault()), ("store", _store_fault()))
-        if detail is not None
+        name: error
+        for name, error in (("database", _database_fault()), ("store", _store_fault()))
+        if error is not None
     }
     if not faults:
         return Readiness(checks={"database": "ok", "store": "ok"})
-    for name, detail in faults.items():
-        _log.warning("not_ready", dependency=name, detail=detail)
-    away = ", ".join(f"{name}: away" for name in faults)  # no more: anyone may ask
-    return problem(503, "Not ready", away, kind="urn:laurel:problem:not-ready", headers={"Retry-After": "5"})
+    for name, error in faults.items():
+        _log.warning("not_ready", dependency=name, detail=error.detail)
+    # No more than that: anyone may ask.
+    said = ", ".join(
+        f"{name}: {'of another version' if isinstance(error, SchemaMismatch) else 'away'}"
+        for name, error in faults.items()
+    )
+    return problem(503, "Not ready", said, kind="urn:laurel:problem:not-ready", headers={"Retry-After": "5"})
 
 
 @health.get("/metrics")
@@ -60,18 +67,18 @@ def read_metrics() -> Response:
     return Response(render(services()), content_type=CONTENT_TYPE)
 
 
-def _database_fault() -> str | None:
+def _database_fault() -> LaurelError | None:
     try:
         with services().connection() as connection:
-            connection.execute("select from ops.uploads limit 1")
+            require_head(connection)
     except LaurelError as error:
-        return error.detail
+        return error
     return None
 
 
-def _store_fault() -> str | None:
+def _store_fault() -> LaurelError | None:
     try:
         services().store.check()
     except LaurelError as error:
-        return error.detail
+        return error
     return None

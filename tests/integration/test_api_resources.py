@@ -380,6 +380,16 @@ def test_ready_when_database_and_store_answer(api: Flask, settings: Settings) ->
     assert int(answer.headers["Retry-After"]) > 0
 
 
+def test_not_ready_where_the_tables_are_of_another_version(api: Flask, connection: Connection) -> None:
+    connection.execute("update ops.alembic_version set version_num = '9999'")
+    answer = api.test_client().get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json["detail"] == "database: of another version"
+    connection.execute("delete from ops.alembic_version")
+    assert api.test_client().get("/readyz").status_code == 503
+    assert api.test_client().get("/healthz").status_code == 200
+
+
 class _Unread:
     """A body that must not be touched."""
 

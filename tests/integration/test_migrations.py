@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import subprocess
 
-import pytest
 from alembic import command
 
 from elt.migrate import BASE, alembic, downgrade, migrate
 from elt.schema_version import REVISIONS
 from local.postgres import find_binaries
-from tests.conftest import PostgresServer
 
 OURS = ("ops", "raw", "ml", "live", "served")
 
 
 def schema_of(database_url: str) -> str:
-    """All of our schemas as pg_dump writes them: tables, defaults, constraints, functions, rights, comments."""
+    """Our schemas as pg_dump writes them: tables, defaults, constraints, functions, rights, comments."""
     options = [f"--schema={name}" for name in OURS]
     dump = subprocess.run(
         [
