@@ -19,11 +19,12 @@ Usage: ./start.sh COMMAND
   logs [SERVICE] [-f]  show what the services wrote
   test [ARGUMENTS]     run all tests side by side, or what the arguments tell pytest
   bench NAME [--json]  run a benchmark of bench/
-  env                  write .env with fresh secrets, for docker compose
+  env [--help]         write .env with fresh secrets, and the files of secrets/, for docker compose
   setup                only install what is needed
 
 One service in the foreground, for containers:
-  api, live, airflow-api-server, airflow-scheduler, airflow-dag-processor, airflow-triggerer, migrate
+  api, live, airflow-api-server, airflow-scheduler, airflow-dag-processor, airflow-triggerer, airflow-worker,
+  migrate, init-airflow
 
 State lives in var/ (LAUREL_HOME moves it), logs in logs/. LAUREL_PORT and LAUREL_AIRFLOW_PORT
 choose other ports than 5000 and 8080. More: docs/operations.md
@@ -78,16 +79,24 @@ step() {
   esac
 }
 
-install_packages() { # the lock file
+use_index() { # pip's own, where one is set
   local index=${UV_DEFAULT_INDEX:-${PIP_INDEX_URL:-$("$venv/bin/python" -m pip config get global.index-url 2>/dev/null || true)}}
   if [[ -n $index ]]; then export UV_DEFAULT_INDEX=$index; fi
   export UV_SYSTEM_CERTS=1 # where a proxy signs with a certificate that only this machine knows
+}
+
+install_packages() { # the lock file
+  use_index
   "$venv/bin/uv" pip install --python "$venv/bin/python" --compile-bytecode --require-hashes -r "$1"
+}
+
+install_project() {
+  use_index
   "$venv/bin/uv" pip install --python "$venv/bin/python" --no-build-isolation --no-deps -e "$root"
 }
 
 # Install what the lock file names, unless that was done for exactly these files.
-setup() { # runtime | dev
+setup() { # runtime | dev | packages (those of runtime, without the project: a layer of the image)
   local lock=$root/requirements.lock kind=$1 python stamp
   if [[ $kind == dev ]]; then lock=$root/requirements-dev.lock; fi
   if [[ ! -w ${HOME:-/} ]]; then # tools keep caches there
@@ -109,6 +118,8 @@ setup() { # runtime | dev
     step "Installing the installer" "$venv/bin/python" -m pip install --quiet --retries 2 "uv==$uv_version"
   fi
   step "Installing packages (a minute or two the first time)" install_packages "$lock"
+  if [[ $kind == packages ]]; then return; fi
+  step "Installing Laurel" install_project
   # What tests need holds all that running needs.
   if [[ $kind == dev ]]; then
     printf '%s' "$root $(cat "$root/requirements.lock" "$root/pyproject.toml" | cksum)" >"$venv/laurel-runtime.stamp"
@@ -127,13 +138,13 @@ hint_browser() {
 command=${1:-help}
 if (($#)); then shift; fi
 case $command in
-  up | down | logs | demo | migrate)
+  up | down | logs | demo | migrate | init-airflow)
     setup runtime
     exec "$venv/bin/laurel" "$command" "$@" ;;
   status)
     setup runtime
     exec "$venv/bin/laurel" services "$@" ;;
-  api | live | airflow-api-server | airflow-scheduler | airflow-dag-processor | airflow-triggerer)
+  api | live | airflow-api-server | airflow-scheduler | airflow-dag-processor | airflow-triggerer | airflow-worker)
     setup runtime
     exec "$venv/bin/python" -m local.service "$command" ;;
   test)
@@ -150,7 +161,7 @@ case $command in
     exec "$venv/bin/python" -m "bench.$1" "${@:2}" ;;
   env)
     python=$(find_python)
-    exec "$python" -I "$root/local/new_env.py" ;;
+    exec "$python" -I "$root/local/new_env.py" "$@" ;;
   setup)
     setup "${1:-runtime}" ;;
   help | -h | --help)

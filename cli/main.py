@@ -13,6 +13,7 @@ from elt.errors import LaurelError, UploadRejected
 COMMANDS = {
     "audit": "cli.audit:audit",
     "backtest": "cli.backtest:backtest",
+    "backup": "cli.backup:backup",
     "demo": "cli.demo:demo",
     "demo-pisa": "cli.demo_pisa:demo_pisa",
     "demo-school": "cli.demo:demo_school",
@@ -23,6 +24,7 @@ COMMANDS = {
     "export": "cli.marts:export",
     "export-student": "cli.students:export_student",
     "generate": "cli.generate:generate",
+    "init-airflow": "cli.init_airflow:init_airflow",
     "keys": "cli.keys:keys",
     "live": "cli.live:live",
     "logs": "cli.platform:logs",
@@ -32,6 +34,7 @@ COMMANDS = {
     "psql": "cli.platform:psql",
     "replay": "cli.run:replay",
     "report": "cli.report:report",
+    "restore": "cli.backup:restore",
     "retention": "cli.erasure:retention",
     "retry": "cli.uploads:retry",
     "run": "cli.run:run",

@@ -108,24 +108,15 @@ def psql(context: click.Context, arguments: tuple[str, ...]) -> None:
         click.echo(context.get_help())
         return
     import psycopg
-    from psycopg.conninfo import conninfo_to_dict
 
     from cli.account import write_down
-    from local.postgres import find_binaries
+    from elt.postgres_programs import connection_environment, find_binaries
 
     # psql takes the address from the environment, so that the password is in no list of processes.
     settings = load_settings()
     with suppress(LaurelError, psycopg.Error):  # psql is also for a database that has no tables yet
         write_down(settings, "database:open")
-    parts = conninfo_to_dict(settings.database_url.get_secret_value())
-    names = {
-        "host": "PGHOST",
-        "port": "PGPORT",
-        "user": "PGUSER",
-        "password": "PGPASSWORD",
-        "dbname": "PGDATABASE",
-    }
-    given = {names[part]: str(value) for part, value in parts.items() if part in names and value is not None}
+    given = connection_environment(settings.database_url.get_secret_value())
     program = find_binaries() / "psql"
     os.execve(program, ["psql", *arguments], {**os.environ, **given})  # noqa: S606
 
@@ -153,7 +144,7 @@ def print_addresses(settings: Settings) -> None:
     api = local_url(settings, settings.port)
     click.echo(f"API      {api}/apidocs/   (a key: .venv/bin/laurel keys create --role admin --name me)")
     click.echo(
-        f"Airflow  {settings.resolved_airflow_url}   (user {settings.airflow_user}, password: "
+        f"Airflow  {settings.resolved_airflow_public_url}   (user {settings.airflow_user}, password: "
         f"LAUREL_AIRFLOW_PASSWORD in {settings.home / 'laurel.env'})"
     )
     show_sign_in(settings)

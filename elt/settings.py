@@ -2,6 +2,7 @@
 
 Where `LAUREL_DATABASE_URL` is not set, the platform runs embedded: `./start.sh` has written the missing
 values (fresh secrets, mode 0600) to `$LAUREL_HOME/laurel.env`, and the environment still wins over that file.
+Containers get such a file as a secret; `LAUREL_ENV_FILE` says where.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -39,6 +41,8 @@ class Settings(BaseSettings):
     public_url: str = ""
     airflow_port: int = 8080
     airflow_url: str = ""
+    airflow_public_url: str = ""
+    broker_url: SecretStr | None = None
     airflow_user: str = "admin"
     airflow_password: SecretStr | None = None
     alert_webhook_url: SecretStr | None = None
@@ -93,21 +97,31 @@ class Settings(BaseSettings):
         """Where Airflow's API answers, without a trailing slash."""
         return (self.airflow_url or f"http://127.0.0.1:{self.airflow_port}").rstrip("/")
 
+    @property
+    def resolved_airflow_public_url(self) -> str:
+        """Where people open Airflow's pages, without a trailing slash."""
+        return (self.airflow_public_url or self.resolved_airflow_url).rstrip("/")
+
 
 def home_dir() -> Path:
     """Where state lives: `LAUREL_HOME`, else `var/` in the project."""
     return Path(os.environ.get("LAUREL_HOME") or PROJECT_DIR / "var").resolve()
 
 
+def env_file() -> Path:
+    """The file with settings and secrets: `LAUREL_ENV_FILE`, else `laurel.env` in the home."""
+    return Path(os.environ.get("LAUREL_ENV_FILE") or home_dir() / "laurel.env")
+
+
 def load_settings() -> Settings:
-    """Read the environment and `$LAUREL_HOME/laurel.env`.
+    """Read the environment and the file of settings; what it says to AWS goes where boto3 looks.
 
     Raises:
         ConfigurationError: names each missing or wrong variable, without its value.
     """
-    home = home_dir()
+    home, file = home_dir(), env_file()
     try:
-        settings = Settings(_env_file=home / "laurel.env", home=home)  # type: ignore[call-arg]
+        settings = Settings(_env_file=file, home=home)  # type: ignore[call-arg]
     except ValidationError as error:
         faults = "; ".join(
             f"LAUREL_{'_'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"
@@ -118,6 +132,9 @@ def load_settings() -> Settings:
             f"which writes {home / 'laurel.env'} for the embedded platform."
         ) from None
     _refuse_weak_secrets(settings)
+    for name, value in dotenv_values(file).items():
+        if name.startswith("AWS_") and value:
+            os.environ.setdefault(name, value)
     return settings
 
 

@@ -55,6 +55,11 @@ class Paths:
         return self.home / "airflow"
 
     @property
+    def broker_mark(self) -> Path:
+        """There while Airflow's tasks go to workers by a broker, in every process that shares this home."""
+        return self.airflow_home / "broker"
+
+    @property
     def cluster_root(self) -> Path:
         """The embedded PostgreSQL's folder, or a link to it."""
         return self.home / "postgres"
@@ -85,8 +90,8 @@ def paths() -> Paths:
 
 
 def is_embedded() -> bool:
-    """Whether we run our own PostgreSQL: true unless the environment names a database."""
-    return not os.environ.get("LAUREL_DATABASE_URL")
+    """Whether we run our own PostgreSQL: true unless the environment names a database or a file with one."""
+    return not (os.environ.get("LAUREL_DATABASE_URL") or os.environ.get("LAUREL_ENV_FILE"))
 
 
 def read_embedded(where: Paths) -> Embedded:
@@ -179,6 +184,7 @@ def service_environment(where: Paths, settings: Settings) -> dict[str, str]:
         "LAUREL_HOST": settings.host,
         "LAUREL_PORT": str(settings.port),
         "LAUREL_AIRFLOW_PORT": str(settings.airflow_port),
+        "LAUREL_AIRFLOW_URL": settings.resolved_airflow_url,
         PLATFORM_MARK: str(where.home),
         # Keeps the environment readable from outside when a process changes its title; `down` looks there.
         "SPT_NOENV": "1",
@@ -199,8 +205,7 @@ def airflow_environment(where: Paths, settings: Settings) -> dict[str, str]:
     scheme, _, rest = airflow_database_url(settings).partition("://")
     url = settings.resolved_airflow_url
     values = {
-        "CORE__EXECUTOR": "LocalExecutor",
-        "CORE__PARALLELISM": "4",
+        **executor_environment(where, settings),
         "CORE__LOAD_EXAMPLES": "False",
         "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "CORE__DAGS_FOLDER": str(PROJECT_DIR / "airflow" / "dags"),
@@ -211,7 +216,7 @@ def airflow_environment(where: Paths, settings: Settings) -> dict[str, str]:
         "DATABASE__SQL_ALCHEMY_CONN": f"{scheme.split('+')[0]}+psycopg2://{rest}",
         "API__HOST": settings.host,
         "API__PORT": str(settings.airflow_port),
-        "API__BASE_URL": url,
+        "API__BASE_URL": settings.resolved_airflow_public_url,
         "API__WORKERS": "1",
         "API__SECRET_KEY": _derive(settings, "airflow api"),
         "API_AUTH__JWT_SECRET": _derive(settings, "airflow jwt"),
@@ -224,6 +229,22 @@ def airflow_environment(where: Paths, settings: Settings) -> dict[str, str]:
         "USAGE_DATA_COLLECTION__ENABLED": "False",
     }
     return {f"AIRFLOW__{name}": value for name, value in values.items()}
+
+
+def executor_environment(where: Paths, settings: Settings) -> dict[str, str]:
+    """Who runs Airflow's tasks: the scheduler, or workers behind the broker where `init-airflow` met one."""
+    if settings.broker_url is None or not where.broker_mark.exists():
+        return {"CORE__EXECUTOR": "LocalExecutor", "CORE__PARALLELISM": "4"}
+    return {
+        "CORE__EXECUTOR": "CeleryExecutor",
+        "CORE__PARALLELISM": "32",
+        "CELERY__BROKER_URL": settings.broker_url.get_secret_value(),
+        "CELERY__WORKER_CONCURRENCY": "4",
+        # A worker that was killed gives its task back after so long, not after a day.
+        "CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": "21600",
+        # … and Airflow starts a task anew whose process has been silent for so long.
+        "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
+    }
 
 
 def airflow_database_url(settings: Settings) -> str:

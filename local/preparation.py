@@ -88,8 +88,17 @@ def migrate_databases(where: Paths, settings: Settings, say: Say) -> None:
         LaurelError: Airflow's migration failed; names its log.
     """
     migrate(settings.database_url.get_secret_value())
-    if settings.airflow_database_url is None:
-        return
+    if settings.airflow_database_url is not None:
+        migrate_airflow(where, settings, say)
+
+
+def migrate_airflow(where: Paths, settings: Settings, say: Say) -> None:
+    """Bring Airflow's database to what the installed Airflow expects; at once where that was done.
+
+    Raises:
+        ConfigurationError: no database was named for Airflow.
+        LaurelError: the migration failed; names its log.
+    """
     stamp = where.run / "airflow-database.json"
     if _read_stamp(stamp) == _airflow_state(settings):
         return

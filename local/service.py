@@ -25,7 +25,7 @@ from local.environment import (
     read_embedded,
     service_environment,
 )
-from local.services import AIRFLOW_API, POSTGRES, all_services
+from local.services import AIRFLOW_API, POSTGRES, WORKER, all_services
 
 
 def run(name: str) -> None:
@@ -52,8 +52,18 @@ def run(name: str) -> None:
         _become_mariadb(where, environment)
     if name == AIRFLOW_API:
         _write_airflow_password(where, settings)
+    if name == WORKER and not where.broker_mark.exists():
+        raise ConfigurationError(
+            "Airflow's tasks do not go to workers: init-airflow has not met the broker (LAUREL_BROKER_URL). "
+            "Start with `docker compose --profile scale up -d`, so that it runs again."
+        )
     command = all_services()[name].command
     os.execve(command[0], command, environment)  # noqa: S606
+
+
+def check(name: str) -> None:
+    """End with status 0 when the service of this machine is healthy, else with why it is not."""
+    sys.exit(all_services()[name].check(paths(), load_settings(), 0))
 
 
 def _become_postgres(where: Paths, environment: dict[str, str]) -> None:
@@ -108,10 +118,14 @@ def _write_airflow_password(where: Paths, settings: Settings) -> None:
 def main() -> None:
     """Run the service that the command line names."""
     names = list(all_services())
-    if len(sys.argv) != 2 or sys.argv[1] not in names:
-        sys.exit(f"usage: python -m local.service {'|'.join(names)}")
+    arguments = sys.argv[1:]
+    act = check if arguments[:1] == ["--check"] else run
+    if act is check:
+        del arguments[0]
+    if len(arguments) != 1 or arguments[0] not in names:
+        sys.exit(f"usage: python -m local.service [--check] {'|'.join(names)}")
     try:
-        run(sys.argv[1])
+        act(arguments[0])
     except LaurelError as error:
         sys.exit(f"{error.title}: {error.detail}")
 

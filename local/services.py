@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import platform
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cache
-
-import httpx
 
 from elt.errors import ConfigurationError, DatabaseUnavailable
 from elt.settings import Settings
 from elt.warehouse import connect
 from local import demo_sources
 from local.environment import Paths, is_embedded, paths, read_embedded
+from local.health import check_airflow_job, check_url
 
 # In the order in which they start; they stop the other way round.
 POSTGRES = "postgres"
@@ -25,6 +22,7 @@ SCHEDULER = "airflow-scheduler"
 DAG_PROCESSOR = "airflow-dag-processor"
 LIVE = "live"
 TRIGGERER = "airflow-triggerer"  # a role for containers; no task of ours waits in it
+WORKER = "airflow-worker"  # a role for containers: runs tasks that come by the broker
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +60,7 @@ def all_services() -> dict[str, Service]:
         Service(SCHEDULER, [*airflow, "scheduler", "--skip-serve-logs"], _airflow_job("scheduler")),
         Service(DAG_PROCESSOR, [*airflow, "dag-processor"], _airflow_job("dag_processor")),
         Service(TRIGGERER, [*airflow, "triggerer", "--skip-serve-logs"], _airflow_job("triggerer")),
+        Service(WORKER, [*airflow, "celery", "worker", "--skip-serve-logs"], _check_worker),
         *demo_services(),
     ]
     return {service.name: service for service in services}
@@ -70,7 +69,8 @@ def all_services() -> dict[str, Service]:
 def platform_services() -> dict[str, Service]:
     """The services that make up the platform here, in the order in which they start."""
     services = all_services()
-    del services[TRIGGERER]
+    for role in (TRIGGERER, WORKER):
+        del services[role]
     if not is_embedded():
         del services[POSTGRES]
     return services
@@ -110,7 +110,7 @@ def _check_postgres(where: Paths, _settings: Settings, _seconds: int) -> str | N
 
 
 def _check_api(_where: Paths, settings: Settings, _seconds: int) -> str | None:
-    return _check_url(f"{local_url(settings, settings.port)}/readyz")
+    return check_url(f"{local_url(settings, settings.port)}/readyz")
 
 
 def _check_live(_where: Paths, settings: Settings, _seconds: int) -> str | None:
@@ -127,7 +127,7 @@ def _check_live(_where: Paths, settings: Settings, _seconds: int) -> str | None:
 
 
 def _check_airflow_api(_where: Paths, settings: Settings, _seconds: int) -> str | None:
-    return _check_url(f"{local_url(settings, settings.airflow_port)}/execution/health")
+    return check_url(f"{local_url(settings, settings.airflow_port)}/execution/health")
 
 
 def _check_runs(_where: Paths, _settings: Settings, _seconds: int) -> str | None:
@@ -137,7 +137,7 @@ def _check_runs(_where: Paths, _settings: Settings, _seconds: int) -> str | None
 
 def _check_exam_board(where: Paths, _settings: Settings, _seconds: int) -> str | None:
     found = demo_sources.read(where)
-    return _check_url(f"{demo_sources.exam_address(found)}/openapi.json") if found else "not set up"
+    return check_url(f"{demo_sources.exam_address(found)}/openapi.json") if found else "not set up"
 
 
 def _check_demo_mysql(where: Paths, _settings: Settings, _seconds: int) -> str | None:
@@ -157,32 +157,22 @@ def _airflow_job(job: str) -> Callable[[Paths, Settings, int], str | None]:
     """A check that asks the api-server for the job's heartbeat; one of an earlier process does not count."""
 
     def check(_where: Paths, settings: Settings, seconds: int) -> str | None:
-        url = f"{local_url(settings, settings.airflow_port)}/api/v2/monitor/health"
-        try:
-            state = _client().get(url).json()[job]
-            heartbeat = datetime.fromisoformat(state[f"latest_{job}_heartbeat"])
-        except (httpx.HTTPError, json.JSONDecodeError, KeyError):
-            return "unknown, because Airflow's API does not answer"
-        except TypeError:
-            return "no heartbeat yet"
-        age = (datetime.now(UTC) - heartbeat).total_seconds()
-        if age > seconds + 1:
-            return "no heartbeat yet"
-        return None if state["status"] == "healthy" else f"no heartbeat for {age:.0f} s"
+        return check_airflow_job(local_url(settings, settings.airflow_port), job, seconds)
 
     return check
 
 
-@cache
-def _client() -> httpx.Client:
-    """One for all checks: making one reads every certificate, which takes longer than a check."""
-    return httpx.Client(timeout=30, trust_env=False)
+def _check_worker(_where: Paths, settings: Settings, _seconds: int) -> str | None:
+    """Whether the worker of this machine answers at the broker."""
+    from celery import Celery
+    from kombu.exceptions import OperationalError
 
-
-def _check_url(url: str) -> str | None:
-    """None when the address answers with success, else why not."""
+    if settings.broker_url is None:
+        return "LAUREL_BROKER_URL is not set"
+    name = f"celery@{platform.node()}"
     try:
-        answer = _client().get(url)
-    except httpx.HTTPError as error:
-        return f"no answer from {url} ({type(error).__name__})"
-    return None if answer.is_success else f"{url} answers {answer.status_code}"
+        with Celery(broker=settings.broker_url.get_secret_value()) as app:
+            answers = app.control.inspect(destination=[name], timeout=5).ping()
+    except OperationalError:
+        return "the broker does not answer"
+    return None if answers else f"{name} does not answer"

@@ -22,7 +22,7 @@ from pydantic import ConfigDict, SecretStr, ValidationError, model_validator
 
 from elt.contracts import Contract, load_contracts
 from elt.errors import ConfigurationError, NotFound
-from elt.settings import Settings
+from elt.settings import Settings, env_file
 from elt.sources.tables import DELETED, TableSpec
 
 KINDS_DIR = Path(__file__).with_name("kinds")
@@ -228,8 +228,8 @@ class Source(_Part):
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
-    """The environment, with what `laurel.env` of the embedded platform and `*.env` beside the sources add."""
-    files = [settings.home / "laurel.env", *sorted(sources_dir(settings).glob("*.env"))]
+    """The environment, with what the file of settings and `*.env` beside the sources add."""
+    files = [env_file(), *sorted(sources_dir(settings).glob("*.env"))]
     written = {name: value or "" for file in files for name, value in dotenv_values(file).items()}
     return {**written, **os.environ}
 

@@ -96,14 +96,12 @@ def dbt_connection(settings: Settings) -> dict[str, str]:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    logs = PROJECT_DIR / "logs" / "dbt"
-    logs.mkdir(parents=True, exist_ok=True)
     return {
         **os.environ,
         **dbt_connection(settings),
         "DBT_PROFILES_DIR": str(DBT_DIR),
         "DBT_PROJECT_DIR": str(DBT_DIR),
-        "DBT_LOG_PATH": str(logs),
+        "DBT_LOG_PATH": str(target_dir(settings) / "logs"),
         # PostgreSQL's words about a broken constraint name the row; dbt would write them down whole.
         "DBT_LOG_LEVEL_FILE": "none",
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",

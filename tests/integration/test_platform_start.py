@@ -8,9 +8,11 @@ import socket
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from dotenv import dotenv_values
 
 from elt.settings import PROJECT_DIR
 
@@ -136,19 +138,70 @@ def test_an_unknown_command_shows_the_known_ones(tmp_path: Path) -> None:
     assert "there is no command 'strat'" in found.stderr
 
 
-def test_env_writes_fresh_secrets_and_never_overwrites(tmp_path: Path) -> None:
+@pytest.fixture
+def new_clone(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """A folder with nothing but what `./start.sh env` needs; called, it calls that there."""
     (tmp_path / "local").mkdir()
     shutil.copy(START, tmp_path)
     shutil.copy(PROJECT_DIR / "local" / "new_env.py", tmp_path / "local")
     shutil.copy(PROJECT_DIR / ".env.example", tmp_path)
-    first = _run([str(tmp_path / "start.sh"), "env"], _environment(tmp_path))
-    written = (tmp_path / ".env").read_text()
-    second = _run([str(tmp_path / "start.sh"), "env"], _environment(tmp_path))
+    return lambda *arguments: _run([str(tmp_path / "start.sh"), "env", *arguments], _environment(tmp_path))
 
-    assert (first.returncode, second.returncode) == (0, 1)
+
+def test_env_writes_fresh_secrets_and_never_overwrites(
+    tmp_path: Path, new_clone: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    first = new_clone()
+    written = (tmp_path / ".env").read_text()
+    second = new_clone()
+
+    assert (first.returncode, second.returncode) == (0, 0)
     assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
     assert "=<secret>" not in written
     assert (tmp_path / ".env").read_text() == written
+
+
+def test_env_writes_what_containers_read_in_a_closed_folder(
+    tmp_path: Path, new_clone: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    new_clone("--domain", "laurel.example.org")
+    with (tmp_path / ".env").open("a") as output:
+        output.write("LAUREL_TIME_ZONE=Africa/Lagos\nROSARIOSIS_URL='mysql://reader:pw@10.0.0.7/r'\n")
+    printed = new_clone()
+
+    folder = tmp_path / "secrets"
+    ours = dotenv_values(folder / "laurel.env")
+    known = dotenv_values(tmp_path / ".env")
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {path.name for path in folder.iterdir()} == {
+        "laurel.env",
+        "laurel",
+        "airflow",
+        "postgres",
+        "redis",
+    }
+    assert (folder / "laurel").read_text() == known["LAUREL_ELT_PASSWORD"]
+    assert ours["LAUREL_DATABASE_URL"] == (
+        f"postgresql://laurel:{known['LAUREL_ELT_PASSWORD']}@postgres-elt:5432/elt"
+    )
+    assert ours["LAUREL_PUBLIC_URL"] == "https://laurel.example.org"
+    assert ours["LAUREL_TRUSTED_PROXIES"] == "1"
+    assert ours["LAUREL_TIME_ZONE"] == "Africa/Lagos"
+    assert ours["ROSARIOSIS_URL"] == "mysql://reader:pw@10.0.0.7/r"
+    assert "LAUREL_POSTGRES_PASSWORD" not in ours
+    assert known["LAUREL_POSTGRES_PASSWORD"] not in printed.stdout + printed.stderr
+
+
+def test_env_adds_the_secrets_that_an_older_file_lacks(
+    tmp_path: Path, new_clone: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    (tmp_path / ".env").write_text("LAUREL_SECRET_KEY=kept-as-it-is\n")
+    done = new_clone()
+
+    known = dotenv_values(tmp_path / ".env")
+    assert done.returncode == 0
+    assert known["LAUREL_SECRET_KEY"] == "kept-as-it-is"
+    assert len(known["LAUREL_REDIS_PASSWORD"] or "") > 40
 
 
 def test_env_example_names_every_setting() -> None:

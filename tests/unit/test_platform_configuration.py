@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import os
 import shlex
 import stat
 import sys
@@ -23,6 +24,7 @@ from local.supervisor import Supervisor
 def where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     for name in (
         "LAUREL_DATABASE_URL", "LAUREL_AIRFLOW_DATABASE_URL", "LAUREL_SECRET_KEY", "LAUREL_PSEUDONYM_KEY",
+        "LAUREL_ENV_FILE",
     ):  # fmt: skip
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LAUREL_HOME", str(tmp_path / "home"))
@@ -166,3 +168,46 @@ def test_each_placeholder_gets_a_secret_of_its_own() -> None:
     assert second[:2] == "B="
     assert len(first) > 40
     assert first[2:] != second[2:]
+
+
+def test_tasks_go_to_workers_only_where_the_broker_was_met(where: Paths) -> None:
+    settings = _settings(broker_url=SecretStr("redis://:pw@redis:6379/0"))
+    before = airflow_environment(where, settings)["AIRFLOW__CORE__EXECUTOR"]
+    where.broker_mark.touch()
+    after = airflow_environment(where, settings)
+    without = airflow_environment(where, _settings())
+
+    assert before == "LocalExecutor"
+    assert after["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"
+    assert after["AIRFLOW__CELERY__BROKER_URL"] == "redis://:pw@redis:6379/0"
+    assert without["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
+
+
+def test_people_open_airflow_elsewhere_than_its_services_do(where: Paths) -> None:
+    settings = _settings(
+        airflow_url="http://airflow-api-server:8080", airflow_public_url="https://airflow.example"
+    )
+    written = airflow_environment(where, settings)
+
+    assert written["AIRFLOW__API__BASE_URL"] == "https://airflow.example"
+    assert written["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"].startswith("http://airflow-api-server:8080")
+
+
+def test_a_container_reads_its_settings_from_a_file_given_as_a_secret(
+    where: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_REGION", raising=False)
+    file = tmp_path / "laurel.env"
+    file.write_text(
+        "LAUREL_DATABASE_URL='postgresql://laurel:pw@postgres-elt/elt'\nLAUREL_PORT=6000\n"
+        f"LAUREL_SECRET_KEY='{'k3y-'.join('abcdefgh')}'\nLAUREL_PSEUDONYM_KEY='{'p3n-'.join('abcdefgh')}'\n"
+        "AWS_REGION=eu-west-1\n"
+    )
+    monkeypatch.setenv("LAUREL_ENV_FILE", str(file))
+    monkeypatch.setenv("LAUREL_PORT", "5000")
+    settings = load_settings()
+
+    assert settings.database_url.get_secret_value() == "postgresql://laurel:pw@postgres-elt/elt"
+    assert settings.port == 5000
+    assert os.environ.pop("AWS_REGION") == "eu-west-1"
+    assert not environment.is_embedded()
