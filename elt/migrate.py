@@ -25,14 +25,17 @@ BASE = "base"
 
 _LOCK = 0x6C617572656C  # "laurel"
 
-# Views of dbt's and of schema served read columns that go. The next run of any version makes its own, because
-# it no longer finds by which code the tables were built (elt.transforming.transform).
-_VIEWS = """
+# Views of dbt's and of schema served read columns that go. The next run of any version makes its own: it has
+# something to do, and does not find by which code the tables were built (elt.transforming.transform).
+_FORGET_MARTS = """
     select format('drop view if exists %I.%I cascade', schemaname, viewname) as statement from pg_views
     where schemaname in ('staging', 'intermediate', 'core', 'marts', 'served')
     union all
     select format('comment on schema %I is null', nspname) from pg_namespace
     where nspname in ('staging', 'served')
+    union all
+    select 'insert into ops.unpublished_marts values (''mart_student_risk'', now()) on conflict do nothing'
+    from pg_namespace where nspname = 'marts'
 """
 
 
@@ -58,7 +61,8 @@ def migrate(database_url: str) -> None:
 def downgrade(database_url: str, revision: str, *, lose_data: bool = False) -> list[str]:
     """Take the schema back to an earlier revision, in one transaction: all of it or nothing.
 
-    Raw tables and roles stay: an older version's `migrate` makes what it misses, its next run the marts.
+    Raw tables and roles stay: an older version's `migrate` makes what it misses, and its next run the marts.
+    Until then there are no figures.
 
     Args:
         revision: one of `REVISIONS`, or `BASE`.
@@ -137,7 +141,7 @@ def _go_back(
                     f"Going back from revision {current} to {revision} would lose: {'; '.join(lost)}. "
                     "Nothing was changed. Make a backup, then ask for it with --lose-data."
                 )
-            statements: Sequence[str] = session.execute(text(_VIEWS)).scalars().all()
+            statements: Sequence[str] = session.execute(text(_FORGET_MARTS)).scalars().all()
             for statement in statements:
                 session.execute(text(statement))
             command.downgrade(config, revision)

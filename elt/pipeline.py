@@ -26,7 +26,7 @@ from elt.serving.publish import publish as publish_marts
 from elt.serving.report_mail import write_report
 from elt.settings import Settings
 from elt.store.base import open_store
-from elt.transforming.transform import TransformResult
+from elt.transforming.transform import TransformResult, must_build_anew
 from elt.transforming.transform import transform as build_marts
 from elt.uploads import ledger
 from elt.uploads.discover import discover
@@ -50,7 +50,8 @@ Score = Callable[[Settings, UUID], dict[str, Any]]
 class Plan:
     """What a run has to do. `groups` holds `upload_id:version` references, one list per load task.
 
-    Idle: nothing arrived, the marts show all that is loaded, and what changed in them is published.
+    Idle: nothing arrived, the marts show all that is loaded and are of this code, and what changed in them is
+    published.
     """
 
     run_id: UUID
@@ -90,7 +91,9 @@ def begin(settings: Settings, *, trigger: str, airflow_run: str | None = None, f
     with connect(settings.database_url.get_secret_value()) as connection:
         write_hourly_anchor(connection, store)
         unbuilt = ledger.count_unbuilt_loads(connection)
-        is_idle = not (pending or unbuilt or full or runs.unpublished_marts(connection))
+        is_idle = not (
+            pending or unbuilt or full or runs.unpublished_marts(connection) or must_build_anew(connection)
+        )
         run_id = runs.start_run(connection, trigger=trigger, airflow_run=airflow_run, idle=is_idle)
     references = [f"{item.upload_id}:{item.version}" for item in pending]
     log.info("run_started", run_id=str(run_id), trigger=trigger, waiting=len(references), unbuilt=unbuilt)

@@ -108,6 +108,12 @@ def project_digest() -> str:
     return digest.hexdigest()
 
 
+def must_build_anew(connection: Connection) -> bool:
+    """Whether there are marts, but of other code than this, or of a build of everything that did not end."""
+    found = connection.execute("select to_regnamespace('staging') is not null as has_built").fetchone()
+    return bool(found and found["has_built"]) and _built_digest(connection) != project_digest()
+
+
 def end_orphans(connection: Connection) -> None:
     """End database sessions of a build whose process was killed.
 
