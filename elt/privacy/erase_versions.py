@@ -27,6 +27,7 @@ from elt.reading.dialect import ReadOptions
 from elt.reading.file_rows import FileForm
 from elt.settings import Settings
 from elt.store.base import Store
+from elt.store.object_keys import BACKUPS
 from elt.uploads.acts import lock_family, record_act
 from elt.uploads.claims import wait_for_family
 from elt.uploads.inbox import inbox_objects
@@ -67,7 +68,8 @@ class ObjectEraser:
         doomed = {
             old.key
             for old in self.store.old_versions()
-            if self.names_somebody(partial(self.store.open_old, old), old.key)
+            if not old.key.startswith(BACKUPS)
+            and self.names_somebody(partial(self.store.open_old, old), old.key)
         }
         for key in doomed:
             self.store.forget(key)

@@ -26,6 +26,7 @@ from elt.privacy.text_search import Opened, Text, holds, open_log
 from elt.privacy.tombstones import KINDS, TRACES, Person, canonical, is_distinctive, person_columns, plain
 from elt.privacy.traces import canonical_sql
 from elt.reading.file_rows import FileRows
+from elt.store.object_keys import BACKUPS
 from elt.warehouse import Connection
 
 _CHUNK = 1 << 20
@@ -100,9 +101,13 @@ def texts_of(people: Iterable[Person], names: Sequence[str]) -> list[Text]:
 def _search_store(objects: ObjectEraser, texts: list[Text], proof: Proof) -> None:
     store = objects.store
     for item in store.list():
+        if item.key.startswith(BACKUPS):
+            continue
         proof.saw("objects")
         _search_object(objects, item.key, "", partial(store.open, item.key), texts, proof)
     for old in store.old_versions():
+        if old.key.startswith(BACKUPS):
+            continue
         proof.saw("earlier versions of objects")
         _search_object(objects, old.key, " (an earlier version)", partial(store.open_old, old), texts, proof)
 

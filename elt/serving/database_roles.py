@@ -69,13 +69,18 @@ revoke create on schema served from laurel_query;
 
 def create_roles(connection: Connection) -> None:
     """Create the roles that are missing and give each its rights; safe to repeat."""
-    for name in _ROLES:
-        _create_role(connection, name)
+    make_roles(connection)
     with connection.transaction():
         connection.execute(_GRANTS)
         if _owner_of_run(connection) != "laurel_query":
             connection.execute(_HAND_OVER)
         _let_read(connection)
+
+
+def make_roles(connection: Connection) -> None:
+    """Create the roles that are missing, without rights; a backup is restored once they are there."""
+    for name in _ROLES:
+        _create_role(connection, name)
 
 
 def let_dbt_build(connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""Where the bytes of uploads stand in the store: `uploads/<day>/<upload id>/<version>/<file name>`."""
+"""Where things stand in the store; an upload's bytes: `uploads/<day>/<upload id>/<version>/<file name>`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ from uuid import UUID
 from elt.uploads.events import id_time
 
 PREFIX = "uploads/"
+
+BACKUPS = "backups/"
+"""Backups of the databases (`elt.backup`). Nobody is searched in them: they forget by their own cycle."""
+
+OWN_FOLDERS = ("audit/", BACKUPS, "events/", "marts/", "models/", PREFIX)
+"""Laurel's own folders. Whatever else is dropped into the store may be a file that somebody hands in."""
 
 
 def new_object_key(upload_id: UUID, version: int, filename: str) -> str:

@@ -71,7 +71,7 @@ def transform(settings: Settings, run_id: UUID, *, full: bool = False) -> Transf
     """
     started = time.perf_counter()
     with connect(settings.database_url.get_secret_value(), application_name="laurel-transform") as connection:
-        connection.execute("select pg_advisory_lock(%s)", (_LOCK,))
+        keep_builds_out(connection)
         end_orphans(connection)
         digest = project_digest()
         is_current = digest == _built_digest(connection)
@@ -98,6 +98,11 @@ def transform(settings: Settings, run_id: UUID, *, full: bool = False) -> Transf
     return TransformResult(
         loads, result.models, result.tests, False, seconds, result.changed_marts, result.warnings
     )
+
+
+def keep_builds_out(connection: Connection) -> None:
+    """Wait for a build to end, and let none begin before this session has ended."""
+    connection.execute("select pg_advisory_lock(%s)", (_LOCK,))
 
 
 def project_digest() -> str:

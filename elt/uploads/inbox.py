@@ -21,12 +21,11 @@ from elt.reading.dialect import ReadOptions
 from elt.reading.reader import read_blocks
 from elt.settings import Settings
 from elt.store.base import ObjectInfo, Store, StoredObject
-from elt.store.object_keys import new_object_key
+from elt.store.object_keys import OWN_FOLDERS, new_object_key
 from elt.uploads.accept import NewUpload, accept_upload
 from elt.uploads.lifecycle import replace_upload
 from elt.warehouse import Connection
 
-_OWN_FOLDERS = ("events/", "marts/", "models/", "uploads/")
 _BATCH = 500
 _CHUNK = 1 << 20
 
@@ -50,7 +49,7 @@ def inbox_objects(store: Store) -> Iterator[ObjectInfo]:
     after: str | None = None
     while True:
         for item in store.list("", after=after):
-            own = next((folder for folder in _OWN_FOLDERS if item.key.startswith(folder)), None)
+            own = next((folder for folder in OWN_FOLDERS if item.key.startswith(folder)), None)
             if own is not None:
                 after = own.removesuffix("/") + "0"  # the first name behind the folder: "0" follows "/"
                 break

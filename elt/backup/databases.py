@@ -1,0 +1,192 @@
+"""Databases beside the one that Laurel works in: made to restore into, renamed, dropped.
+
+All of them are named after it, so that what a killed call left behind is recognised: in `elt_check_…` a
+backup is tried, `elt_restore_…` is being restored, `elt_before_…` is what a restore has put aside.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+from urllib.parse import quote, urlsplit
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from elt.errors import ConfigurationError, Conflict
+from elt.log import get_logger
+from elt.warehouse import Connection, connect
+
+Purpose = Literal["check", "restore"]
+
+KEPT_ASIDE = timedelta(days=7)
+"""How long what a restore has put aside is kept: it holds people who may be erased meanwhile."""
+
+_ENDING_SECONDS = 5
+_MAINTENANCE = "postgres"  # every server has it, and nobody minds a session there
+_TIME = "%Y%m%dt%H%M%S"
+_RANDOM = re.compile(r"[0-9a-f]{8}")
+
+log = get_logger(__name__)
+
+
+class Server:
+    """A session in the server's database `postgres`, which holds the lock of one who backs up or restores."""
+
+    def __init__(self, connection: Connection, database: str) -> None:
+        self._connection = connection
+        self.database = database
+
+    @property
+    def version(self) -> int:
+        """The server's major version."""
+        return self._connection.info.server_version // 10_000
+
+    def exists(self, name: str) -> bool:
+        """Whether there is a database of this name."""
+        return bool(self._connection.execute("select from pg_database where datname = %s", (name,)).rowcount)
+
+    def create(self, purpose: Purpose) -> str:
+        """Make an empty database that nobody but its owner may connect to; returns its name.
+
+        Raises:
+            ConfigurationError: the user of the address may not make databases.
+        """
+        name = f"{self.database}_{purpose}_{secrets.token_hex(4)}"
+        try:
+            self._execute("create database {} template template0 encoding 'UTF8'", name)
+        except psycopg.errors.InsufficientPrivilege:
+            user = self._connection.info.user
+            raise ConfigurationError(
+                f"The database user {user} may not make databases; to try and to restore a backup it must. "
+                f'As an administrator of the server: alter role "{user}" createdb'
+            ) from None
+        # It holds everybody's data, and until the end not with the rights of the one it is a copy of.
+        self._execute("revoke connect on database {} from public", name)
+        return name
+
+    def drop(self, name: str) -> None:
+        """Remove a database of ours, whoever is connected to it."""
+        self._execute("drop database if exists {} with (force)", name)
+
+    def sessions(self, name: str) -> list[str]:
+        """Who stays connected to a database, by the names that programs give themselves.
+
+        Sessions that are just ending get some seconds for it, as PostgreSQL gives them when it renames.
+        """
+        deadline = time.monotonic() + _ENDING_SECONDS
+        while (found := self._sessions_now(name)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return found
+
+    def _sessions_now(self, name: str) -> list[str]:
+        rows = self._connection.execute(
+            "select distinct application_name as name from pg_stat_activity where datname = %s order by 1",
+            (name,),
+        )
+        return [row["name"] or "a program without a name" for row in rows]
+
+    def put_in_place(self, name: str, now: datetime) -> str | None:
+        """Give a restored database the name that Laurel knows, at once and only if nobody is connected.
+
+        Returns the name of the one that had it before; None where there was none.
+
+        Raises:
+            Conflict: somebody is connected to it.
+        """
+        aside = (
+            f"{self.database}_before_{now.astimezone(UTC).strftime(_TIME)}"
+            if self.exists(self.database)
+            else None
+        )
+        with self._connection.transaction():
+            if aside is None or self._is_open(self.database):
+                self._execute("grant connect on database {} to public", name)
+            if aside is not None:
+                self._rename(self.database, aside)
+            self._rename(name, self.database)
+        return aside
+
+    def drop_leftovers(self, now: datetime, *, kept_aside: timedelta = KEPT_ASIDE) -> list[str]:
+        """Remove what killed calls have left, and what was put aside so long ago; returns the names."""
+        rows = self._connection.execute(
+            "select datname from pg_database where starts_with(datname, %s) order by 1",
+            (f"{self.database}_",),
+        ).fetchall()
+        doomed = [row["datname"] for row in rows if self._is_leftover(row["datname"], now - kept_aside)]
+        for name in doomed:
+            self.drop(name)
+            log.info("database_dropped", name=name)
+        return doomed
+
+    def _is_leftover(self, name: str, put_aside_before: datetime) -> bool:
+        purpose, _, rest = name.removeprefix(f"{self.database}_").partition("_")
+        if purpose == "before":
+            try:
+                put_aside_at = datetime.strptime(rest, _TIME).replace(tzinfo=UTC)
+            except ValueError:
+                return False
+            return put_aside_at <= put_aside_before
+        return purpose in ("check", "restore") and bool(_RANDOM.fullmatch(rest))
+
+    def _is_open(self, name: str) -> bool:
+        row = self._connection.execute(
+            "select has_database_privilege('public', %s, 'connect') as may", (name,)
+        ).fetchone()
+        return bool(row and row["may"])
+
+    def _rename(self, name: str, to: str) -> None:
+        try:
+            self._execute("alter database {} rename to {}", name, to)
+        except psycopg.errors.ObjectInUse:
+            raise Conflict(in_use(name, self.sessions(name))) from None
+
+    def _execute(self, statement: str, *names: str) -> None:
+        self._connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+@contextmanager
+def connect_server(url: str) -> Iterator[Server]:
+    """The server of a database's address. One backs up or restores that database at a time.
+
+    Raises:
+        Conflict: another backup or restore of it is running.
+        DatabaseUnavailable: the server does not answer.
+    """
+    database = database_of(url)
+    lock = int.from_bytes(
+        hashlib.blake2b(f"laurel-backup {database}".encode(), digest_size=8).digest(), signed=True
+    )
+    with connect(beside(url, _MAINTENANCE), application_name="laurel-backup") as connection:
+        row = connection.execute("select pg_try_advisory_lock(%s) as mine", (lock,)).fetchone()
+        if not (row and row["mine"]):
+            raise Conflict(
+                f"Another backup or restore of the database {database} is running. Wait for its end."
+            )
+        yield Server(connection, database)
+
+
+def database_of(url: str) -> str:
+    """The name of the database in an address."""
+    parts = conninfo_to_dict(url)
+    return str(parts.get("dbname") or parts.get("user") or "")
+
+
+def beside(url: str, name: str) -> str:
+    """The address of another database of the same server."""
+    return urlsplit(url)._replace(path=f"/{quote(name)}").geturl()
+
+
+def in_use(name: str, sessions: list[str]) -> str:
+    """What to tell who wants to replace a database that is used."""
+    return (
+        f"The database {name} is in use by: {', '.join(sessions)}. Stop the services (./start.sh down, or "
+        "the containers of API, Airflow and live), then try again."
+    )

@@ -1,0 +1,541 @@
+"""Backups: what was dumped comes back, damage is found, a cut leaves nothing half, nobody erased is back."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import boto3
+import psycopg
+import pytest
+from click.testing import CliRunner
+from moto.server import ThreadedMotoServer
+from psycopg import sql
+from pydantic import SecretStr
+
+from cli.main import cli
+from elt import postgres_programs
+from elt.backup import restore as restoring
+from elt.backup import verify as verifying
+from elt.backup.contents import begin_snapshot, sum_tables
+from elt.backup.daily import back_up
+from elt.backup.databases import KEPT_ASIDE, connect_server
+from elt.backup.keep import remove_outdated
+from elt.backup.manifest import TableSum, find_manifest, list_backups, manifest_key
+from elt.backup.restore import Restore, RestoreReport, drop_put_aside
+from elt.backup.take import take_backup
+from elt.backup.verify import verify_backup
+from elt.errors import BackupError, ConfigurationError, Conflict, NotFound, SchemaMismatch
+from elt.migrate import downgrade
+from elt.pipeline import run
+from elt.privacy.erasure_requests import list_erasures, request_erasure
+from elt.schema_version import HEAD, read_revision
+from elt.settings import Settings
+from elt.store.base import Store, open_store
+from elt.uploads.discover import discover
+from elt.uploads.lifecycle import withdraw_upload
+from elt.warehouse import connect
+from local import ports, postgres
+from tests.conftest import PostgresServer, Sender, make_server_folder
+
+SCHOOL = "school"  # the tests' database
+
+
+@pytest.fixture(scope="module")
+def s3_endpoint() -> Iterator[str]:
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(params=["folder", "s3"])
+def anywhere(request: pytest.FixtureRequest, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings with a store in a folder, and with one in a bucket that keeps versions."""
+    if request.param == "folder":
+        return settings
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", request.getfixturevalue("s3_endpoint"))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    bucket = f"b{secrets.token_hex(8)}"
+    client = boto3.client("s3")
+    client.create_bucket(Bucket=bucket)
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    return settings.model_copy(update={"store_url": f"s3://{bucket}/prefix"})
+
+
+@pytest.fixture(autouse=True)
+def _no_databases_stay(postgres_server: PostgresServer, database_url: str) -> Iterator[None]:
+    """What a test has put aside, or left as a killed call does, goes before the next one."""
+    yield
+    for name in _databases(postgres_server):
+        postgres_server.drop_database(name)
+
+
+@pytest.fixture
+def lived(settings: Settings, store: Store, history: Callable[..., str]) -> Settings:
+    """A database in which something has been handed in; nobody is connected to it."""
+    _hand_in(settings, history(range(200)))
+    return settings
+
+
+def _url(settings: Settings) -> str:
+    return settings.database_url.get_secret_value()
+
+
+def _databases(server: PostgresServer) -> list[str]:
+    """The databases beside the school's own."""
+    with psycopg.connect(server.url("postgres")) as connection:
+        rows = connection.execute(
+            "select datname from pg_database where datname like 'school\\_%' order by 1"
+        )
+        return [row[0] for row in rows]
+
+
+def _hand_in(settings: Settings, content: str, dataset: str = "academic_history"):
+    with connect(_url(settings)) as connection:
+        sender = Sender(settings, connection, open_store(settings.resolved_store_url))
+        return sender.hand_in(content, dataset)
+
+
+def _sums(url: str) -> dict[str, TableSum]:
+    with connect(url) as connection, connection.transaction():
+        begin_snapshot(connection)
+        return {table.name: table for table in sum_tables(connection)}
+
+
+def _restore(
+    settings: Settings, name: str = "latest", *, replace: bool = True, databases=()
+) -> RestoreReport:
+    store = open_store(settings.resolved_store_url)
+    work = Restore(settings, store, score=lambda _settings, _run: {}, by="cli:test")
+    return work.run(name, databases, replace=replace)
+
+
+def _break_off(*_args: object, **_kwargs: object) -> None:
+    raise BackupError("broken off")
+
+
+def _rewrite_manifest(store: Store, change: Callable[[dict], None]) -> None:
+    manifest = find_manifest(store, "latest")
+    document = json.loads(manifest.to_bytes())
+    change(document)
+    store.put(manifest_key(manifest.name), [json.dumps(document).encode()], replace=True)
+
+
+def _kill_at(settings: Settings, where: str, call: str) -> None:
+    """Run `call(settings, store)` in a process that is killed when it comes to `where`."""
+    module, _, name = where.rpartition(".")
+    code = f"""
+import os, signal
+from pydantic import SecretStr
+import {module}
+from elt.settings import Settings
+from elt.store.base import open_store
+from {call.rpartition(".")[0]} import {call.rpartition(".")[2]} as call
+{module}.{name} = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+secret = "a-key-for-tests-only-0123456789abcdef"
+settings = Settings(
+    home={str(settings.home)!r}, database_url=SecretStr({_url(settings)!r}), secret_key=SecretStr(secret),
+    pseudonym_key=SecretStr(secret), store_url={settings.store_url!r})
+call(settings, open_store(settings.resolved_store_url))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == -9, done.stderr
+
+
+def test_a_backup_is_taken_and_restores_to_the_same_content(anywhere: Settings, history) -> None:
+    _hand_in(anywhere, history(range(100)))
+    store = open_store(anywhere.resolved_store_url)
+    before = _sums(_url(anywhere))
+    manifest = take_backup(anywhere, store)
+    [dump] = manifest.dumps
+    assert {table.name: table for table in dump.tables} == before
+    assert before["raw.academic_history"].rows == 100
+    assert dump.revision == HEAD
+    assert [(backup.is_whole, backup.verified_at) for backup in list_backups(store)] == [(True, None)]
+    verify_backup(anywhere, store)
+    [listed] = list_backups(store)
+    assert listed.verified_at is not None
+
+
+def test_after_damage_the_backup_brings_every_row_back(
+    lived: Settings, store: Store, postgres_server: PostgresServer
+) -> None:
+    before = _sums(_url(lived))
+    take_backup(lived, store)
+    with connect(_url(lived)) as connection:
+        connection.execute("truncate raw.academic_history")
+        connection.execute("delete from ops.loads")
+    report = _restore(lived)
+    after = _sums(_url(lived))
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"ops.audit", "ops.marks"}  # the restore's line, and up to when it has looked
+    assert report.forward is not None
+    assert (report.forward.events, report.forward.waiting) == (0, 0)
+    with connect(_url(lived)) as connection:
+        line = connection.execute("select * from ops.audit order by audit_id desc limit 1").fetchone()
+    assert line is not None
+    assert (line["actor"], line["action"]) == ("cli:test", "database:restore")
+    assert _databases(postgres_server) == [report.put_aside["elt"]]
+    assert _sums(postgres_server.url(report.put_aside["elt"]))["raw.academic_history"].rows == 0
+
+
+@pytest.mark.parametrize("what", ["checksum", "rows"])
+def test_verification_finds_a_table_that_is_not_the_dumped_one(
+    lived: Settings, store: Store, postgres_server: PostgresServer, what: str
+) -> None:
+    take_backup(lived, store)
+
+    def damage(document: dict) -> None:
+        [table] = [t for t in document["dumps"][0]["tables"] if t["name"] == "raw.academic_history"]
+        table[what] += 1
+
+    _rewrite_manifest(store, damage)
+    with pytest.raises(BackupError, match=r"raw\.academic_history has 200 rows") as raised:
+        verify_backup(lived, store)
+    assert "STU0" not in raised.value.detail
+    assert _databases(postgres_server) == []
+    assert [backup.verified_at for backup in list_backups(store)] == [None]
+
+
+def test_the_checksum_tells_two_equal_rows_from_one_and_one_cell_from_another(lived: Settings) -> None:
+    before = _sums(_url(lived))["raw.academic_history"]
+    with connect(_url(lived)) as connection:
+        connection.execute("update raw.academic_history set exam_score = 41 where student_id = 'STU00007'")
+        changed = _sums(_url(lived))["raw.academic_history"]
+        connection.execute("update raw.academic_history set exam_score = 40 where student_id = 'STU00007'")
+    assert changed.rows == before.rows
+    assert changed.checksum != before.checksum
+    assert _sums(_url(lived))["raw.academic_history"] == before  # the row stands elsewhere now
+
+
+@pytest.mark.parametrize("keep", [0.5, 1.0], ids=["cut", "changed"])
+def test_damaged_bytes_are_never_put_in_place(
+    lived: Settings, store: Store, postgres_server: PostgresServer, keep: float
+) -> None:
+    [dump] = take_backup(lived, store).dumps
+    with store.open(dump.key) as stream:
+        content = bytearray(stream.read())
+    content[len(content) // 3] ^= 0xFF
+    store.put(dump.key, [bytes(content[: int(len(content) * keep)])], replace=True)
+    before = _sums(_url(lived))
+    for act in (verify_backup, lambda settings, _store: _restore(settings)):
+        with pytest.raises(BackupError, match=r"damaged|pg_restore"):
+            act(lived, store)
+    assert _sums(_url(lived)) == before
+    assert _databases(postgres_server) == []
+
+
+def test_a_backup_that_was_killed_is_no_backup_and_the_next_one_removes_it(
+    lived: Settings, store: Store
+) -> None:
+    _kill_at(lived, "elt.backup.take.write_manifest", "elt.backup.take.take_backup")
+    [half] = list_backups(store)
+    assert not half.is_whole
+    with pytest.raises(NotFound):
+        find_manifest(store, half.name)
+    with pytest.raises(NotFound, match="no backup yet"):
+        verify_backup(lived, store)
+    manifest = take_backup(lived, store, now=datetime.now(UTC) + timedelta(seconds=5))
+    assert [backup.name for backup in list_backups(store)] == [manifest.name]
+
+
+def test_what_killed_calls_leave_in_the_server_goes_with_the_next(
+    lived: Settings, store: Store, postgres_server: PostgresServer
+) -> None:
+    take_backup(lived, store)
+    _kill_at(lived, "elt.backup.verify.require_equal", "elt.backup.verify.verify_backup")
+    assert len(_databases(postgres_server)) == 1
+    verify_backup(lived, store)
+    assert _databases(postgres_server) == []
+
+
+def test_databases_of_others_are_never_dropped(lived: Settings, postgres_server: PostgresServer) -> None:
+    now = datetime.now(UTC)
+    long_ago = f"{now - KEPT_ASIDE - timedelta(days=1):school_before_%Y%m%dt%H%M%S}"
+    lately = f"{now - KEPT_ASIDE + timedelta(days=1):school_before_%Y%m%dt%H%M%S}"
+    others = ["school_check_of_2025", "school_before_christmas", "school_restore"]
+    for name in [long_ago, lately, "school_check_0123abcd", *others]:
+        postgres_server.create_database(name)
+    with connect_server(_url(lived)) as server:
+        assert server.drop_leftovers(now) == [long_ago, "school_check_0123abcd"]
+    assert drop_put_aside(lived) == [lately]
+    assert _databases(postgres_server) == sorted(others)
+
+
+def test_a_restore_that_breaks_leaves_the_database_as_it_was(
+    lived: Settings, store: Store, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_backup(lived, store)
+    _hand_in(
+        lived,
+        "Student ID,Grade Level,Subject,Term,Test Score,Exam Score,Total Score\n"
+        "A1,JSS1,Art,First Term,1,2,3\n",
+    )
+    before = _sums(_url(lived))
+    monkeypatch.setattr(restoring, "bring_forward", _break_off)
+    with pytest.raises(BackupError, match="broken off"):
+        _restore(lived)
+    assert _sums(_url(lived)) == before
+    assert _databases(postgres_server) == []
+
+
+def test_a_database_in_use_or_with_tables_is_not_replaced(
+    lived: Settings, store: Store, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_backup(lived, store)
+    with pytest.raises(Conflict, match="--replace"):
+        _restore(lived, replace=False)
+    # Of another user, as the services' sessions are.
+    elsewhere = postgres_server.cluster.url(postgres_server.superuser_password, SCHOOL)
+    with closing(psycopg.connect(elsewhere, application_name="laurel-api")):
+        with pytest.raises(Conflict, match="in use by: laurel-api"):
+            _restore(lived)
+        monkeypatch.setattr(restoring, "in_use", lambda *_: "looked away")
+        monkeypatch.setattr(restoring.Server, "sessions", lambda *_: [])
+        with pytest.raises(Conflict, match="in use"):  # who comes while it is restored is found at the end
+            _restore(lived)
+    assert _databases(postgres_server) == []
+    assert _sums(_url(lived))["raw.academic_history"].rows == 200
+
+
+def test_one_backs_up_at_a_time(lived: Settings, store: Store) -> None:
+    with connect_server(_url(lived)), pytest.raises(Conflict, match="Another backup"):
+        take_backup(lived, store)
+    assert list_backups(store) == []
+
+
+def test_without_the_right_to_make_databases_it_says_which_is_missing(
+    lived: Settings, store: Store, postgres_server: PostgresServer
+) -> None:
+    take_backup(lived, store)
+    postgres_server.execute(sql.SQL("alter role laurel nocreatedb"))
+    try:
+        with pytest.raises(ConfigurationError, match='alter role "laurel" createdb'):
+            verify_backup(lived, store)
+    finally:
+        postgres_server.execute(sql.SQL("alter role laurel createdb"))
+
+
+def test_an_older_backup_is_brought_to_this_version_and_a_newer_one_refused(
+    lived: Settings, store: Store
+) -> None:
+    downgrade(_url(lived), "0012", lose_data=True)
+    older = take_backup(lived, store)
+    assert older.dumps[0].revision == "0012"
+    _restore(lived)
+    with connect(_url(lived)) as connection:
+        assert read_revision(connection) == HEAD
+        connection.execute("update ops.alembic_version set version_num = '9999'")
+    assert _sums(_url(lived))["raw.academic_history"].rows == 200
+    take_backup(lived, store, now=datetime.now(UTC) + timedelta(seconds=5))
+    with pytest.raises(SchemaMismatch, match="9999"):
+        _restore(lived)
+
+
+def test_what_the_store_knows_and_the_backup_does_not_is_taken_up_by_the_next_run(
+    lived: Settings, store: Store, history
+) -> None:
+    with connect(_url(lived)) as connection:
+        [first] = [row["upload_id"] for row in connection.execute("select upload_id from ops.uploads")]
+    discover(lived, store)  # as a run does, so that it need not look at all events again
+    take_backup(lived, store)
+    _hand_in(lived, history(range(300, 350)))
+    with connect(_url(lived)) as connection:
+        withdraw_upload(connection, store, first, Sender(lived, connection, store).researcher)
+    report = _restore(lived)
+    assert report.forward is not None
+    assert (report.forward.events, report.forward.waiting) == (2, 1)
+    [pending] = discover(lived, store)
+    with connect(_url(lived)) as connection:
+        sender = Sender(lived, connection, store)
+        assert sender.load(pending.upload_id).status == "loaded"
+        assert {row[0] for row in sender.raw("academic_history", "_upload_id")} == {pending.upload_id}
+
+
+def test_whoever_was_erased_after_the_backup_is_not_in_what_is_restored(
+    settings: Settings, store: Store, small_school: None
+) -> None:
+    take_backup(settings, store)
+    with connect(_url(settings)) as connection:
+        request_erasure(
+            settings, connection, store, kind="student", school_id="main", identifier="STU002",
+            reason="asked for", principal=Sender(settings, connection, store).admin,
+        )  # fmt: skip
+    report = _restore(settings)
+    assert report.forward is not None
+    assert (report.forward.erased, report.forward.open_erasures) == (1, 0)
+    with connect(_url(settings)) as connection:
+        assert [row["finished_at"] is not None for row in list_erasures(connection)] == [True]
+        for table in ("raw.students", "raw.academic_history", "marts.mart_student_profiles"):
+            rows = connection.execute(f"select student_id from {table} where school_id = 'main'").fetchall()
+            assert {row["student_id"] for row in rows} >= {"STU001", "STU003"}, table
+            assert "STU002" not in {row["student_id"] for row in rows}, table
+    assert run(settings, trigger="cli", score=lambda *_: {}).idle
+
+
+_RIGHTS = """
+select n.nspname || '.' || c.relname as thing, c.relowner::regrole::text as owner, c.relacl::text as rights
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.relkind in ('r', 'v', 'S') and n.nspname !~ '^(pg_|information)'
+union all
+select p.oid::regprocedure::text, proowner::regrole::text, proacl::text from pg_proc p
+where pronamespace::regnamespace::text !~ '^(pg_|information)'
+union all
+select nspname, nspowner::regrole::text, nspacl::text from pg_namespace
+where nspname !~ '^(pg_|information|public)'
+union all
+select defaclnamespace::regnamespace::text || ' ' || defaclobjtype::text, defaclrole::regrole::text,
+    defaclacl::text
+from pg_default_acl
+"""
+
+
+def _rights(url: str) -> dict[str, tuple[str, frozenset[str]]]:
+    with connect(url) as connection:
+        return {
+            row["thing"]: (row["owner"], frozenset((row["rights"] or "").strip("{}").split(",")))
+            for row in connection.execute(_RIGHTS)
+        }
+
+
+def test_a_new_server_gets_the_roles_and_everything_belongs_to_whom_it_did(
+    settings: Settings, store: Store, small_school: None, tmp_path: Path
+) -> None:
+    take_backup(settings, store)
+    expected, before = _rights(_url(settings)), _sums(_url(settings))
+    folder, password = make_server_folder("new"), secrets.token_urlsafe(16)
+    cluster = postgres.prepare(folder / "postgres", ports.find_free_port())
+    postgres.initialise(cluster, password)
+    process = postgres.start(cluster, password, log=tmp_path / "log", settings=postgres.TEST_SETTINGS)
+    try:
+        postgres.create_owner_and_database(cluster.url(password), "laurel", "owner-for-tests", SCHOOL)
+        url = f"postgresql://laurel:owner-for-tests@127.0.0.1:{cluster.port}/{SCHOOL}"
+        report = _restore(settings.model_copy(update={"database_url": SecretStr(url)}), replace=False)
+        assert report.put_aside == {}
+        after = _rights(url)
+        assert {name: after.get(name) for name in expected} == expected
+        assert {name for name, table in _sums(url).items() if table != before[name]} == {
+            "ops.audit",
+            "ops.marks",
+        }
+    finally:
+        postgres.stop(process)
+        shutil.rmtree(folder)
+
+
+def test_airflow_s_database_is_kept_and_restored_as_well(
+    lived: Settings, store: Store, postgres_server: PostgresServer, empty_database_url: str
+) -> None:
+    both = lived.model_copy(
+        update={
+            "airflow_database_url": SecretStr(
+                empty_database_url.replace("postgresql://", "postgresql+psycopg2://")
+            )
+        }
+    )
+    with connect(empty_database_url) as connection:
+        connection.execute("create table dag_run (id int primary key, note text)")
+        connection.execute("insert into dag_run select i, 'run ' || i from generate_series(1, 50) i")
+    assert [dump.database for dump in take_backup(both, store).dumps] == ["elt", "airflow"]
+    verify_backup(both, store)
+    with connect(empty_database_url) as connection:
+        connection.execute("drop table dag_run")
+    with pytest.raises(ConfigurationError, match="LAUREL_AIRFLOW_DATABASE_URL"):
+        _restore(lived)
+    report = _restore(both, databases=["airflow"], replace=False)
+    assert (report.databases, report.put_aside, report.forward) == (["airflow"], {}, None)
+    assert _sums(empty_database_url)["public.dag_run"].rows == 50
+
+
+def test_the_password_stands_in_no_list_of_processes(
+    lived: Settings, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    popen = subprocess.Popen
+
+    def watch(command, *args, **kwargs):
+        process, line = popen(command, *args, **kwargs), ""
+        while not line and process.poll() is None:  # the system shows it a moment after the start
+            line = Path(f"/proc/{process.pid}/cmdline").read_bytes().decode(errors="replace")
+        seen.append(line)
+        return process
+
+    monkeypatch.setattr(postgres_programs.subprocess, "Popen", watch)
+    take_backup(lived, store)
+    verify_backup(lived, store)
+    assert any("pg_dump\0--format" in line for line in seen)
+    assert any("pg_restore\0--exit" in line for line in seen)
+    password = psycopg.conninfo.conninfo_to_dict(_url(lived))["password"]
+    assert not [line for line in seen if str(password) in line]
+
+
+def test_the_daily_backup_keeps_older_ones_where_the_new_one_does_not_restore(
+    lived: Settings, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for day in range(10):
+        store.put(manifest_key(f"2026-03-{day + 1:02}T02-30-00Z"), [b"{}"])
+    monkeypatch.setattr(verifying, "require_equal", _break_off)
+    with pytest.raises(BackupError, match="broken off"):
+        back_up(lived, store)
+    assert len(list_backups(store)) == 11
+    monkeypatch.undo()
+    newest = back_up(lived, store, now=datetime.now(UTC) + timedelta(seconds=5))
+    kept = list_backups(store)
+    assert (kept[0].name, kept[0].verified_at is not None) == (newest, True)
+    assert len(kept) == 8  # of seven days, and the 1st of March for its week
+
+
+def test_outdated_backups_leave_nothing_in_a_bucket_that_keeps_versions(anywhere: Settings) -> None:
+    store = open_store(anywhere.resolved_store_url)
+    begin = datetime(2026, 1, 1, 2, 30, tzinfo=UTC)
+    for day in range(60):
+        name = f"{begin + timedelta(days=day):%Y-%m-%dT%H-%M-%SZ}"
+        store.put(f"backups/{name}/elt.dump", [b"x"])
+        store.put(manifest_key(name), [b"{}"])
+    removed = remove_outdated(store)
+    names = [backup.name for backup in list_backups(store)]
+    assert len(removed) + len(names) == 60
+    assert [name[:10] for name in names[:7]] == [
+        f"{begin + timedelta(days=59 - day):%Y-%m-%d}" for day in range(7)
+    ]
+    assert [name[:10] for name in names[7:]] == ["2026-02-22", "2026-02-15", "2026-02-08"]
+    assert list(store.old_versions("backups/")) == []
+    assert remove_outdated(store) == []
+
+
+def test_the_commands_say_what_they_did_and_end_with_the_right_status(
+    lived: Settings, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("database_url", "secret_key", "pseudonym_key"):
+        monkeypatch.setenv(f"LAUREL_{name.upper()}", getattr(lived, name).get_secret_value())
+    monkeypatch.setenv("LAUREL_STORE_URL", lived.store_url)
+
+    def call(*arguments: str, **typed: str):
+        return CliRunner().invoke(cli, arguments, **typed)
+
+    taken = json.loads(call("backup", "--json").stdout)
+    assert [dump["database"] for dump in taken["dumps"]] == ["elt"]
+    assert call("backup", "verify", taken["name"]).exit_code == 0
+    shown = call("backup", "list").stdout
+    assert taken["name"] in shown
+    assert "verified" in shown
+    refused = call("restore", "latest", "--yes")
+    assert isinstance(refused.exception, Conflict)
+    assert call("restore").exit_code == 2
+    assert call("restore", "latest", input="n\n").exit_code == 1
+    done = call("restore", taken["name"], "--replace", "--yes")
+    assert done.exit_code == 0, done.output
+    assert "laurel run" in done.stdout
+    dropped = call("backup", "drop-aside").stdout
+    assert "school_before_" in dropped
