@@ -1,8 +1,9 @@
 """DAG `maintenance`: once a day what need not be done in every run.
 
 Bytes that never became an upload are removed. Everything is built again from raw, with every test, as
-`laurel run --full` does. Erasures are finished, and what is kept no longer than needed is removed. Reports
-that people asked for each week are sent.
+`laurel run --full` does. Erasures are finished, and what is kept no longer than needed is removed. Then both
+databases are backed up, and the backup is restored and compared. Reports that people asked for each week are
+sent.
 """
 
 from __future__ import annotations
@@ -87,6 +88,16 @@ with DAG(
             )
         return {each.rule.rule: each.due for each in kept if each.is_removed}
 
+    @task(trigger_rule="all_done")
+    def backup() -> str:
+        """Back up both databases, also where erasures are not finished; answers with the backup's name."""
+        from elt.backup.daily import back_up
+        from elt.settings import load_settings
+        from elt.store.base import open_store
+
+        settings = load_settings()
+        return back_up(settings, open_store(settings.resolved_store_url))
+
     @task
     def report() -> int:
         """Send the weekly reports that are due, once each; answers with how many went out."""
@@ -97,5 +108,5 @@ with DAG(
 
     sweep()
     rebuild()
-    forget()
+    forget() >> backup()
     report()
