@@ -29,6 +29,8 @@ from elt.serving.served_views import SCHEMA, view_sql
 from elt.settings import Settings
 from elt.warehouse import Connection, connect
 
+_PASSWORD_LOCK = 0x70617373  # "pass"
+
 _log = get_logger(__name__)
 
 
@@ -159,8 +161,10 @@ def _open(address: str) -> Connection:
 
 def _set_password(settings: Settings, password: str) -> None:
     """The server gets to see a hash only, which it could not turn into the password."""
-    with connect(settings.database_url.get_secret_value()) as connection:
+    with connect(settings.database_url.get_secret_value()) as connection, connection.transaction():
         hashed = connection.pgconn.encrypt_password(
             password.encode(), b"laurel_reader", b"scram-sha-256"
         ).decode()
+        # Many come at once after a start; PostgreSQL refuses to alter one role in two sessions at a time.
+        connection.execute("select pg_advisory_xact_lock(%s)", (_PASSWORD_LOCK,))
         connection.execute(sql.SQL("alter role laurel_reader password {}").format(sql.Literal(hashed)))

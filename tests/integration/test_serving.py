@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import date
 from typing import Any
@@ -362,3 +363,14 @@ def test_the_readers_password_is_none_that_others_know(settings: Settings) -> No
     for password in ("", "laurel_reader", settings.secret_key.get_secret_value()):
         with pytest.raises(psycopg.OperationalError):
             psycopg.connect(make_conninfo(url, user="laurel_reader", password=password))
+
+
+def test_many_may_be_the_first_readers(settings: Settings, connection: Connection) -> None:
+    def read(_number: int) -> int:
+        with reader(settings, Principal("user:test", "admin")) as session:
+            return len(rows(session, "select 1"))
+
+    for _ in range(5):
+        connection.execute("alter role laurel_reader password null")
+        with ThreadPoolExecutor(16) as pool:
+            assert sum(pool.map(read, range(16))) == 16
