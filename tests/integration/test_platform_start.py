@@ -173,13 +173,8 @@ def test_env_writes_what_containers_read_in_a_closed_folder(
     ours = dotenv_values(folder / "laurel.env")
     known = dotenv_values(tmp_path / ".env")
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert {path.name for path in folder.iterdir()} == {
-        "laurel.env",
-        "laurel",
-        "airflow",
-        "postgres",
-        "redis",
-    }
+    names = {"laurel.env", "laurel", "airflow", "postgres", "redis"}
+    assert {path.name for path in folder.iterdir()} == names
     assert (folder / "laurel").read_text() == known["LAUREL_ELT_PASSWORD"]
     assert ours["LAUREL_DATABASE_URL"] == (
         f"postgresql://laurel:{known['LAUREL_ELT_PASSWORD']}@postgres-elt:5432/elt"
