@@ -274,7 +274,7 @@ def test_a_worker_killed_in_the_middle_of_a_load_loses_nothing(
     wait_until_loaded(platform, {file.name: upload})
     counts = platform.get(f"/uploads/{upload}")["counts"]
     assert (counts["read"], counts["accepted"], counts["loaded"]) == (ROWS, ROWS, ROWS)
-    count = f"select count(*) from raw.student_performance where _upload_id = '{upload}'"  # noqa: S608
+    count = f"select count(*) from raw.student_performance where _upload_id = '{upload}'"
     assert int(stack.laurel("psql", "-At", "-c", count)) == ROWS
     (again,) = [each for each in stack.airflow_tasks("load") if each["dag_run_id"] == running["dag_run_id"]]
     assert (again["state"], again["try_number"]) == ("success", 2)
