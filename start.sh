@@ -19,6 +19,7 @@ Usage: ./start.sh COMMAND
   logs [SERVICE] [-f]  show what the services wrote
   test [ARGUMENTS]     run all tests side by side, or what the arguments tell pytest
   bench NAME [--json]  run a benchmark of bench/
+  laurel ARGUMENTS     the laurel command; laurel --help lists what it can do
   env [--help]         write .env with fresh secrets, and the files of secrets/, for docker compose
   setup                only install what is needed
 
@@ -141,6 +142,9 @@ case $command in
   up | down | logs | demo | migrate | init-airflow)
     setup runtime
     exec "$venv/bin/laurel" "$command" "$@" ;;
+  laurel)
+    setup runtime
+    exec "$venv/bin/laurel" "$@" ;;
   status)
     setup runtime
     exec "$venv/bin/laurel" services "$@" ;;
