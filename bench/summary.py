@@ -21,7 +21,7 @@ import httpx
 import psutil
 
 from bench.platform import Bench, Server, fill_with_school, running_platform, served
-from elt.warehouse import connect
+from bench.worked import processor_seconds, server_of
 
 _LIMIT_MS = 300
 _LIMIT_BYTES = 600_000
@@ -54,15 +54,16 @@ def measure(bench: Bench, server: Server, rounds: int) -> dict[str, Any]:
     """Ask for the page, for each choice in turn."""
     headers = {"Authorization": f"Bearer {server.key}", "Accept": "text/html", "Accept-Encoding": "gzip"}
     address = f"http://127.0.0.1:{server.port}"
+    processes = [server_of(bench), psutil.Process(server.pid)]
     result: dict[str, Any] = {}
     with httpx.Client(base_url=address, headers=headers, timeout=60, trust_env=False) as client:
         for name, choice in _CHOICES.items():
             for _ in range(4):  # each worker has answered once
                 _ask(client, choice)
-            worked = _worked(bench, server)
+            worked = processor_seconds(*processes)
             times = [_ask(client, choice) for _ in range(rounds)]
             result[f"{name}_ms"] = round(1000 * statistics.median(times))
-            result[f"{name}_cpu_ms"] = round(1000 * (_worked(bench, server) - worked) / rounds)
+            result[f"{name}_cpu_ms"] = round(1000 * (processor_seconds(*processes) - worked) / rounds)
         result["limit_ms"] = _LIMIT_MS
         page = client.get("/summary")
         names = sorted(set(_ASSET.findall(page.text)))
@@ -76,22 +77,6 @@ def _ask(client: httpx.Client, choice: dict[str, str]) -> float:
     started = time.perf_counter()
     client.get("/summary", params=choice).raise_for_status()
     return time.perf_counter() - started
-
-
-def _worked(bench: Bench, server: Server) -> float:
-    """Seconds of processor that API and database have used so far, those of ended processes included."""
-    with connect(bench.url) as connection:
-        postmaster = psutil.Process(connection.info.backend_pid).parent()
-        assert postmaster is not None  # each session is a child of the server
-        return sum(_used(each) for each in (psutil.Process(server.pid), postmaster))
-
-
-def _used(process: psutil.Process) -> float:
-    total = 0.0
-    for each in [process, *process.children(recursive=True)]:
-        used = each.cpu_times()
-        total += used.user + used.system + used.children_user + used.children_system
-    return total
 
 
 if __name__ == "__main__":
