@@ -50,7 +50,7 @@ _numbers = itertools.count(1)
 
 # Modules that take minutes, the longest first: with them at the end one worker would work alone.
 _LONG_MODULES = (
-    "test_demo_school", "test_api_fuzz", "test_platform_services", "test_process_death",
+    "test_containers", "test_demo_school", "test_api_fuzz", "test_platform_services", "test_process_death",
     "test_postgres_faults", "test_transform", "test_disk_full", "test_demo_in_process",
     "test_marts_registers", "test_rosariosis", "test_engines", "test_dbt", "test_live_faults",
     "test_random_kills", "test_upload_state_machine", "test_serving", "test_pages", "test_pages_admin",
