@@ -39,6 +39,7 @@ _SETTLED: dict[Kind, _Settled] = {
     "erasures": _Settled("erasures:manage", "erasure_pages.show_erasures", {}),
     "left": _Settled("erasures:manage", "erasure_pages.show_erasures", {}),
     "maintenance": _Settled("runs:start", "run_pages.show_runs", {}),
+    "backup": _Settled("runs:start", "run_pages.show_runs", {}),
     "training": _Settled("runs:start", "model_pages.show_models", {}),
 }
 
@@ -110,6 +111,8 @@ def _said(each: Attention) -> str:
             said = _("Students left long ago and wait for a decision")
         case "maintenance":
             said = _("The daily maintenance has failed")
+        case "backup":
+            said = _("The last backup that was tried is older than two days")
         case "training":
             said = _("The weekly training of the models has failed")
     return str(said)

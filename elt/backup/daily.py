@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 
 from elt.backup.keep import remove_outdated
+from elt.backup.manifest import BACKED_UP
 from elt.backup.take import take_backup
 from elt.backup.verify import verify_backup
 from elt.settings import Settings
 from elt.store.base import Store
+from elt.warehouse import connect
 
 
 def back_up(settings: Settings, store: Store, *, now: datetime | None = None) -> str:
@@ -20,4 +22,10 @@ def back_up(settings: Settings, store: Store, *, now: datetime | None = None) ->
     manifest = take_backup(settings, store, now=now)
     verify_backup(settings, store, manifest.name)
     remove_outdated(store)
+    with connect(settings.database_url.get_secret_value(), application_name="laurel-backup") as connection:
+        connection.execute(
+            "insert into ops.marks (name, reached) values (%s, %s) "
+            "on conflict (name) do update set reached = excluded.reached",
+            (BACKED_UP, manifest.taken_at),
+        )
     return manifest.name

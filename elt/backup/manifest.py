@@ -20,6 +20,8 @@ from elt.store.object_keys import BACKUPS
 
 FORMAT = 1
 DatabaseName = Literal["elt", "airflow"]
+BACKED_UP = "backup"
+"""The mark in `ops.marks` up to which everything is in a backup that was tried."""
 DATABASES: tuple[DatabaseName, ...] = get_args(DatabaseName)
 
 _NAME = "%Y-%m-%dT%H-%M-%SZ"

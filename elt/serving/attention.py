@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
+from elt.backup.manifest import BACKED_UP
 from elt.live.listing import list_live
 from elt.sources.listing import ListedSource
 from elt.warehouse import Connection
 
 Kind = Literal[
-    "held", "failed", "waiting", "run", "source", "live", "disputes", "erasures", "maintenance", "training",
-    "left",
+    "held", "failed", "waiting", "run", "source", "live", "disputes", "erasures", "maintenance", "backup",
+    "training", "left",
 ]  # fmt: skip
 
 SILENT_AFTER = timedelta(hours=1)
@@ -21,6 +22,7 @@ SILENT_AFTER = timedelta(hours=1)
 _WAITS_TOO_LONG = timedelta(hours=1)
 _ERASED_WITHIN = timedelta(days=2)  # the daily maintenance finishes them
 _ALERT_STANDS = timedelta(days=2)
+_BACKED_UP_WITHIN = timedelta(days=2)  # the daily maintenance does it; before its first time nothing is said
 
 # Of alerts (`elt.notify`) only those that nothing else in the database shows as long as they last.
 _ALERTS: dict[str, Kind] = {
@@ -53,6 +55,10 @@ select count(*) as number, min(greatest(requested_at, reopened_at)) as since fro
 where finished_at is null and greatest(requested_at, reopened_at) < %(erased_since)s
   and (%(school_id)s::text is null or school_id = %(school_id)s)
 """
+_BACKUPS = """
+select 1 as number, reached as since from ops.marks
+where name = %(backed_up)s and reached < %(backed_up_since)s
+"""
 _STANDING = "select event, sent_at from ops.alerts where event = any(%s) and sent_at > %s order by event"
 
 
@@ -84,12 +90,16 @@ def list_attention(
         "school_id": school_id,
         "waits_since": moment - _WAITS_TOO_LONG,
         "erased_since": moment - _ERASED_WITHIN,
+        "backed_up": BACKED_UP,
+        "backed_up_since": moment - _BACKED_UP_WITHIN,
     }
     found = [
         Attention(row["kind"], row["number"], since=row["since"])
         for row in connection.execute(f"{_UPLOADS} order by kind", bound)
     ]
-    kinds: list[tuple[Kind, str]] = [("run", _RUNS), ("disputes", _DISPUTES), ("erasures", _ERASURES)]
+    kinds: list[tuple[Kind, str]] = [
+        ("run", _RUNS), ("disputes", _DISPUTES), ("erasures", _ERASURES), ("backup", _BACKUPS),
+    ]  # fmt: skip
     for kind, query in kinds:
         row = connection.execute(query, bound).fetchone()
         if row and row["number"]:

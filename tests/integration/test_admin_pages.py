@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from backend.app import create_app
 from backend.pages import admin_quality
 from elt.audit.trail import record
+from elt.backup.manifest import BACKED_UP
 from elt.people.sessions import count_sessions, start_session
 from elt.people.users import create_user
 from elt.privacy.erasure_requests import request_erasure
@@ -80,6 +81,13 @@ def test_an_alert_that_nothing_else_shows_stands_for_two_days(connection: Connec
     connection.execute("insert into ops.alerts (event, sent_at) values ('load_failed', %s)", (NOW,))
     assert kinds(connection, now=NOW + timedelta(hours=47)) == ["maintenance"]
     assert kinds(connection, now=NOW + timedelta(hours=49)) == []
+
+
+def test_a_backup_that_is_older_than_two_days_is_told(connection: Connection) -> None:
+    assert kinds(connection) == []  # a new platform has not come to its first one
+    connection.execute("insert into ops.marks (name, reached) values (%s, %s)", (BACKED_UP, NOW))
+    assert kinds(connection, now=NOW + timedelta(hours=47)) == []
+    assert kinds(connection, now=NOW + timedelta(hours=49)) == ["backup"]
 
 
 def test_a_source_that_is_not_read_for_an_hour_is_silent(connection: Connection) -> None:
