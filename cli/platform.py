@@ -117,8 +117,8 @@ def psql(context: click.Context, arguments: tuple[str, ...]) -> None:
     with suppress(LaurelError, psycopg.Error):  # psql is also for a database that has no tables yet
         write_down(settings, "database:open")
     given = connection_environment(settings.database_url.get_secret_value())
-    program = find_binaries() / "psql"
-    os.execve(program, ["psql", *arguments], {**os.environ, **given})  # noqa: S606
+    program = str(find_binaries() / "psql")
+    os.execve(program, [program, *arguments], {**os.environ, **given})  # noqa: S606 - psql looks for itself there
 
 
 @click.command(epilog="Example: laurel doctor")
