@@ -77,6 +77,8 @@ def downgrade(database_url: str, revision: str, *, lose_data: bool = False) -> l
         Conflict: data would be lost and `lose_data` is not set (tells which), a table is in use, or the
             database is at no later revision than the one asked for. Nothing was changed.
     """
+    from elt.transforming.transform import keep_builds_out
+
     if revision != BASE and revision not in REVISIONS:
         raise Conflict(f"There is no revision {revision!r}. There are: {BASE}, {', '.join(REVISIONS)}.")
     with _alone(database_url) as connection:
@@ -87,6 +89,7 @@ def downgrade(database_url: str, revision: str, *, lose_data: bool = False) -> l
                 f"The database is at revision {current or BASE}, which is not after {revision}. "
                 "Give an earlier one; laurel migrate without --back-to goes forward."
             )
+        keep_builds_out(connection)
         with alembic(database_url) as (config, session):
             return _go_back(config, session, current, revision, lose_data=lose_data)
 

@@ -52,9 +52,9 @@ _numbers = itertools.count(1)
 _LONG_MODULES = (
     "test_containers", "test_demo_school", "test_api_fuzz", "test_platform_services", "test_process_death",
     "test_postgres_faults", "test_transform", "test_disk_full", "test_demo_in_process",
-    "test_marts_registers", "test_rosariosis", "test_engines", "test_dbt", "test_live_faults",
-    "test_random_kills", "test_upload_state_machine", "test_serving", "test_pages", "test_pages_admin",
-    "test_pages_marts", "test_pages_student", "test_pages_summary", "test_pages_report",
+    "test_migrations", "test_marts_registers", "test_rosariosis", "test_engines", "test_dbt",
+    "test_live_faults", "test_random_kills", "test_upload_state_machine", "test_serving", "test_pages",
+    "test_pages_admin", "test_pages_marts", "test_pages_student", "test_pages_summary", "test_pages_report",
     "test_pages_figures", "test_pages_planted", "test_translation",
 )  # fmt: skip
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
+import os
 import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 from click.testing import CliRunner
 from psycopg import sql
 
@@ -15,12 +20,22 @@ from cli.main import cli
 from elt.errors import Conflict, SchemaMismatch
 from elt.migrate import BASE, alembic, downgrade, migrate
 from elt.pipeline import begin, run
-from elt.postgres_programs import find_binaries
-from elt.schema_version import HEAD, REVISIONS, read_revision
+from elt.postgres_programs import connection_environment, find_binaries
+from elt.schema_version import HEAD, MIGRATIONS, REVISIONS, read_revision
 from elt.settings import Settings
+from elt.store.base import open_store
 from elt.warehouse import Connection, connect
+from tests.conftest import PostgresServer, Sender
 
+DUMP = Path(__file__).parents[1] / "upgrades" / "revision_0008.sql.gz"
 OURS = ("ops", "raw", "ml", "live", "served")
+
+# What needs no asking: it is read from the sources again, worked out anew, or of no use in a minute.
+FOUND_AGAIN = {
+    "live.countries", "live.hours", "live.rejects", "live.responses", "live.sources", "live.version",
+    "live.sources.problem_detail", "ops.audit_turn", "ops.keys.owner", "ops.rates", "ops.scopes",
+    "ops.scopes.backend_pid", "ops.source_ranges", "ops.source_tables", "ops.sources",
+}  # fmt: skip
 
 # Beside the two schools: something in each table and column that a revision brought and that is not found
 # again by itself.
@@ -83,7 +98,8 @@ def schema_of(database_url: str) -> list[str]:
     chosen = [f"--schema={name}" for name in OURS]
     left_out = ["--exclude-table=ops.alembic_version", "--exclude-table=served.*"]
     dump = subprocess.run(
-        [find_binaries() / "pg_dump", "--schema-only", *chosen, *left_out, database_url],
+        [find_binaries() / "pg_dump", "--schema-only", *chosen, *left_out],
+        env={**os.environ, **connection_environment(database_url)},
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     # Each dump has a key of its own in the lines with a backslash; SET stands before the first that needs it.
@@ -144,6 +160,15 @@ def upgrade(database_url: str, revision: str) -> None:
         command.upgrade(config, revision)
 
 
+def load_dump(server: PostgresServer, database: str, dump: bytes) -> None:
+    """Fill an empty database with what pg_dump has written, as superuser."""
+    address = connection_environment(server.cluster.url(server.superuser_password, database))
+    subprocess.run(
+        [find_binaries() / "psql", "--quiet", "--no-psqlrc", "--set=ON_ERROR_STOP=1", "--output=/dev/null"],
+        env={**os.environ, **address}, input=dump, check=True,
+    )  # fmt: skip
+
+
 def url_of(settings: Settings) -> str:
     return settings.database_url.get_secret_value()
 
@@ -153,6 +178,16 @@ def written(small_school: None, connection: Connection) -> Connection:
     """The two schools, and what people wrote there."""
     connection.execute(WRITTEN.encode())
     return connection
+
+
+@pytest.fixture
+def older(settings: Settings, postgres_server: PostgresServer) -> Iterator[Connection]:
+    """The two schools as an older version has loaded and built them; see tests/upgrades/make.py."""
+    postgres_server.drop_database("school")
+    postgres_server.create_database("school")
+    load_dump(postgres_server, "school", gzip.decompress(DUMP.read_bytes()))
+    with connect(url_of(settings)) as opened:
+        yield opened
 
 
 def test_each_revision_back_and_forward_again_is_the_same_schema(empty_database_url: str) -> None:
@@ -166,6 +201,30 @@ def test_each_revision_back_and_forward_again_is_the_same_schema(empty_database_
         assert schema_of(empty_database_url) == known[before], f"{revision} → {before}"
         upgrade(empty_database_url, revision)
         assert schema_of(empty_database_url) == known[revision], f"{before} → {revision}"
+
+
+def test_the_files_names_say_the_revisions_in_their_order() -> None:
+    steps = ScriptDirectory(str(MIGRATIONS)).walk_revisions()
+    assert [step.revision for step in steps] == list(reversed(REVISIONS))
+
+
+def test_whatever_goes_with_a_revision_is_counted_or_found_again(
+    connection: Connection, settings: Settings
+) -> None:
+    steps = list(ScriptDirectory(str(MIGRATIONS)).walk_revisions())
+    before = columns_of(connection)
+    for step in steps[:-1]:  # with the first one everything goes
+        downgrade(url_of(settings), step.down_revision, lose_data=True)
+        after = columns_of(connection)
+        counted = {loss.table for loss in getattr(step.module, "LOSES", ())}
+        tables = set(before) - set(after) - counted
+        columns = {
+            f"{table}.{name}"
+            for table in set(after) - counted
+            for name in set(before[table]) - set(after[table])
+        }
+        assert (tables | columns) <= FOUND_AGAIN, step.revision
+        before = after
 
 
 def test_what_a_revision_can_hold_stays_on_the_way_there_and_back(
@@ -206,6 +265,7 @@ def test_a_run_after_an_upgrade_is_not_idle(
     def ask() -> bool:
         return begin(settings, trigger="cli").is_idle
 
+    connection.execute("delete from ops.unpublished_marts")
     assert ask()
     connection.execute(
         "comment on schema staging is 'Written by dbt. Built by the project with SHA-256 other'"
@@ -215,6 +275,48 @@ def test_a_run_after_an_upgrade_is_not_idle(
 
 def test_where_nothing_was_built_there_is_nothing_to_build_anew(settings: Settings) -> None:
     assert begin(settings, trigger="cli").is_idle
+
+
+def test_an_older_versions_database_loses_nothing_and_shows_what_a_new_one_does(
+    older: Connection, settings: Settings, postgres_server: PostgresServer, request: pytest.FixtureRequest
+) -> None:
+    assert read_revision(older) == "0008"
+    with pytest.raises(SchemaMismatch, match=r"0008.*Run laurel migrate"):
+        begin(settings, trigger="cli")
+    before, columns = rows_of(older, *OURS), columns_of(older)
+    migrate(url_of(settings))
+    assert tables_that_differ(rows_of(older, *OURS), before, columns) == []
+
+    run(settings, trigger="cli", score=lambda _settings, _run: {"written": 0})
+    marts = rows_of(older, "marts")
+    template = request.getfixturevalue("_small_school_template")
+    with connect(postgres_server.create_database("of_today", template)) as fresh:
+        of_today = rows_of(fresh, "marts")
+    postgres_server.drop_database("of_today")
+    assert set(marts) == set(of_today)
+    columns = {
+        mart: sorted(name for name in set().union(*rows) if not name.endswith("_at"))
+        for mart, rows in of_today.items()
+    }
+    assert tables_that_differ(marts, of_today, columns) == []
+
+
+def test_an_upgraded_database_takes_a_file_and_goes_back(older: Connection, settings: Settings) -> None:
+    before = rows_of(older, "ml", "raw")
+    migrate(url_of(settings))
+    sender = Sender(settings, older, open_store(settings.resolved_store_url))
+    upload_id = sender.send(
+        "School ID,Student ID,First Name,Last Name,Gender,Date of Birth,Grade Level\n"
+        "main,STU009,Ife,Alabi,Female,2012-03-04,JSS1\n",
+        "students",
+    ).upload_id
+    run(settings, trigger="cli", score=lambda _settings, _run: {"written": 0})
+    found = older.execute("select full_name from marts.mart_students where student_id = 'STU009'").fetchone()
+    assert found == {"full_name": "Ife Alabi"}
+
+    assert downgrade(url_of(settings), "0008") == []
+    older.execute("delete from raw.students where _upload_id = %s", (upload_id,))
+    assert rows_of(older, "ml", "raw") == before
 
 
 def test_nothing_is_lost_without_being_asked_for(written: Connection, settings: Settings) -> None:
