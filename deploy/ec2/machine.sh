@@ -117,6 +117,7 @@ set_up() {
 }
 
 up() {
+  xfs_growfs "$data" >/dev/null # the volume may have become larger
   claim_address
   write_settings
   cd "$checkout"

@@ -150,7 +150,7 @@ def test_what_is_mounted_is_there(spec: Manifest, container: Manifest) -> None:
     assert len(places) == len(set(places))
     if container["image"] == "laurel" and "args" in container:
         assert {CONFIG["LAUREL_HOME"], CONFIG["LAUREL_LOG_DIR"], "/tmp"} <= set(places)
-        assert str(Path(CONFIG["LAUREL_ENV_FILE"]).parent) in places
+        assert {str(Path(CONFIG["LAUREL_ENV_FILE"]).parent), "/etc/laurel/certificates"} <= set(places)
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
