@@ -54,13 +54,17 @@ mount_data() { # device
   ln -sfn "$data/sources" "$checkout/sources"
 }
 
-install_packages() {
-  apt-get -o Acquire::Retries=5 install -y --no-install-recommends \
-    docker.io docker-cli docker-compose docker-buildx unattended-upgrades
-  # Not in Debian. TLS says that it comes from AWS.
+# Sessions of Systems Manager are the only way in, so the agent comes first. It is not in Debian; TLS says that it
+# comes from AWS.
+install_agent() {
   curl --fail --silent --show-error --location --retry 5 --output /tmp/amazon-ssm-agent.deb \
     "https://s3.$AWS_REGION.amazonaws.com/amazon-ssm-$AWS_REGION/latest/debian_amd64/amazon-ssm-agent.deb"
   dpkg --install /tmp/amazon-ssm-agent.deb
+}
+
+install_docker() {
+  apt-get -o Acquire::Retries=5 install -y --no-install-recommends \
+    docker.io docker-cli docker-compose docker-buildx unattended-upgrades
 }
 
 claim_address() {
@@ -109,8 +113,9 @@ store_secrets() { # value, what was there before
 }
 
 set_up() {
+  install_agent
   mount_data "$(attach_volume)"
-  install_packages
+  install_docker
   cp "$checkout/deploy/ec2/laurel.service" "$units/"
   systemctl daemon-reload
   systemctl enable --now laurel.service

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -101,6 +103,19 @@ def _has(manifest: Any, pointer: str) -> bool:
     for part in way:
         manifest = manifest[part]
     return last < len(manifest) if isinstance(last, int) else last in manifest
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl, which brings kustomize")
+def test_kustomize_builds_the_example() -> None:
+    built = subprocess.run(
+        ["kubectl", "kustomize", EXAMPLE.parent], capture_output=True, text=True, check=True
+    ).stdout
+    manifests = list(yaml.safe_load_all(built))
+    assert {name_of(each) for each in manifests} == {name_of(each) for each in MANIFESTS}
+    for manifest in manifests:
+        kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
+    images = {line.split()[-1] for line in built.splitlines() if line.lstrip().startswith("image:")}
+    assert images == {"registry.example.org/laurel:0.1.0", "redis:7"}
 
 
 def test_no_secret_is_among_them() -> None:
