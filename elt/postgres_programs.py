@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+import psycopg
 from psycopg import pq
 
 from elt.errors import BackupError, ConfigurationError, DatabaseUnavailable
@@ -85,11 +86,10 @@ def connection_environment(url: str) -> dict[str, str]:
     """
     try:
         options = pq.Conninfo.parse(url.encode())
-    except Exception as error:
-        # libpq's own text may repeat the address.
+    except psycopg.OperationalError:  # its text may repeat the address
         raise ConfigurationError(
             "A database's address is not of the form postgresql://user@host/name."
-        ) from error
+        ) from None
     return {
         option.envvar.decode(): option.val.decode()
         for option in options

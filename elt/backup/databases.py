@@ -31,6 +31,16 @@ KEPT_ASIDE = timedelta(days=7)
 
 _ENDING_SECONDS = 5
 _MAINTENANCE = "postgres"  # every server has it, and nobody minds a session there
+# Columns of a catalogue row as options of `create database`. The name of the locale's column changed in 17.
+_LOCALE = """
+select pg_encoding_to_char(encoding) as encoding, datcollate as lc_collate, datctype as lc_ctype,
+    case datlocprovider when 'i' then 'icu' when 'b' then 'builtin' else 'libc' end as locale_provider,
+    case when datlocprovider = 'i' then locale end as icu_locale,
+    case when datlocprovider = 'b' then locale end as builtin_locale
+from pg_database as d,
+    lateral (select coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale') as locale) as named
+where datname = %s
+"""
 _TIME = "%Y%m%dt%H%M%S"
 _RANDOM = re.compile(r"[0-9a-f]{8}")
 
@@ -56,12 +66,18 @@ class Server:
     def create(self, purpose: Purpose) -> str:
         """Make an empty database that nobody but its owner may connect to; returns its name.
 
+        It sorts as the one that Laurel works in does, where that is there.
+
         Raises:
             ConfigurationError: the user of the address may not make databases.
         """
         name = f"{self.database}_{purpose}_{secrets.token_hex(4)}"
         try:
-            self._execute("create database {} template template0 encoding 'UTF8'", name)
+            self._connection.execute(
+                sql.SQL("create database {} template template0 {}").format(
+                    sql.Identifier(name), self._locale()
+                )
+            )
         except psycopg.errors.InsufficientPrivilege:
             user = self._connection.info.user
             raise ConfigurationError(
@@ -71,6 +87,17 @@ class Server:
         # It holds everybody's data, and until the end not with the rights of the one it is a copy of.
         self._execute("revoke connect on database {} from public", name)
         return name
+
+    def _locale(self) -> sql.Composable:
+        """How the database is written and sorted, as `create database` wants it."""
+        row = self._connection.execute(_LOCALE, (self.database,)).fetchone()
+        known = row or {"encoding": "UTF8"}
+        options = [
+            sql.SQL("{} {}").format(sql.SQL(option), sql.Literal(value))
+            for option, value in known.items()
+            if value is not None
+        ]
+        return sql.SQL(" ").join(options)
 
     def drop(self, name: str) -> None:
         """Remove a database of ours, whoever is connected to it."""

@@ -101,6 +101,13 @@ def _databases(server: PostgresServer) -> list[str]:
         return [row[0] for row in rows]
 
 
+def _may_connect(server: PostgresServer, name: str) -> bool:
+    """Whether everybody may connect to a database."""
+    with psycopg.connect(server.url("postgres")) as connection:
+        row = connection.execute("select has_database_privilege('public', %s, 'connect')", (name,)).fetchone()
+    return bool(row and row[0])
+
+
 def _hand_in(settings: Settings, content: str, dataset: str = "academic_history"):
     with connect(_url(settings)) as connection:
         sender = Sender(settings, connection, open_store(settings.resolved_store_url))
@@ -432,6 +439,53 @@ def test_a_new_server_gets_the_roles_and_everything_belongs_to_whom_it_did(
     finally:
         postgres.stop(process)
         shutil.rmtree(folder)
+
+
+def test_a_database_that_is_gone_is_made_again_and_open_to_whom_it_was(
+    lived: Settings, store: Store, postgres_server: PostgresServer
+) -> None:
+    take_backup(lived, store)
+    before = _sums(_url(lived))
+    postgres_server.drop_database(SCHOOL)
+    report = _restore(lived, replace=False)
+    assert report.put_aside == {}
+    assert _sums(_url(lived))["raw.academic_history"] == before["raw.academic_history"]
+    assert _may_connect(postgres_server, SCHOOL)
+
+
+@pytest.mark.parametrize(
+    "made", ["locale 'C'", "locale 'C' locale_provider builtin builtin_locale 'C.UTF-8'"]
+)
+def test_a_restored_database_sorts_as_the_one_before(
+    lived: Settings, store: Store, postgres_server: PostgresServer, made: str
+) -> None:
+    with connect(_url(lived)) as connection:
+        if "builtin" in made and connection.info.server_version < 17_00_00:
+            pytest.skip("PostgreSQL has had locales of its own since 17")
+    take_backup(lived, store)
+    postgres_server.drop_database(SCHOOL)
+    postgres_server.execute(sql.SQL(f"create database school owner laurel template template0 {made}"))
+    sorts = "select datcollate, datctype, datlocprovider from pg_database where datname = current_database()"
+    with connect(_url(lived)) as connection:
+        before = connection.execute(sorts).fetchone()
+    _restore(lived, replace=False)
+    with connect(_url(lived)) as connection:
+        assert connection.execute(sorts).fetchone() == before
+    assert _databases(postgres_server) == []  # an empty one is not put aside
+
+
+def test_nobody_else_may_connect_to_a_database_that_is_being_filled(
+    lived: Settings, postgres_server: PostgresServer
+) -> None:
+    with connect_server(_url(lived)) as server:
+        name = server.create("restore")
+    assert not _may_connect(postgres_server, name)
+    postgres_server.execute(
+        sql.SQL("revoke connect on database {} from public").format(sql.Identifier(SCHOOL))
+    )
+    with connect_server(_url(lived)) as server:
+        server.put_in_place(name, datetime.now(UTC))
+    assert not _may_connect(postgres_server, SCHOOL)  # as the one that had the name before
 
 
 def test_airflow_s_database_is_kept_and_restored_as_well(
