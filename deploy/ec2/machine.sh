@@ -10,6 +10,7 @@ checkout=/opt/laurel
 config=/etc/laurel
 data=/srv/laurel # what outlives the machine
 volumes=/var/lib/docker/volumes
+disks=/dev/disk/by-id
 fstab=/etc/fstab
 units=/etc/systemd/system
 
@@ -25,8 +26,8 @@ die() {
 # The volume stays attached when the machine boots again. Only one machine can have it: the next one waits here
 # until the one before is gone, so two never run at once, and neither secrets nor address are raced for.
 attach_volume() {
-  local device=/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_${VOLUME_ID/-/}
-  until [[ -b $device ]]; do
+  local device=$disks/nvme-Amazon_Elastic_Block_Store_${VOLUME_ID/-/}
+  until [[ -e $device ]]; do
     aws ec2 attach-volume --volume-id "$VOLUME_ID" --instance-id "$INSTANCE_ID" --device /dev/sdf >/dev/null ||
       log "$VOLUME_ID is not to be had yet; trying again"
     sleep 10

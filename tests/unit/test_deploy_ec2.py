@@ -277,7 +277,7 @@ def test_the_unit_is_stopped_before_docker_and_tries_again() -> None:
 
 # Parameter Store in a folder: one file per parameter. Each call is written down with its arguments.
 _AWS = r"""#!/bin/bash
-printf '%s\n' "$*" >>"$world/calls"
+printf '%s\n' "aws $*" >>"$world/calls"
 file=$world/parameters/$(sed -nE 's#.*--names? (\S+).*#\1#p' <<<"$*" | tr / _)
 case "$1 $2" in
   "ssm get-parameters")
@@ -287,6 +287,11 @@ case "$1 $2" in
     [[ ! -e $world/somebody-was-first ]] || mv "$world/somebody-was-first" "$file"
     [[ ! -e $file || $* == *--overwrite* ]] || { echo "ParameterAlreadyExists" >&2; exit 254; }
     cat >"$file" ;;
+  "ec2 attach-volume")
+    # Refused as long as another machine has it.
+    [[ $(grep -c attach-volume "$world/calls") -gt ${refusals:-0} ]] || { echo "VolumeInUse" >&2; exit 254; }
+    touch "$world/disks/nvme-Amazon_Elastic_Block_Store_vol0a1b" ;;
+  "ec2 associate-address") ;;
   *) exit 64 ;;
 esac
 """
@@ -301,14 +306,16 @@ class Machine:
         self.volumes = world / "data/volumes"
         self.parameters = world / "parameters"
         for folder in (
-            self.checkout / "local",
-            self.volumes,
-            self.parameters,
-            world / "config",
-            world / "bin",
+            "checkout/deploy/ec2",
+            "checkout/local",
+            "data/volumes",
+            "parameters",
+            "disks",
+            "config",
+            "bin",
         ):
-            folder.mkdir(parents=True, exist_ok=True)
-        for name in ("start.sh", ".env.example", "local/new_env.py"):
+            (world / folder).mkdir(parents=True, exist_ok=True)
+        for name in ("start.sh", ".env.example", "local/new_env.py", "deploy/ec2/laurel.service"):
             shutil.copy(PROJECT / name, self.checkout / name)
         (world / "config/stack.env").write_text("LAUREL_STORE_URL=s3://bucket/laurel\nAWS_REGION=eu-west-1\n")
         self.program("aws", _AWS)
@@ -318,12 +325,13 @@ class Machine:
         path.write_text(text)
         path.chmod(0o755)
 
-    def run(self, function: str) -> subprocess.CompletedProcess[str]:
+    def run(self, function: str, **environment: str) -> subprocess.CompletedProcess[str]:
         places = {
             "checkout": self.checkout,
             "config": self.world / "config",
             "data": self.world / "data",
             "volumes": self.volumes,
+            "disks": self.world / "disks",
             "fstab": self.world / "fstab",
             "units": self.world / "units",
         }
@@ -335,7 +343,12 @@ class Machine:
                 "PARAMETERS": "/laurel/school",
                 "DOMAIN": "laurel.school.example",
                 "LAUREL_PYTHON": sys.executable,
+                "INSTANCE_ID": "i-0a1b",
+                "VOLUME_ID": "vol-0a1b",
+                "ADDRESS_ID": "eipalloc-0a1b",
+                "AWS_REGION": "eu-west-1",
                 "world": str(self.world),
+                **environment,
             },
             capture_output=True,
             text=True,
@@ -479,10 +492,60 @@ def test_a_rotated_key_is_kept(machine: Machine) -> None:
 
 @pytest.fixture
 def disks(machine: Machine) -> Machine:
-    for name in ("mkfs.xfs", "mount", "systemctl"):
+    """With programs of the system that only write down how they were called."""
+    programs = ("mkfs.xfs", "mount", "systemctl", "curl", "dpkg", "apt-get", "docker", "xfs_growfs", "sleep")
+    for name in programs:
         machine.program(name, f'#!/bin/bash\nprintf "%s\\n" "{name} $*" >>"$world/calls"\n')
     machine.program("blkid", "#!/bin/bash\n[[ $1 != --probe || -e $world/formatted ]] || exit 2\necho 1234\n")
     return machine
+
+
+def test_a_first_boot_goes_in_order(disks: Machine) -> None:
+    answer = disks.run("set_up")
+    assert answer.returncode == 0, answer.stderr
+    unit = (PROJECT / "deploy/ec2/laurel.service").read_text("utf-8")
+    assert (disks.world / "units/laurel.service").read_text("utf-8") == unit
+    steps = [
+        "dpkg --install",  # the only way in, if anything fails later
+        "aws ec2 attach-volume",
+        "mkfs.xfs",
+        f"mount {disks.volumes}",
+        "apt-get",  # Docker starts at once, and needs its volumes
+        "systemctl enable --now laurel.service",
+    ]
+    assert places(steps, disks.calls()) == sorted(places(steps, disks.calls()))
+
+
+def test_each_start_has_its_settings_before_containers(disks: Machine) -> None:
+    answer = disks.run("up")
+    assert answer.returncode == 0, answer.stderr
+    steps = ["aws ec2 associate-address", "aws ssm put-parameter", "docker compose up"]
+    assert places(steps, disks.calls()) == sorted(places(steps, disks.calls()))
+
+
+def test_nothing_starts_when_the_secrets_cannot_be_had(disks: Machine) -> None:
+    (disks.world / "store-is-away").touch()
+    assert disks.run("up").returncode != 0
+    assert not [call for call in disks.calls() if call.startswith("docker")]
+
+
+def places(steps: list[str], calls: list[str]) -> list[int]:
+    """At which call each step was made first."""
+    return [next(at for at, call in enumerate(calls) if call.startswith(step)) for step in steps]
+
+
+def test_a_machine_waits_until_the_one_before_it_is_gone(disks: Machine) -> None:
+    answer = disks.run("attach_volume", refusals="3")
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.strip().endswith("/disks/nvme-Amazon_Elastic_Block_Store_vol0a1b")
+    assert len([call for call in disks.calls() if call.startswith("aws ec2 attach-volume")]) == 4
+
+
+def test_a_volume_that_is_attached_already_is_not_asked_for(disks: Machine) -> None:
+    disks.run("attach_volume")
+    (disks.world / "calls").unlink()
+    assert disks.run("attach_volume").returncode == 0
+    assert disks.calls() == []
 
 
 def test_an_empty_volume_is_formatted(disks: Machine) -> None:
