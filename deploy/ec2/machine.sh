@@ -90,6 +90,7 @@ write_settings() {
   fi
   printf '%s\n' "$(cat "$config/stack.env")" "$stored" "$operators" >"$checkout/.env"
   "$checkout/start.sh" env --domain "$DOMAIN" >/dev/null
+  ln -sfn "$data/metrics-key" "$checkout/secrets/metrics-key" # which the operator of the profile observability makes
   secrets=$(secrets_in "$checkout/.env")
   if [[ $secrets != "$stored" ]]; then
     store_secrets "$secrets" "$stored"

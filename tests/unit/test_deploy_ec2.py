@@ -490,6 +490,14 @@ def test_a_rotated_key_is_kept(machine: Machine) -> None:
     assert machine.secrets()["LAUREL_PSEUDONYM_KEY"] == rotated
 
 
+def test_a_key_that_was_made_for_prometheus_outlives_the_machine(machine: Machine) -> None:
+    machine.run("write_settings")
+    (machine.checkout / "secrets/metrics-key").write_text("for-tests")
+    new = machine.replaced()
+    new.run("write_settings")
+    assert (new.checkout / "secrets/metrics-key").read_text() == "for-tests"
+
+
 @pytest.fixture
 def disks(machine: Machine) -> Machine:
     """With programs of the system that only write down how they were called."""
