@@ -28,6 +28,8 @@ from tests.served_api import ApiServer
 
 PASSWORD = "correct horse battery staple 9"
 PATIENCE = 30_000  # milliseconds; only against hanging
+LOOKS = (("light", 1280), ("dark", 360))
+"""Theme and width of a page that is looked at whole. A fault of a theme or a width shows in either pair."""
 ROLES: tuple[Role, ...] = ("researcher", "teacher", "analyst", "admin")
 
 _NO_PAGES = ("/api/", "/apidocs", "/assets/", "/openapi.json", "/sign-in", "/lineage/dbt/")

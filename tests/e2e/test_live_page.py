@@ -25,6 +25,7 @@ from elt.people.users import create_user
 from elt.warehouse import Connection, connect
 from tests.conftest import PostgresServer
 from tests.countries import Country, configure, following, make_countries
+from tests.e2e.demo_pages import LOOKS
 from tests.live_figures import Given, add_responses, add_source, clear
 from tests.served_api import ApiServer, serve
 
@@ -194,8 +195,7 @@ def test_chips_narrow_all_charts_and_keep_them_so(
     ]
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize(("theme", "width"), LOOKS)
 def test_the_live_page_can_be_read_by_everybody(
     page: Page, api_server: ApiServer, connection: Connection, theme: Literal["light", "dark"], width: int
 ) -> None:

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 
 from elt.people.keys import create_key
 from elt.warehouse import connect
-from tests.e2e.demo_pages import School, SignIn, unreadable
+from tests.e2e.demo_pages import LOOKS, School, SignIn, unreadable
 from tests.e2e.test_demo_in_process import hand_in
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -288,8 +288,7 @@ def test_a_key_sees_on_a_page_no_more_than_it_is_narrowed_to(school: School) -> 
     assert lines() == before + 1
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize(("theme", "width"), LOOKS)
 def test_every_page_can_be_read_by_everybody(
     sign_in: SignIn, school: School, theme: str, width: int, tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from elt.warehouse import connect
-from tests.e2e.demo_pages import School, SignIn, unreadable
+from tests.e2e.demo_pages import LOOKS, School, SignIn, unreadable
 
 pytestmark = pytest.mark.e2e
 
@@ -147,7 +147,7 @@ def test_insights_can_be_narrowed_and_finding_nothing_is_said(sign_in: SignIn) -
     assert set(shown) == {"found"}
 
 
-@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 1280), ("light", 360), ("dark", 360)])
+@pytest.mark.parametrize(("theme", "width"), LOOKS)
 def test_every_page_of_figures_can_be_read_by_everybody(sign_in: SignIn, theme: str, width: int) -> None:
     page = sign_in("admin", color_scheme=theme, viewport={"width": width, "height": 900})
     start = page.url

@@ -16,7 +16,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from elt.people.keys import create_key
 from elt.warehouse import connect
-from tests.e2e.demo_pages import School, SignIn, unreadable
+from tests.e2e.demo_pages import LOOKS, School, SignIn, unreadable
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -320,8 +320,7 @@ def test_dbts_own_pages_work_within_their_policy(sign_in: SignIn) -> None:
     assert "/tmp" not in json.dumps(shown)
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize(("theme", "width"), LOOKS)
 def test_pages_of_data_can_be_read_by_everybody(
     sign_in: SignIn, theme: str, width: int, tmp_path: Path
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from pypdf import PdfReader
 
-from tests.e2e.demo_pages import School, SignIn, unreadable
+from tests.e2e.demo_pages import LOOKS, School, SignIn, unreadable
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -148,8 +148,7 @@ def test_what_people_typed_shows_as_text(sign_in: SignIn, school: School) -> Non
     assert "document.title='planted'" in "".join(pdf.pages[0].extract_text().split("\n"))
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize(("theme", "width"), LOOKS)
 def test_the_pages_can_be_read_by_everybody(
     sign_in: SignIn, school: School, theme: str, width: int, tmp_path: Path
 ) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.e2e.demo_pages import School, SignIn, unreadable
+from tests.e2e.demo_pages import LOOKS, School, SignIn, unreadable
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -278,8 +278,7 @@ def test_a_teacher_asks_for_nothing_of_another_class(
     faults.clear()  # the browser tells of the 404 itself
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize(("theme", "width"), LOOKS)
 def test_every_part_can_be_read_by_everybody(
     sign_in: SignIn, school: School, taught: dict[str, Any], theme: str, width: int, tmp_path: Path
 ) -> None:

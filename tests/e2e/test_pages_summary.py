@@ -17,7 +17,7 @@ from playwright.sync_api import Page, expect
 from demo.answers import AnswerKey
 from elt.people.keys import create_key
 from elt.warehouse import connect
-from tests.e2e.demo_pages import School, SignIn, unreadable
+from tests.e2e.demo_pages import LOOKS, School, SignIn, unreadable
 from tests.e2e.test_demo_in_process import hand_in
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -189,8 +189,7 @@ def test_what_somebody_has_planted_stands_there_as_text(sign_in: SignIn, school:
     assert page.title() == "Summary · Laurel"
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize(("theme", "width"), LOOKS)
 def test_the_summary_can_be_read_by_everybody(
     sign_in: SignIn, school: School, theme: str, width: int
 ) -> None:
