@@ -114,8 +114,12 @@ class Server:
         return found
 
     def _sessions_now(self, name: str) -> list[str]:
+        # Vacuum has no user, and gives way by itself.
         rows = self._connection.execute(
-            "select distinct application_name as name from pg_stat_activity where datname = %s order by 1",
+            """
+            select distinct application_name as name from pg_stat_activity
+            where datname = %s and usesysid is not null order by 1
+            """,
             (name,),
         )
         return [row["name"] or "a program without a name" for row in rows]

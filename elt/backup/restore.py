@@ -150,7 +150,13 @@ class Restore:
     def _place(self, target: _Target, fresh: str, report: RestoreReport) -> None:
         database = target.dump.database
         self._say(f"putting {database} in its place")
-        aside = target.server.put_in_place(fresh, datetime.now(UTC))
+        try:
+            aside = target.server.put_in_place(fresh, datetime.now(UTC))
+        except Conflict as error:
+            if not report.databases:
+                raise
+            done = f"{', '.join(report.databases)} is restored; {database} is not: --database {database}"
+            raise Conflict(f"{error.detail} {done} restores it alone.") from None
         report.databases.append(database)
         if aside is not None and target.is_used:
             report.put_aside[database] = aside

@@ -374,6 +374,7 @@ def test_whoever_was_erased_after_the_backup_is_not_in_what_is_restored(
     settings: Settings, store: Store, small_school: None
 ) -> None:
     take_backup(settings, store)
+    store.put("backups/what a dump may hold", [b"STU002"])  # the search leaves backups alone
     with connect(_url(settings)) as connection:
         request_erasure(
             settings, connection, store, kind="student", school_id="main", identifier="STU002",
@@ -426,8 +427,8 @@ def test_a_new_server_gets_the_roles_and_everything_belongs_to_whom_it_did(
     postgres.initialise(cluster, password)
     process = postgres.start(cluster, password, log=tmp_path / "log", settings=postgres.TEST_SETTINGS)
     try:
-        postgres.create_owner_and_database(cluster.url(password), "laurel", "owner-for-tests", SCHOOL)
-        url = f"postgresql://laurel:owner-for-tests@127.0.0.1:{cluster.port}/{SCHOOL}"
+        postgres.create_owner_and_database(cluster.url(password), "laurel", password, SCHOOL)
+        url = f"postgresql://laurel:{password}@127.0.0.1:{cluster.port}/{SCHOOL}"
         report = _restore(settings.model_copy(update={"database_url": SecretStr(url)}), replace=False)
         assert report.put_aside == {}
         after = _rights(url)
@@ -510,6 +511,20 @@ def test_airflow_s_database_is_kept_and_restored_as_well(
     report = _restore(both, databases=["airflow"], replace=False)
     assert (report.databases, report.put_aside, report.forward) == (["airflow"], {}, None)
     assert _sums(empty_database_url)["public.dag_run"].rows == 50
+
+
+def test_where_only_one_of_two_databases_could_be_put_in_place_it_says_which(
+    lived: Settings, store: Store, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = lived.model_copy(update={"airflow_database_url": SecretStr(empty_database_url)})
+    take_backup(both, store)
+    monkeypatch.setattr(restoring.Server, "sessions", lambda *_: [])  # it comes while elt is restored
+    with (
+        closing(psycopg.connect(empty_database_url, application_name="scheduler")),
+        pytest.raises(Conflict, match=r"elt is restored; airflow is not: --database airflow"),
+    ):
+        _restore(both)
+    assert _sums(_url(lived))["raw.academic_history"].rows == 200
 
 
 def test_the_password_stands_in_no_list_of_processes(
