@@ -16,6 +16,7 @@ import click
 from cli.first_admin import show_sign_in
 from elt.errors import ConfigurationError, LaurelError
 from elt.settings import Settings, load_settings
+from local.environment import in_container
 from local.platform import Platform, ServiceStatus
 from local.services import local_url, platform_services
 
@@ -29,6 +30,7 @@ def up(detach: bool) -> None:
 
     Without -d it stays in the foreground, and Ctrl-C stops everything.
     """
+    _leave_to_compose("docker compose up -d --wait")
     signal.signal(signal.SIGTERM, _interrupt)
     platform = Platform(click.echo)
     was_running = platform.is_running()
@@ -59,6 +61,7 @@ def up(detach: bool) -> None:
 @click.command(epilog="Example: laurel down")
 def down() -> None:
     """Stop the platform on this machine. No data is lost."""
+    _leave_to_compose("docker compose stop")
     click.echo("Stopped." if Platform(click.echo).down() else "Nothing was running.")
 
 
@@ -66,6 +69,7 @@ def down() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def services(as_json: bool) -> None:
     """Show each service of the platform; exit status 0 only when all are healthy."""
+    _leave_to_compose("docker compose ps")
     states = Platform(click.echo).status()
     if as_json:
         click.echo(json.dumps([_to_dict(state) for state in states], indent=2))
@@ -83,6 +87,7 @@ def services(as_json: bool) -> None:
 @click.option("-f", "--follow", is_flag=True, help="Go on as lines are written; Ctrl-C ends.")
 def logs(service: str | None, lines: int, follow: bool) -> None:
     """Show the last lines that the services wrote (of one SERVICE, if named)."""
+    _leave_to_compose("docker compose logs")
     folder = Platform(click.echo).where.logs
     known = {path.stem: path for path in sorted(folder.glob("*.log"))}
     if service is not None and service not in known:
@@ -137,6 +142,16 @@ def doctor(as_json: bool) -> None:
                 click.echo(" " * 30 + f"→ {finding.advice}")
     if not all(finding.is_ok for finding in findings):
         raise SystemExit(1)
+
+
+def _leave_to_compose(command: str) -> None:
+    """Services in containers are not ours to start, stop or look at.
+
+    Raises:
+        ConfigurationError: this is a container; names the command for outside.
+    """
+    if in_container():
+        raise ConfigurationError(f"This is one of several containers. On the machine itself: {command}")
 
 
 def print_addresses(settings: Settings) -> None:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from math import inf
 
 from elt.errors import LaurelError
 from elt.schema_version import HEAD, require_head
@@ -14,6 +15,8 @@ from elt.settings import Settings, load_settings
 from elt.store.base import open_store
 from elt.warehouse import connect
 from local import ports, preparation
+from local.environment import in_container
+from local.health import check_airflow_job, check_url
 from local.platform import Platform
 
 
@@ -40,7 +43,10 @@ def examine() -> list[Finding]:
     except LaurelError as error:
         return [*findings, Finding("settings", False, error.detail, "./start.sh up writes what is missing.")]
     findings.append(Finding("settings", True, f"home {settings.home}"))
-    findings += _services(platform) if platform.is_running() else _ports(settings)
+    if in_container():
+        findings += _airflow(settings)
+    else:
+        findings += _services(platform) if platform.is_running() else _ports(settings)
     findings.append(
         _attempt("database", lambda: _database(settings), "./start.sh up, then look at logs/postgres.log.")
     )
@@ -97,6 +103,25 @@ def _services(platform: Platform) -> list[Finding]:
             f"Look at {platform.where.logs / state.name}.log" if state.problem else "",
         )
         for state in platform.status()
+    ]
+
+
+def _airflow(settings: Settings) -> list[Finding]:
+    """Airflow's services in other containers, as its API tells; a heartbeat of any age of process counts."""
+    url = settings.resolved_airflow_url
+    problems = {
+        "airflow-api-server": check_url(f"{url}/execution/health"),
+        "airflow-scheduler": check_airflow_job(url, "scheduler", inf),
+        "airflow-dag-processor": check_airflow_job(url, "dag_processor", inf),
+    }
+    return [
+        Finding(
+            name,
+            problem is None,
+            problem or "healthy",
+            f"Look at `docker compose ps` and `docker compose logs {name}`." if problem else "",
+        )
+        for name, problem in problems.items()
     ]
 
 

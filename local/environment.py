@@ -91,7 +91,12 @@ def paths() -> Paths:
 
 def is_embedded() -> bool:
     """Whether we run our own PostgreSQL: true unless the environment names a database or a file with one."""
-    return not (os.environ.get("LAUREL_DATABASE_URL") or os.environ.get("LAUREL_ENV_FILE"))
+    return not (os.environ.get("LAUREL_DATABASE_URL") or in_container())
+
+
+def in_container() -> bool:
+    """Whether this is one service of several containers, whose settings come from a file given to it."""
+    return bool(os.environ.get("LAUREL_ENV_FILE"))
 
 
 def read_embedded(where: Paths) -> Embedded:

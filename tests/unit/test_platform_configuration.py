@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from cli.main import cli
 from elt.errors import ConfigurationError
 from elt.settings import Settings, load_settings
 from local import environment, new_env
@@ -211,3 +212,14 @@ def test_a_container_reads_its_settings_from_a_file_given_as_a_secret(
     assert settings.port == 5000
     assert os.environ.pop("AWS_REGION") == "eu-west-1"
     assert not environment.is_embedded()
+
+
+@pytest.mark.parametrize(
+    ("command", "instead"), [("up", "up -d"), ("down", "stop"), ("services", "ps"), ("logs", "logs")]
+)
+def test_in_a_container_the_services_are_left_to_compose(
+    command: str, instead: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LAUREL_ENV_FILE", str(tmp_path / "laurel.env"))
+    with pytest.raises(ConfigurationError, match=f"docker compose {instead}"):
+        cli.main([command], standalone_mode=False)
