@@ -30,11 +30,11 @@ def init_airflow() -> None:
 
 
 def _answers(broker_url: str) -> bool:
-    from kombu import Connection
+    from kombu.connection import Connection
     from kombu.exceptions import OperationalError
 
     try:
-        with Connection(broker_url, connect_timeout=_PATIENCE_SECONDS) as connection:
+        with Connection(broker_url, connect_timeout=_PATIENCE_SECONDS) as connection:  # type: ignore[no-untyped-call]
             connection.ensure_connection(max_retries=1)
     except (OperationalError, OSError):
         return False
