@@ -26,7 +26,7 @@ BASE = "base"
 _LOCK = 0x6C617572656C  # "laurel"
 
 # Views of dbt's and of schema served read columns that go. The next run of any version makes its own: it has
-# something to do, and does not find by which code the tables were built (elt.transforming.transform).
+# something to do (with a mart that all versions have), and does not find by which code the tables were built.
 _FORGET_MARTS = """
     select format('drop view if exists %I.%I cascade', schemaname, viewname) as statement from pg_views
     where schemaname in ('staging', 'intermediate', 'core', 'marts', 'served')
@@ -127,7 +127,7 @@ def _go_back(
 ) -> list[str]:
     from alembic import command
     from alembic.script import ScriptDirectory
-    from psycopg.errors import LockNotAvailable
+    from psycopg.errors import DeadlockDetected, LockNotAvailable
     from sqlalchemy import text
     from sqlalchemy.exc import OperationalError
 
@@ -149,7 +149,7 @@ def _go_back(
                 session.execute(text(statement))
             command.downgrade(config, revision)
     except OperationalError as error:
-        if isinstance(error.orig, LockNotAvailable):
+        if isinstance(error.orig, (LockNotAvailable, DeadlockDetected)):
             raise Conflict(
                 "Something works with the tables at this moment. Nothing was changed. "
                 "Wait for the run to end, or stop the services, and try again."

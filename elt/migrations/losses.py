@@ -16,7 +16,7 @@ from sqlalchemy import Connection, text
 class Loss:
     """Rows of one table that go, or that lose something. `table` and `where` are SQL of ours.
 
-    `what` says it for people, after a count: "rows", "values of scopes".
+    `what` says for people what goes: "rows", "values of found".
     """
 
     table: str
@@ -30,7 +30,7 @@ def losses(*tables: str) -> tuple[Loss, ...]:
 
 
 def count_losses(connection: Connection, candidates: Iterable[Loss]) -> list[str]:
-    """What would really be lost now, in words: "ops.disputes: 3 rows".
+    """What would really be lost now, in words: "ops.disputes: rows (3)".
 
     Locks the tables until the end of the transaction, so that nothing is added after it was counted.
     """
@@ -44,5 +44,5 @@ def count_losses(connection: Connection, candidates: Iterable[Loss]) -> list[str
             text(f"select count(*) from {loss.table} where {loss.where}")  # noqa: S608 - written in a migration
         ).scalar_one()
         if count:
-            found.append(f"{loss.table}: {count} {loss.what}")
+            found.append(f"{loss.table}: {loss.what} ({count})")
     return found

@@ -25,6 +25,7 @@ from elt.schema_version import HEAD, MIGRATIONS, REVISIONS, read_revision
 from elt.settings import Settings
 from elt.store.base import open_store
 from elt.warehouse import Connection, connect
+from local.doctor import examine
 from tests.conftest import PostgresServer, Sender
 
 DUMP = Path(__file__).parents[1] / "upgrades" / "revision_0008.sql.gz"
@@ -324,8 +325,8 @@ def test_nothing_is_lost_without_being_asked_for(written: Connection, settings: 
     with pytest.raises(Conflict) as refused:
         downgrade(url_of(settings), "0010")
     for lost in (
-        "ops.student_notes: 1 rows", "ops.disputes: 1 rows", "ops.mails: 1 rows",
-        "ops.users: 1 choices", "ops.interventions: 1 lines", "--lose-data",
+        "ops.student_notes: rows (1)", "ops.disputes: rows (1)", "ops.mails: rows (1)",
+        "ops.users: choices of what to hear by e-mail (1)", "ops.interventions: lines that", "--lose-data",
     ):  # fmt: skip
         assert lost in refused.value.detail
     assert "alerts" not in refused.value.detail  # this one was told by the webhook, and stays
@@ -361,7 +362,7 @@ def test_a_key_loses_no_bound_with_the_column_that_held_it(
         (uuid4(), uuid4()),
     )
     lost = downgrade(url_of(settings), "0001", lose_data=True)
-    assert "ops.keys: 1 keys narrowed to some actions, which are revoked" in lost
+    assert "ops.keys: keys narrowed to some actions, which are revoked (1)" in lost
     keys = connection.execute("select name, revoked_at is null as is_open from ops.keys").fetchall()
     assert {row["name"]: row["is_open"] for row in keys} == {"wide": True, "narrow": False}
 
@@ -391,7 +392,7 @@ def test_no_alert_by_mail_is_taken_for_one_by_the_webhook(connection: Connection
         "insert into ops.alerts (event, way, sent_at) values ('a', 'webhook', now()), ('a', 'mail', now()),"
         " ('b', 'mail', now())"
     )
-    assert downgrade(url_of(settings), "0011", lose_data=True) == ["ops.alerts: 2 alerts by e-mail"]
+    assert downgrade(url_of(settings), "0011", lose_data=True) == ["ops.alerts: alerts by e-mail (2)"]
     assert [row["event"] for row in connection.execute("select event from ops.alerts")] == ["a"]
 
 
@@ -420,6 +421,19 @@ def test_a_database_newer_than_the_code_is_left_alone_and_said_to_be_so(
     assert connection.execute("select from ops.runs").fetchone() is None
 
 
+@pytest.mark.parametrize(("revision", "advice"), [("9999", "newer version"), ("0008", "Run laurel migrate")])
+def test_the_doctor_says_when_the_tables_do_not_fit(
+    connection: Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch, revision: str, advice: str
+) -> None:
+    monkeypatch.setattr("local.doctor.load_settings", lambda: settings)
+    assert all(each.is_ok for each in examine() if each.subject in ("database", "tables"))
+    connection.execute("update ops.alembic_version set version_num = %s", (revision,))
+    found = {each.subject: each for each in examine()}
+    assert found["database"].is_ok
+    assert not found["tables"].is_ok
+    assert advice in found["tables"].found
+
+
 def test_the_command_shows_goes_back_and_forward(
     connection: Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -434,12 +448,12 @@ def test_the_command_shows_goes_back_and_forward(
     connection.execute("insert into ops.alerts (event, way, sent_at) values ('a', 'mail', now())")
     refused = CliRunner().invoke(cli, ["migrate", "--back-to", "0011"])
     assert isinstance(refused.exception, Conflict)
-    assert "Lost: ops.alerts: 1 alerts by e-mail." in call("--back-to", "0011", "--lose-data")
+    assert "Lost: ops.alerts: alerts by e-mail (1)." in call("--back-to", "0011", "--lose-data")
     assert "pending   0012, 0013, 0014" in call("--show")
     line = connection.execute(
         "select subject, detail from ops.audit where action = 'database:back'"
     ).fetchone()
-    assert line == {"subject": "0011", "detail": {"lost": ["ops.alerts: 1 alerts by e-mail"]}}
+    assert line == {"subject": "0011", "detail": {"lost": ["ops.alerts: alerts by e-mail (1)"]}}
     assert "up to date" in call()
     with connect(url_of(settings)) as again:
         assert read_revision(again) == HEAD
