@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from elt.backup.keep import remove_outdated
 from elt.backup.manifest import BACKED_UP
@@ -19,9 +19,10 @@ def back_up(settings: Settings, store: Store, *, now: datetime | None = None) ->
     Returns its name. Where it cannot be restored, all older ones stay. Raises what `take_backup` and
     `verify_backup` raise.
     """
+    now = now or datetime.now(UTC)
     manifest = take_backup(settings, store, now=now)
     verify_backup(settings, store, manifest.name)
-    remove_outdated(store)
+    remove_outdated(store, now)
     with connect(settings.database_url.get_secret_value(), application_name="laurel-backup") as connection:
         connection.execute(
             "insert into ops.marks (name, reached) values (%s, %s) "

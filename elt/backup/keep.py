@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import date
+from datetime import date, datetime, timedelta
 
 from elt.backup.manifest import ListedBackup, list_backups, objects_of
 from elt.log import get_logger
@@ -11,16 +11,17 @@ from elt.store.base import Store
 
 # Of a mistake one hears within days, of a slow one within weeks. Nobody who was erased is in a backup for
 # longer than five weeks, as long as new ones are taken.
+ALL_WITHIN = timedelta(days=1)  # who takes one before something risky finds it the next morning
 DAILY = 7
 WEEKLY = 4
 
 log = get_logger(__name__)
 
 
-def remove_outdated(store: Store) -> list[str]:
+def remove_outdated(store: Store, now: datetime) -> list[str]:
     """Remove the backups that need not be kept; returns their names. Half ones are left alone."""
     backups = [backup for backup in list_backups(store) if backup.is_whole]
-    doomed = sorted({backup.name for backup in backups} - kept(backups))
+    doomed = sorted({backup.name for backup in backups} - kept(backups, now))
     for name in doomed:
         _remove(store, name)
         log.info("backup_removed", backup=name)
@@ -36,22 +37,25 @@ def remove_cut_off(store: Store) -> list[str]:
     return doomed
 
 
-def kept(backups: Iterable[ListedBackup]) -> set[str]:
-    """Of whole backups those to keep: one of each of the last days, and of the last weeks, that have any.
+def kept(backups: Iterable[ListedBackup], now: datetime) -> set[str]:
+    """Of whole backups those to keep: all of a day, and one of each of the last days and weeks that have any.
 
     Of a day the newest, of a week the newest that was verified, or else the newest. Only days and weeks that
     have backups count, so that none is removed only because there are no new ones.
     """
+    recent: set[str] = set()
     by_day: dict[date, str] = {}
     by_week: dict[tuple[int, int], tuple[bool, str]] = {}
     for backup in backups:
         day, name = backup.taken_at.date(), backup.name
+        if backup.taken_at > now - ALL_WITHIN:
+            recent.add(name)
         week = (day.isocalendar().year, day.isocalendar().week)
         by_day[day] = max(by_day.get(day, ""), name)
         by_week[week] = max(by_week.get(week, (False, "")), (backup.verified_at is not None, name))
     days = [by_day[day] for day in sorted(by_day)[-DAILY:]]
     weeks = [by_week[week][1] for week in sorted(by_week)[-WEEKLY:]]
-    return {*days, *weeks}
+    return {*recent, *days, *weeks}
 
 
 def _remove(store: Store, name: str) -> None:

@@ -556,10 +556,10 @@ def test_the_daily_backup_keeps_older_ones_where_the_new_one_does_not_restore(
         store.put(manifest_key(f"2026-03-{day + 1:02}T02-30-00Z"), [b"{}"])
     monkeypatch.setattr(verifying, "require_equal", _break_off)
     with pytest.raises(BackupError, match="broken off"):
-        back_up(lived, store)
+        back_up(lived, store, now=datetime(2026, 3, 11, 2, 30, tzinfo=UTC))
     assert len(list_backups(store)) == 11
     monkeypatch.undo()
-    newest = back_up(lived, store, now=datetime.now(UTC) + timedelta(seconds=5))
+    newest = back_up(lived, store, now=datetime(2026, 3, 13, 2, 30, tzinfo=UTC))
     kept = list_backups(store)
     assert (kept[0].name, kept[0].verified_at is not None) == (newest, True)
     assert len(kept) == 8  # of seven days, and the 1st of March for its week
@@ -572,15 +572,17 @@ def test_outdated_backups_leave_nothing_in_a_bucket_that_keeps_versions(anywhere
         name = f"{begin + timedelta(days=day):%Y-%m-%dT%H-%M-%SZ}"
         store.put(f"backups/{name}/elt.dump", [b"x"])
         store.put(manifest_key(name), [b"{}"])
-    removed = remove_outdated(store)
+    now = begin + timedelta(days=59, hours=1)
+    for hours in (0.5, 25.5):  # beside the daily ones: of the last 24 hours, and from before them
+        store.put(manifest_key(f"{now - timedelta(hours=hours):%Y-%m-%dT%H-%M-%SZ}"), [b"{}"])
+    removed = remove_outdated(store, now)
     names = [backup.name for backup in list_backups(store)]
-    assert len(removed) + len(names) == 60
-    assert [name[:10] for name in names[:7]] == [
-        f"{begin + timedelta(days=59 - day):%Y-%m-%d}" for day in range(7)
-    ]
-    assert [name[:10] for name in names[7:]] == ["2026-02-22", "2026-02-15", "2026-02-08"]
+    assert len(removed) + len(names) == 62
+    assert names[:3] == ["2026-03-01T03-00-00Z", "2026-03-01T02-30-00Z", "2026-02-28T02-30-00Z"]
+    assert [name[:10] for name in names[3:8]] == [f"2026-02-{day}" for day in (27, 26, 25, 24, 23)]
+    assert [name[:10] for name in names[8:]] == ["2026-02-22", "2026-02-15", "2026-02-08"]
     assert list(store.old_versions("backups/")) == []
-    assert remove_outdated(store) == []
+    assert remove_outdated(store, now) == []
 
 
 def test_the_commands_say_what_they_did_and_end_with_the_right_status(
