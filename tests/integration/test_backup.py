@@ -140,7 +140,7 @@ def _rewrite_manifest(store: Store, change: Callable[[dict], None]) -> None:
 
 
 def _kill_at(settings: Settings, where: str, call: str) -> None:
-    """Run `call(settings, store)` in a process that is killed when it comes to `where`."""
+    """Run `call`, which may name settings and store, in a process that is killed when it comes to `where`."""
     module, _, name = where.rpartition(".")
     code = f"""
 import os, signal
@@ -148,13 +148,16 @@ from pydantic import SecretStr
 import {module}
 from elt.settings import Settings
 from elt.store.base import open_store
-from {call.rpartition(".")[0]} import {call.rpartition(".")[2]} as call
+from elt.backup.restore import Restore
+from elt.backup.take import take_backup
+from elt.backup.verify import verify_backup
 {module}.{name} = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 secret = "a-key-for-tests-only-0123456789abcdef"
 settings = Settings(
     home={str(settings.home)!r}, database_url=SecretStr({_url(settings)!r}), secret_key=SecretStr(secret),
     pseudonym_key=SecretStr(secret), store_url={settings.store_url!r})
-call(settings, open_store(settings.resolved_store_url))
+store = open_store(settings.resolved_store_url)
+{call}
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == -9, done.stderr
@@ -246,7 +249,7 @@ def test_damaged_bytes_are_never_put_in_place(
 def test_a_backup_that_was_killed_is_no_backup_and_the_next_one_removes_it(
     lived: Settings, store: Store
 ) -> None:
-    _kill_at(lived, "elt.backup.take.write_manifest", "elt.backup.take.take_backup")
+    _kill_at(lived, "elt.backup.take.write_manifest", "take_backup(settings, store)")
     [half] = list_backups(store)
     assert not half.is_whole
     with pytest.raises(NotFound):
@@ -261,8 +264,14 @@ def test_what_killed_calls_leave_in_the_server_goes_with_the_next(
     lived: Settings, store: Store, postgres_server: PostgresServer
 ) -> None:
     take_backup(lived, store)
-    _kill_at(lived, "elt.backup.verify.require_equal", "elt.backup.verify.verify_backup")
-    assert len(_databases(postgres_server)) == 1
+    before = _sums(_url(lived))
+    _kill_at(lived, "elt.backup.verify.require_equal", "verify_backup(settings, store)")
+    restore = "Restore(settings, store, score=None, by='cli:test').run('latest', replace=True)"
+    _kill_at(lived, "elt.backup.restore.bring_forward", restore)
+    # The restore has dropped what the verification left.
+    [left] = _databases(postgres_server)
+    assert left.startswith("school_restore_")
+    assert _sums(_url(lived)) == before
     verify_backup(lived, store)
     assert _databases(postgres_server) == []
 
