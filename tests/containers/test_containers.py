@@ -219,16 +219,22 @@ def test_what_the_engine_starts_again_is_as_it_was(
     assert wrong_figures(platform, school[1]) == []
 
 
-def test_two_workers_share_the_loads(
-    stack: Stack, platform: Platform, school: tuple[Path, AnswerKey]
-) -> None:
-    folder, key = school
+@pytest.fixture(scope="module")
+def scaled(stack: Stack) -> Stack:
+    """The same platform with the profile `scale`."""
     stack.compose("down")
     stack.up("scale")
-    assert len(stack.containers("airflow-worker")) == 2
+    return stack
+
+
+def test_two_workers_share_the_loads(
+    scaled: Stack, platform: Platform, school: tuple[Path, AnswerKey]
+) -> None:
+    folder, key = school
+    assert len(scaled.containers("airflow-worker")) == 2
     _hand_in_again(platform, folder, key)
-    workers = {each["Config"]["Hostname"] for each in stack.containers("airflow-worker")}
-    loaders = {each["hostname"] for each in stack.airflow_tasks("load") if each["state"] == "success"}
+    workers = {each["Config"]["Hostname"] for each in scaled.containers("airflow-worker")}
+    loaders = {each["hostname"] for each in scaled.airflow_tasks("load") if each["state"] == "success"}
     assert workers <= loaders
     assert wrong_figures(platform, key) == []
 
@@ -244,7 +250,7 @@ def _hand_in_again(platform: Platform, folder: Path, key: AnswerKey) -> dict[str
 
 
 def test_a_worker_killed_in_the_middle_of_a_load_loses_nothing(
-    stack: Stack, platform: Platform, tmp_path: Path
+    scaled: Stack, platform: Platform, tmp_path: Path
 ) -> None:
     file = tmp_path / "performance.csv"
     header = (
@@ -264,38 +270,38 @@ def test_a_worker_killed_in_the_middle_of_a_load_loses_nothing(
         )
     upload = sent.json()["id"]
     until(lambda: platform.get(f"/uploads/{upload}")["status"] != "stored", lambda: "the load does not begin")
-    (running,) = [each for each in stack.airflow_tasks("load") if each["state"] == "running"]
+    (running,) = [each for each in scaled.airflow_tasks("load") if each["state"] == "running"]
     (worker,) = [
-        each for each in stack.containers("airflow-worker")
+        each for each in scaled.containers("airflow-worker")
         if each["Config"]["Hostname"] == running["hostname"]
     ]  # fmt: skip
-    stack.kill(worker)
+    scaled.kill(worker)
     assert platform.get(f"/uploads/{upload}")["status"] == "loading"
     wait_until_loaded(platform, {file.name: upload})
     counts = platform.get(f"/uploads/{upload}")["counts"]
     assert (counts["read"], counts["accepted"], counts["loaded"]) == (ROWS, ROWS, ROWS)
     count = f"select count(*) from raw.student_performance where _upload_id = '{upload}'"
-    assert int(stack.laurel("psql", "-At", "-c", count)) == ROWS
-    (again,) = [each for each in stack.airflow_tasks("load") if each["dag_run_id"] == running["dag_run_id"]]
+    assert int(scaled.laurel("psql", "-At", "-c", count)) == ROWS
+    (again,) = [each for each in scaled.airflow_tasks("load") if each["dag_run_id"] == running["dag_run_id"]]
     assert (again["state"], again["try_number"]) == ("success", 2)
 
 
-def test_the_proxy_speaks_tls_and_shares_the_requests_among_the_apis(stack: Stack) -> None:
-    authority = stack.compose(
+def test_the_proxy_speaks_tls_and_shares_the_requests_among_the_apis(scaled: Stack) -> None:
+    authority = scaled.compose(
         "--profile", "scale", "exec", "-T", "proxy", "cat", "/data/caddy/pki/authorities/local/root.crt"
     )
     trusted = ssl.create_default_context(cadata=authority)
-    apis = [*stack.containers("api"), *stack.containers("api-replica")]
+    apis = [*scaled.containers("api"), *scaled.containers("api-replica")]
     assert len(apis) == 2
 
     def answered() -> dict[str, int]:
         return {
-            name_of(each): stack.docker("logs", each["Id"]).count("route=/api/v1/datasets") for each in apis
+            name_of(each): scaled.docker("logs", each["Id"]).count("route=/api/v1/datasets") for each in apis
         }
 
     before = answered()
     with httpx.Client(
-        base_url=f"https://localhost:{stack.https_port}", verify=trusted, trust_env=False
+        base_url=f"https://localhost:{scaled.https_port}", verify=trusted, trust_env=False
     ) as client:
         assert client.get("/readyz").status_code == 200
         for _ in range(40):
