@@ -7,6 +7,7 @@ identical file changes nothing, so neither is ever held.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -183,8 +184,7 @@ def _compose(query: str, contract: Contract, columns: list[str] | None = None) -
     """Fill in tables, the row key, the parts that queries share, and the compared columns of each alias."""
 
     def cells(alias: str) -> sql.Composable:
-        names = columns if columns is not None else contract.columns
-        return sql.SQL(", ").join(sql.Identifier(alias, name) for name in names)
+        return _cells(alias, columns if columns is not None else contract.columns)
 
     staging = sql.Identifier("staging", f"stg_{contract.name}")
     tables = {
@@ -199,7 +199,18 @@ def _compose(query: str, contract: Contract, columns: list[str] | None = None) -
         earlier=sql.SQL(_EARLIER),
         regclass=sql.Literal(staging.as_string(None)),
         r=cells("r"), old=cells("old"), new=cells("new"), staged=cells("s"),
+        r_filled_key=_cells("r", _filled_key(contract)), new_filled_key=_cells("new", _filled_key(contract)),
     )  # fmt: skip
+
+
+def _cells(alias: str, names: Iterable[str]) -> sql.Composable:
+    return sql.SQL(", ").join(sql.Identifier(alias, name) for name in names)
+
+
+def _filled_key(contract: Contract) -> list[str]:
+    """The columns of the key that no row leaves empty; of the school the upload tells where a file does not."""
+    filled = {field.name for field in contract.fields if field.constraints.required} | {"school_id"}
+    return [name for name in contract.primary_key if name in filled]
 
 
 # Of rows with the same key in one file the last line counts.
@@ -287,7 +298,7 @@ _UNBUILT = """
                           where upload_id = %(upload_id)s and status = 'loading')
 """
 
-# Rows of other schools are left out before their keys are made, which costs by far the most.
+# Rows that no new one can override are left out before their keys are made, which costs by far the most.
 _OVERRIDDEN_UNBUILT = """
     with new as ({new_rows}),
     old as (
@@ -297,7 +308,7 @@ _OVERRIDDEN_UNBUILT = """
             join ops.uploads u on u.upload_id = r._upload_id
             join ops.upload_versions v on v.upload_id = u.upload_id and v.version = u.live_version
             where r._upload_id = any(%(unbuilt)s)
-              and r.school_id = any(array(select distinct school_id from new))
+              and ({r_filled_key}) in (select {new_filled_key} from new)
         ) keyed order by row_key, ranked_at desc, _line desc, _upload_id desc
     )
     select new.school_id, count(*) as changed
