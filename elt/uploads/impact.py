@@ -208,7 +208,7 @@ def _cells(alias: str, names: Iterable[str]) -> sql.Composable:
 
 
 def _filled_key(contract: Contract) -> list[str]:
-    """The columns of the key that no row leaves empty; of the school the upload tells where a file does not."""
+    """The columns of the key that no row leaves empty; the upload tells the school where a file does not."""
     filled = {field.name for field in contract.fields if field.constraints.required} | {"school_id"}
     return [name for name in contract.primary_key if name in filled]
 
