@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shutil
 import subprocess
@@ -432,7 +433,8 @@ def test_a_new_server_gets_the_roles_and_everything_belongs_to_whom_it_did(
     take_backup(settings, store)
     expected, before = _rights(_url(settings)), _sums(_url(settings))
     folder, password = make_server_folder("new"), secrets.token_urlsafe(16)
-    cluster = postgres.prepare(folder / "postgres", ports.find_free_port())
+    version = int(os.environ.get("LAUREL_TEST_POSTGRES", postgres.DEFAULT_VERSION))
+    cluster = postgres.prepare(folder / "postgres", ports.find_free_port(), version=version)
     postgres.initialise(cluster, password)
     process = postgres.start(cluster, password, log=tmp_path / "log", settings=postgres.TEST_SETTINGS)
     try:
