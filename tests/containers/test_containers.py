@@ -205,6 +205,20 @@ def test_down_and_up_again_loses_nothing(
     assert wrong_figures(platform, school[1]) == []
 
 
+def test_a_backup_brings_back_what_was_lost(
+    stack: Stack, platform: Platform, school: tuple[Path, AnswerKey]
+) -> None:
+    before = platform.pages("/uploads")
+    stack.laurel("backup")
+    stack.laurel("psql", "-c", "truncate marts.mart_student_terms", "-c", "truncate ops.findings")
+    assert wrong_figures(platform, school[1])
+    stack.compose("stop", *OURS)
+    stack.compose("run", "--rm", "--no-deps", "migrate", "laurel", "restore", "latest", "--replace", "--yes")
+    stack.up()
+    assert platform.pages("/uploads") == before
+    assert wrong_figures(platform, school[1]) == []
+
+
 def test_what_the_engine_starts_again_is_as_it_was(
     stack: Stack, platform: Platform, school: tuple[Path, AnswerKey]
 ) -> None:
