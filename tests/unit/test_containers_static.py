@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -93,3 +94,15 @@ def test_the_image_gets_what_running_needs_and_nothing_else() -> None:
     kept = {line.removeprefix("!") for line in lines if line.startswith("!")}
     assert not kept & {".env", "secrets", "sources", "var", "tests", "logs", ".git"}
     assert all((PROJECT_DIR / each).exists() for each in kept)
+
+
+def test_every_package_is_installed() -> None:
+    listed = tomllib.loads((PROJECT_DIR / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"][
+        "packages"
+    ]
+    found = {
+        ".".join(init.parent.relative_to(PROJECT_DIR).parts)
+        for top in {name.partition(".")[0] for name in listed}
+        for init in (PROJECT_DIR / top).rglob("__init__.py")
+    }
+    assert found == set(listed)
