@@ -84,6 +84,13 @@ class Store(Protocol):
             NotFound: no such object.
         """
 
+    def open_range(self, key: str, start: int, length: int) -> BinaryIO:
+        """As `open`, but only the `length` bytes from `start` on, which the object must have.
+
+        Raises:
+            NotFound: no such object.
+        """
+
     def list(self, prefix: str = "", *, after: str | None = None) -> Iterator[ObjectInfo]:
         """Objects whose key starts with the prefix and sorts after `after`, in the order of the keys' bytes.
 

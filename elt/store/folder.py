@@ -17,9 +17,9 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from io import BufferedReader
+from io import BufferedReader, RawIOBase
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 from elt.errors import Conflict, DigestMismatch, DiskFull, NotFound, StoreUnavailable
 from elt.log import get_logger
@@ -30,6 +30,7 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
 _HASH_ASIDE_FROM = 256 * 1024  # smaller chunks hash faster than a thread is woken
 _FLUSH_EVERY = 16 * 1024**2
+_RANGE_BUFFER = 1 << 18
 _YOUNG_SECONDS = 60  # a writer locks its temporary file just after making it
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe must not block the opener
@@ -74,6 +75,13 @@ class FolderStore:
     def open(self, key: str) -> BinaryIO:
         """See `Store.open`."""
         return self._open(key)
+
+    def open_range(self, key: str, start: int, length: int) -> BinaryIO:
+        """See `Store.open_range`."""
+        stream = self._open(key)
+        with _store_errors(key):
+            stream.seek(start)
+        return cast("BinaryIO", BufferedReader(_Limited(key, stream, length), _RANGE_BUFFER))
 
     def list(self, prefix: str = "", *, after: str | None = None) -> Iterator[ObjectInfo]:
         """See `Store.list`."""
@@ -196,6 +204,38 @@ class FolderStore:
                 elif encoded.startswith(prefix) and encoded > after and entry.is_file(follow_symlinks=False):
                     with suppress(FileNotFoundError):  # deleted meanwhile
                         yield _info(key, entry.stat(follow_symlinks=False))
+
+
+class _Limited(RawIOBase):
+    """The next `length` bytes of a file."""
+
+    def __init__(self, key: str, file: BufferedReader, length: int) -> None:
+        self._key = key
+        self._file = file
+        self._missing = length
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer; 0 only at the end.
+
+        Raises:
+            StoreUnavailable: the file ends before.
+        """
+        wanted = min(len(buffer), self._missing)
+        with _store_errors(self._key):
+            count = self._file.readinto(memoryview(buffer)[:wanted])
+        if not count and wanted:
+            raise StoreUnavailable(f"{self._key} ends {self._missing} bytes before it should.")
+        self._missing -= count
+        return count
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()
 
 
 def _write(descriptor: int, chunks: Iterable[bytes]) -> tuple[int, str]:

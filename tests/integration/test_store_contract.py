@@ -13,7 +13,14 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from elt.errors import Conflict, DigestMismatch, NotFound, TruncatedUpload, UploadRejected
+from elt.errors import (
+    Conflict,
+    DigestMismatch,
+    NotFound,
+    StoreUnavailable,
+    TruncatedUpload,
+    UploadRejected,
+)
 from elt.store.base import Store, open_store
 from elt.store.s3 import S3Store
 
@@ -73,6 +80,25 @@ def test_a_stream_reads_in_pieces_of_any_size(kept: Store) -> None:
             pieces.append(piece)
         assert stream.read(10) == b""
     assert b"".join(pieces) == content
+
+
+def test_a_range_is_read_as_if_it_were_all_there_is(kept: Store) -> None:
+    content = os.urandom(3_000_001)
+    kept.put("x", [content])
+    for start, length in ((0, 10), (0, len(content)), (999_999, 1_000_001), (len(content) - 1, 1)):
+        with kept.open_range("x", start, length) as stream:
+            pieces = [stream.read(7), stream.read(300_000), stream.read(0)]
+            while piece := stream.read(700_000):
+                pieces.append(piece)
+        assert b"".join(pieces) == content[start : start + length]
+
+
+def test_a_range_that_the_object_does_not_have_is_an_error(kept: Store) -> None:
+    kept.put("x", [b"abc"])
+    with pytest.raises(StoreUnavailable), kept.open_range("x", 1, 9) as stream:
+        stream.read()
+    with pytest.raises(NotFound, match="none"):
+        kept.open_range("none", 0, 1)
 
 
 def test_an_object_is_never_changed(kept: Store) -> None:
