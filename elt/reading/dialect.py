@@ -219,12 +219,32 @@ class TextSource:
             raw = self._read_full()
 
     def _read_full(self) -> bytes:
-        """One block; a stream may give less than asked for before its end."""
-        parts, missing = [], self._block_bytes
-        while missing and (part := self._stream.read(missing)):
-            parts.append(part)
-            missing -= len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return read_full(self._stream, self._block_bytes)
+
+
+def read_full(stream: Stream, size: int) -> bytes:
+    """One block; a stream may give less than asked for before its end."""
+    parts, missing = [], size
+    while missing and (part := stream.read(missing)):
+        parts.append(part)
+        missing -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def decode_blocks(stream: Stream, encoding: str, block_bytes: int) -> Iterator[bytes]:
+    """Text of a known encoding in blocks of UTF-8, cut between two characters; no mark is looked for.
+
+    Raises:
+        UploadRejected: the bytes are no text in this encoding.
+    """
+    decoder = codecs.getincrementaldecoder(encoding)()
+    try:
+        while raw := read_full(stream, block_bytes):
+            has_begun = bool(decoder.getstate()[0])  # a character that the block before cut in two
+            yield raw if raw.isascii() and not has_begun else decoder.decode(raw).encode()
+        yield decoder.decode(b"", final=True).encode()
+    except UnicodeDecodeError:
+        raise reject("encoding", f"a line is not valid {encoding}") from None
 
 
 def detect_delimiter(text: bytes) -> str:

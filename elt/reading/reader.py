@@ -19,12 +19,13 @@ from elt.reading.dialect import (
     Stream,
     TextSource,
     count_line_ends,
+    decode_blocks,
     detect_delimiter,
     reject,
 )
 from elt.reading.records import Parsed, RecordParser, is_well_quoted, read_records
 
-__all__ = ["Block", "Detected", "ReadOptions", "read_blocks"]
+__all__ = ["Block", "Detected", "ReadOptions", "read_blocks", "read_range"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,27 @@ def read_blocks(
             raise reject("no_rows", "the file has a header but no rows", line=1)
 
     return detected, blocks()
+
+
+def read_range(
+    stream: Stream,
+    detected: Detected,
+    options: ReadOptions | None = None,
+    *,
+    line: int,
+    block_bytes: int = BLOCK_BYTES,
+) -> Iterator[Block]:
+    """Read rows from the middle of a file that is known: the stream starts with the record on `line`.
+
+    Raises:
+        UploadRejected: while blocks are read, as by `read_blocks`.
+    """
+    date_format = options.date_format if options else None
+    parser = RecordParser(detected.delimiter, len(detected.header))
+    texts = _mark_last(decode_blocks(stream, detected.encoding, block_bytes))
+    for parsed in _parse(parser, texts, line):
+        if parsed.frame.height or parsed.faults.height:
+            yield Block(parsed.frame, parsed.faults, date_format, parsed.is_plain)
 
 
 def _parse(parser: RecordParser, texts: Iterable[tuple[bytes, bool]], line: int) -> Iterator[Parsed]:

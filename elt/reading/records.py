@@ -30,7 +30,7 @@ csv.field_size_limit(4 * MAX_RECORD_BYTES)
 Positions = NDArray[np.int64]
 
 _BOM = b"\xef\xbb\xbf"
-_LF, _CR, _QUOTE = 10, 13, 34
+LF, _CR, QUOTE = 10, 13, 34
 FAULTS_SCHEMA = {"line": pl.Int64, "rule": pl.String}
 
 
@@ -94,7 +94,7 @@ class RecordParser:
             text += b"\n"
         cut = text.rfind(b"\n") + 1
         block, rest = text[:cut], text[cut:]
-        records = _count(block, _LF)
+        records = _count(block, LF)
         if not records or _count(block, self._byte) != records * (self._width - 1):
             return None
         frame = self._read(block, np.arange(line, line + records), has_quotes=False)
@@ -102,18 +102,18 @@ class RecordParser:
 
     def _parse_by_position(self, text: bytes, line: int, is_last: bool) -> Parsed | None:
         """None where quotes or line ends are not regular enough to be sure."""
-        quotes = _find(text, _QUOTE) if b'"' in text else None
-        if quotes is not None and not self._is_regular(text, quotes):
+        quotes = find(text, QUOTE) if b'"' in text else None
+        if quotes is not None and not is_regular(text, self._byte, quotes):
             return None
         if b"\r" in text:
-            if quotes is not None and _outside(_find(text, _CR), quotes).size < text.count(b"\r"):
+            if quotes is not None and outside(find(text, _CR), quotes).size < text.count(b"\r"):
                 return None
             text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-            quotes = _find(text, _QUOTE) if quotes is not None else None
+            quotes = find(text, QUOTE) if quotes is not None else None
         if is_last and text and not text.endswith(b"\n") and (quotes is None or quotes.size % 2 == 0):
             text += b"\n"
-        line_ends = _find(text, _LF)
-        ends = line_ends if quotes is None else _outside(line_ends, quotes)
+        line_ends = find(text, LF)
+        ends = line_ends if quotes is None else outside(line_ends, quotes)
         cut = int(ends[-1]) + 1 if ends.size else 0
         block, rest = text[:cut], text[cut:]
         return self._parse_regular(block, rest, line, ends, line_ends, quotes)
@@ -148,16 +148,16 @@ class RecordParser:
         self, block: bytes, starts: Positions, ends: Positions, quotes: Positions | None
     ) -> NDArray[np.int8] | None:
         """A code per record: 0 sound, -1 blank, else of `_RULES`. None where all are sound."""
-        delimiters = _find(block, self._byte)
+        delimiters = find(block, self._byte)
         if quotes is not None:
-            delimiters = _outside(delimiters, quotes)
+            delimiters = outside(delimiters, quotes)
         if b"\0" not in block and self._is_rectangular(delimiters, starts, ends):
             return None
         cells = np.diff(np.searchsorted(delimiters, ends), prepend=0) + 1
         faults = np.zeros(ends.size, np.int8)
         faults[cells < self._width] = 1
         faults[cells > self._width] = 2
-        faults[np.searchsorted(ends, _find(block, 0))] = 3
+        faults[np.searchsorted(ends, find(block, 0))] = 3
         faults[starts == ends] = -1
         return faults
 
@@ -169,19 +169,6 @@ class RecordParser:
             return False
         table = delimiters.reshape(ends.size, self._width - 1)
         return bool(np.all(table[:, 0] >= starts) and np.all(table[:, -1] < ends))
-
-    def _is_regular(self, text: bytes, quotes: Positions) -> bool:
-        """Whether quoted cells begin after a delimiter or line end, end before one, and double quotes."""
-        around = np.frombuffer(b"\n" + text + b"\n", np.uint8)
-        breaks = np.zeros(256, bool)
-        breaks[[_LF, _CR, self._byte]] = True
-        opening, closing = quotes[0::2], quotes[1::2]
-        doubled = closing[: opening.size - 1] + 1 == opening[1:]
-        starts_cell = breaks[around[opening]]
-        ends_cell = breaks[around[closing + 2]]
-        starts_cell[1:] |= doubled
-        ends_cell[: doubled.size] |= doubled
-        return bool(starts_cell.all() and ends_cell.all())
 
     def _read(self, sound: bytes, lines: Positions, has_quotes: bool) -> pl.DataFrame | None:
         """Cells by Polars; None where it would see something else."""
@@ -291,7 +278,28 @@ class _Lines:
         return line
 
 
-def _find(text: bytes, byte: int) -> Positions:
+def is_regular(text: bytes, delimiter: int, quotes: Positions) -> bool:
+    """Whether quoted cells begin after a delimiter or line end, end before one, and double quotes.
+
+    Args:
+        text: starts with a record.
+        delimiter: its byte.
+        quotes: where all quotes of the text are.
+    """
+    around = np.frombuffer(b"\n" + text + b"\n", np.uint8)
+    breaks = np.zeros(256, bool)
+    breaks[[LF, _CR, delimiter]] = True
+    opening, closing = quotes[0::2], quotes[1::2]
+    doubled = closing[: opening.size - 1] + 1 == opening[1:]
+    starts_cell = breaks[around[opening]]
+    ends_cell = breaks[around[closing + 2]]
+    starts_cell[1:] |= doubled
+    ends_cell[: doubled.size] |= doubled
+    return bool(starts_cell.all() and ends_cell.all())
+
+
+def find(text: bytes, byte: int) -> Positions:
+    """Where the byte is."""
     found: Positions = np.flatnonzero(np.frombuffer(text, np.uint8) == byte).astype(np.int64, copy=False)
     return found
 
@@ -301,7 +309,7 @@ def _count(text: bytes, byte: int) -> int:
     return int(np.count_nonzero(np.frombuffer(text, np.uint8) == byte))
 
 
-def _outside(positions: Positions, quotes: Positions) -> Positions:
+def outside(positions: Positions, quotes: Positions) -> Positions:
     """Those positions that do not lie within quotes."""
     outside: Positions = positions[np.searchsorted(quotes, positions) % 2 == 0]
     return outside

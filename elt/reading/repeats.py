@@ -25,6 +25,24 @@ Rows = NDArray[np.void]
 Lines = NDArray[np.int64]
 
 
+def hash_lines(accepted: pl.DataFrame) -> Rows:
+    """A hash of each row, of all columns but `_line`, and its line: 16 bytes a row."""
+    rows = np.empty(accepted.height, _ROW)
+    rows["hash"] = accepted.drop("_line").hash_rows().to_numpy()
+    rows["line"] = accepted["_line"].to_numpy()
+    return rows
+
+
+def rows_from(content: bytes) -> Rows:
+    """The bytes of what `hash_lines` made."""
+    return np.frombuffer(content, _ROW)
+
+
+def way_of_hashing() -> str:
+    """A mark of how this process hashes: another version of Polars, or processor, may do it differently."""
+    return hash_lines(pl.DataFrame({"a": ["Laurel", None], "_line": [1, 2]})).tobytes().hex()
+
+
 class RepeatFinder:
     """Takes rows block by block; afterwards names the lines whose rows seem to occur more than once.
 
@@ -50,9 +68,10 @@ class RepeatFinder:
 
     def add(self, accepted: pl.DataFrame) -> None:
         """Take accepted rows; all columns but `_line` count."""
-        rows = np.empty(accepted.height, _ROW)
-        rows["hash"] = accepted.drop("_line").hash_rows().to_numpy()
-        rows["line"] = accepted["_line"].to_numpy()
+        self.add_hashed(hash_lines(accepted))
+
+    def add_hashed(self, rows: Rows) -> None:
+        """Take what `hash_lines` made, here or in another process with the same `way_of_hashing`."""
         self._pending.append(rows)
         if sum(each.size for each in self._pending) >= self._rows_in_memory:
             self._write_run()
