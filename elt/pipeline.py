@@ -17,6 +17,7 @@ from elt import runs
 from elt.audit.anchors import write_hourly_anchor
 from elt.errors import public_text
 from elt.loading.loader import load_version
+from elt.loading.parts import discard_outdated, load_part, split_version
 from elt.log import get_logger
 from elt.mail import can_mail
 from elt.notify import alert, announce_upload
@@ -25,11 +26,11 @@ from elt.schema_version import require_head
 from elt.serving.publish import publish as publish_marts
 from elt.serving.report_mail import write_report
 from elt.settings import Settings
-from elt.store.base import open_store
+from elt.store.base import Store, open_store
 from elt.transforming.transform import TransformResult, must_build_anew
 from elt.transforming.transform import transform as build_marts
 from elt.uploads import ledger
-from elt.uploads.discover import discover
+from elt.uploads.discover import PendingLoad, discover
 from elt.uploads.telling import queue_outcomes, write_outcome
 from elt.warehouse import connect
 
@@ -48,7 +49,8 @@ Score = Callable[[Settings, UUID], dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run has to do. `groups` holds `upload_id:version` references, one list per load task.
+    """What a run has to do. `groups` holds references, one list per load task: `upload_id:version`, and
+    `upload_id:version:part` for one part of a large file.
 
     Idle: nothing arrived, the marts show all that is loaded and are of this code, and what changed in them is
     published.
@@ -76,8 +78,18 @@ class RunReport:
         return {**asdict(self), "run_id": str(self.run_id)}
 
 
-def begin(settings: Settings, *, trigger: str, airflow_run: str | None = None, full: bool = False) -> Plan:
+def begin(
+    settings: Settings,
+    *,
+    trigger: str,
+    airflow_run: str | None = None,
+    full: bool = False,
+    in_parts: bool = False,
+) -> Plan:
     """Find what is waiting and open a line in `ops.runs`. A `full` run is never idle.
+
+    Args:
+        in_parts: cut large files, for groups that are loaded at the same time by several processes.
 
     Raises:
         SchemaMismatch: the database's tables are of another version than the code.
@@ -95,14 +107,17 @@ def begin(settings: Settings, *, trigger: str, airflow_run: str | None = None, f
             pending or unbuilt or full or runs.unpublished_marts(connection) or must_build_anew(connection)
         )
         run_id = runs.start_run(connection, trigger=trigger, airflow_run=airflow_run, idle=is_idle)
-    references = [f"{item.upload_id}:{item.version}" for item in pending]
-    log.info("run_started", run_id=str(run_id), trigger=trigger, waiting=len(references), unbuilt=unbuilt)
+        discard_outdated(connection)
+    references, parts = _refer(settings, store, pending, in_parts=in_parts)
+    log.info("run_started", run_id=str(run_id), trigger=trigger, waiting=len(pending), unbuilt=unbuilt)
     _tell_senders(settings)
-    return Plan(run_id, _share_out(references), is_idle)
+    return Plan(run_id, [*_share_out(references), *([part] for part in parts)], is_idle)
 
 
 def load(settings: Settings, run_id: UUID, references: Sequence[str]) -> dict[str, int]:
     """Load the given versions one after the other; one bad file never stops the next.
+
+    Of a version that is loaded in parts, whoever loads the last part ends its load.
 
     Returns:
         How many versions ended in each status.
@@ -114,8 +129,12 @@ def load(settings: Settings, run_id: UUID, references: Sequence[str]) -> dict[st
     started = time.perf_counter()
     outcomes: dict[str, int] = {}
     for reference in references:
-        upload_id, _, version = reference.partition(":")
+        upload_id, version, *part = reference.split(":")
+        if part and not load_part(settings, store, UUID(upload_id), int(version), int(part[0])):
+            continue
         outcome = load_version(settings, store, UUID(upload_id), int(version), run_id=run_id)
+        if part and outcome.status == "loading":
+            continue  # whoever loaded another last part at the same moment is at it
         outcomes[outcome.status] = outcomes.get(outcome.status, 0) + 1
     _record(settings, run_id, "load", {**outcomes, "seconds": time.perf_counter() - started})
     return outcomes
@@ -231,6 +250,21 @@ def _tell_senders(settings: Settings) -> None:
         send_due(settings, {"upload": write_outcome, "report": write_report})
     except Exception as error:  # no mail is worth a run
         log.warning("senders_not_told", reason=type(error).__name__)
+
+
+def _refer(
+    settings: Settings, store: Store, pending: Sequence[PendingLoad], *, in_parts: bool
+) -> tuple[list[str], list[str]]:
+    """References to what is loaded as a whole, and to parts."""
+    whole: list[str] = []
+    parts: list[str] = []
+    for item in pending:
+        reference = f"{item.upload_id}:{item.version}"
+        found = split_version(settings, store, item.upload_id, item.version) if in_parts else []
+        parts += [f"{reference}:{part}" for part in found]
+        if not found:
+            whole.append(reference)
+    return whole, parts
 
 
 def _share_out(references: list[str]) -> list[list[str]]:

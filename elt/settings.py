@@ -66,6 +66,7 @@ class Settings(BaseSettings):
     hold_share: float = Field(default=0.3, gt=0, le=1)
     hold_minimum_rows: int = Field(default=100, ge=0)
     live_bound_seconds: float = Field(default=1.0, gt=0)
+    split_bytes: int = Field(default=256 * 1024**2, ge=0)
     log_json: bool = False
 
     @field_validator("time_zone")

@@ -55,7 +55,7 @@ _LONG_MODULES = (
     "test_migrations", "test_marts_registers", "test_rosariosis", "test_engines", "test_dbt",
     "test_live_faults", "test_random_kills", "test_upload_state_machine", "test_serving", "test_pages",
     "test_pages_admin", "test_pages_marts", "test_pages_student", "test_pages_summary", "test_pages_report",
-    "test_pages_figures", "test_pages_planted", "test_translation",
+    "test_pages_figures", "test_pages_planted", "test_translation", "test_parts", "test_parts_faults",
 )  # fmt: skip
 
 MakeTemplate = Callable[[str, Path, Callable[[str, Path], None]], str]

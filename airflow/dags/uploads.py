@@ -76,7 +76,7 @@ with DAG(
         from elt.settings import load_settings
 
         trigger = "event" if "asset" in run_type else "schedule" if "scheduled" in run_type else "api"
-        plan = begin(load_settings(), trigger=trigger, airflow_run=airflow_run)
+        plan = begin(load_settings(), trigger=trigger, airflow_run=airflow_run, in_parts=True)
         if plan.is_idle:
             raise AirflowSkipException("Nothing arrived and the marts show all that is loaded.")
         ti.xcom_push(key="run_id", value=str(plan.run_id))
@@ -84,7 +84,7 @@ with DAG(
 
     @task
     def load(references: list[str], laurel_run: str) -> dict[str, int]:
-        """Load one group of files, each in one transaction."""
+        """Load one group of files, each in one transaction, or one part of a large file."""
         from uuid import UUID
 
         from elt.pipeline import load as load_group

@@ -31,7 +31,7 @@ order by 1, 2
 """
 _SUM = """
 select count(*) as rows, coalesce(sum(hashtextextended(laurel_row::text, 0)), 0) as sum
-from {} as laurel_row
+from only {} as laurel_row
 """
 _REVISION_TABLES = ("ops.alembic_version", "public.alembic_version")
 

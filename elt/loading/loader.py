@@ -6,38 +6,31 @@ goes with the session, and `elt.uploads.discover` finds the version again.
 
 from __future__ import annotations
 
-import errno
-import traceback
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import polars as pl
 import psycopg
 
-from elt.contracts import get_contract
 from elt.errors import (
     DatabaseUnavailable,
-    DiskFull,
-    LaurelError,
-    LoadError,
     NotFound,
     TransientError,
     UploadRejected,
 )
+from elt.loading.failures import describe, in_our_words
 from elt.loading.outcome import Decision, OvertakenError, decide, record_load, record_refusal
-from elt.loading.rows import DamagedObjectError, IssueSpool, Source, Tally, copy_rows
+from elt.loading.parts import discard_parts, take_parts
+from elt.loading.rows import DamagedObjectError, IssueSpool, Tally, copy_rows
+from elt.loading.source import Source, source_of
 from elt.log import get_logger
-from elt.privacy.erased_counts import ErasedCounts
-from elt.privacy.tombstones import Tombstones
 from elt.privacy.traces import note_traces
-from elt.reading.dialect import ReadOptions
 from elt.settings import Settings
 from elt.store.base import Store
 from elt.uploads.claims import claim_family
 from elt.uploads.impact import HoldPolicy, find_impact
-from elt.uploads.ledger import Counts, count_brought_lines, get_version, lines_lost_to_erasure
+from elt.uploads.ledger import Counts, count_brought_lines, get_version
 from elt.uploads.lifecycle import hold_upload
 from elt.warehouse import Connection, connect
 
@@ -156,12 +149,12 @@ class _Load:
             self._put_back(error.detail, described["attempts"])
             raise
         except (psycopg.OperationalError, OSError) as error:
-            transient = _in_our_words(error)
+            transient = in_our_words(error)
             self._put_back(transient.detail, described["attempts"])
             raise transient from error
         except Exception as error:
             # The outermost boundary of a file: one that we cannot load must not keep others waiting.
-            self._fail(_describe(error))
+            self._fail(describe(error))
 
     def _begin(self) -> dict[str, Any] | None:
         """Show that the version is being loaded; None if it no longer waits."""
@@ -179,11 +172,12 @@ class _Load:
         ).fetchone()
 
     def _load(self, described: dict[str, Any]) -> Decision:
-        source, tally = self._source(described), Tally()
+        source, tally = source_of(self.connection, self.settings, described), Tally()
         with IssueSpool() as spool:
             try:
                 with self.connection.transaction() as rows_only:
-                    copy_rows(self.connection, self.store, source, tally, spool)
+                    if not take_parts(self.connection, source, tally, spool):
+                        copy_rows(self.connection, self.store, source, tally, spool)
                     decision = self._decide(source, tally, described)
                     if decision.status != "loaded":
                         raise psycopg.Rollback(rows_only)
@@ -192,6 +186,7 @@ class _Load:
                 tally.issues += error.issues
                 tally.is_counted = tally.is_counted and tally.read == 0
             self._keep_issues(spool, tally)
+        discard_parts(self.connection, self.upload_id, self.version)
         if decision.status == "loaded":
             record_load(
                 self.connection, source, tally, self.root_id, replaces=described["live_version"] is not None
@@ -202,40 +197,6 @@ class _Load:
         if decision.status == "held" and not self._was_held():
             hold_upload(self.connection, self.store, self.upload_id, self.version, decision.reason or "")
         return decision
-
-    def _source(self, described: dict[str, Any]) -> Source:
-        contract = get_contract(described["dataset"])
-        return Source(
-            object_key=described["object_key"],
-            size=described["size_bytes"],
-            sha256=described["sha256"],
-            options=ReadOptions.from_dict(described["options"]),
-            contract=contract,
-            upload_id=self.upload_id,
-            version=self.version,
-            school_id=described["school_id"],
-            received_at=described["received_at"],
-            only_school=described["bound_school_id"],
-            open_lines=self._open_lines(described) if described["parent_id"] else None,
-            tombstones=Tombstones.load(self.connection, self.settings, contract) or None,
-            gone=ErasedCounts.from_dict(described["erased"]),
-        )
-
-    def _open_lines(self, described: dict[str, Any]) -> pl.Series:
-        """The parent's rejected lines that no other fix has brought, those too that were erased since."""
-        rows = self.connection.execute(
-            """
-            select distinct i.line from ops.row_issues i
-            where i.upload_id = %(parent)s and i.version = %(version)s and i.severity = 'error'
-              and not exists (
-                  select from ops.fixed_lines f
-                  where f.parent_id = i.upload_id and f.parent_version = i.version and f.line = i.line
-                    and f.upload_id <> %(fix)s)
-            """,
-            {"parent": described["parent_id"], "version": described["parent_version"], "fix": self.upload_id},
-        )
-        lines = {row["line"] for row in rows} | set(lines_lost_to_erasure(self.connection, self.upload_id))
-        return pl.Series(sorted(lines), dtype=pl.Int64)
 
     def _decide(self, source: Source, tally: Tally, described: dict[str, Any]) -> Decision:
         brought = count_brought_lines(self.connection, self.upload_id, self.version)
@@ -329,24 +290,3 @@ def _alert(settings: Settings, event: str, detail: str) -> None:
     from elt.notify import alert  # needs an HTTP client, which most loads do not
 
     alert(settings, event, detail)
-
-
-def _in_our_words(error: psycopg.OperationalError | OSError) -> TransientError:
-    if isinstance(error, psycopg.errors.DiskFull):
-        return DiskFull("PostgreSQL has no room left for the rows. Free some space.")
-    if isinstance(error, OSError):
-        return DiskFull(f"Temporary files cannot be written ({errno.errorcode.get(error.errno or 0, '?')}).")
-    return DatabaseUnavailable(f"PostgreSQL went away during the load ({_describe(error)}).")
-
-
-def _describe(error: Exception) -> str:
-    """What went wrong, without the text of others' errors: it may hold cells of the file."""
-    if isinstance(error, LoadError):
-        return error.detail
-    if isinstance(error, psycopg.Error):
-        parts = [type(error).__name__, error.sqlstate, error.diag.constraint_name, error.diag.column_name]
-        return f"PostgreSQL: {', '.join(part for part in parts if part)}"
-    title = error.title if isinstance(error, LaurelError) else type(error).__name__
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" at {frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else ""
-    return f"{title}{where}"

@@ -9,7 +9,8 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from elt.contracts import Contract, get_contract
-from elt.loading.rows import Source, Tally
+from elt.loading.rows import Tally
+from elt.loading.source import Source
 from elt.privacy.traces import reopen
 from elt.uploads.apply import lock_with_fixes
 from elt.uploads.ledger import count_brought_lines, lines_lost_to_erasure

@@ -3,6 +3,9 @@
 Grain of `raw.<dataset>`: one line of one live upload. `_upload_id` and `_line` name where a row came from;
 `_loaded_at` is the start of the transaction that wrote it. `raw.<dataset>__changed` lists the keys of rows
 that were taken out of a keyed dataset and that the marts still show.
+
+A file that was loaded in parts (`elt.loading.parts`) has a table of its own, which inherits from that of its
+dataset: whoever reads the latter sees its rows. Until all parts are there it is in schema `parts`, unseen.
 """
 
 from __future__ import annotations
@@ -43,6 +46,8 @@ _DEFAULTS: dict[str, LiteralString] = {
     "_loaded_at": "now()",
 }
 
+_PAGES_PER_RANGE = 32  # of the only index; rows of one upload lie together, so a few pages find them
+
 _CHANGED_COLUMNS = {"row_key": ("uuid", True), "load_id": ("bigint", True)}
 
 _EXISTING = """
@@ -65,6 +70,47 @@ def raw_table(contract: Contract) -> sql.Identifier:
 def changed_table(contract: Contract) -> sql.Identifier:
     """The list of removed keys of a keyed dataset."""
     return sql.Identifier("raw", f"{contract.name}__changed")
+
+
+def part_table(split_id: UUID) -> sql.Identifier:
+    """The table into which the parts of a file are loaded, as long as they are not all there."""
+    return sql.Identifier("parts", f"rows_{split_id.hex}")
+
+
+def create_part_table(connection: Connection, contract: Contract, split_id: UUID, note: str) -> None:
+    """Make it, for the loader to fill; `note` stays with it as its comment.
+
+    It lacks `_loaded_at`, which is the time of the transaction that shows the rows.
+    """
+    table = part_table(split_id)
+    columns = [
+        _column_sql(name, *column) for name, column in _expected(contract).items() if name != "_loaded_at"
+    ]
+    for statement in (
+        sql.SQL("create table {} ({})").format(table, sql.SQL(", ").join(columns)),
+        sql.SQL("create index on {} using brin (_upload_id) with (pages_per_range = {})").format(
+            table, sql.Literal(_PAGES_PER_RANGE)
+        ),
+        sql.SQL("comment on table {} is {}").format(table, sql.Literal(note)),
+        sql.SQL("grant select, insert, delete on {} to laurel_loader").format(table),
+    ):
+        connection.execute(statement)
+
+
+def complete_part_table(connection: Connection, split_id: UUID) -> None:
+    """Give its rows the time of loading, without touching them: a default of the time when it is set."""
+    connection.execute(
+        sql.SQL("alter table {} add column _loaded_at {} not null default now()").format(
+            part_table(split_id), sql.SQL(LOAD_COLUMNS["_loaded_at"][0])
+        )
+    )
+
+
+def attach_part_table(connection: Connection, contract: Contract, split_id: UUID) -> None:
+    """Make its rows rows of the dataset's table; no row is written."""
+    table = part_table(split_id)
+    connection.execute(sql.SQL("alter table {} inherit {}").format(table, raw_table(contract)))
+    connection.execute(sql.SQL("alter table {} set schema raw").format(table))
 
 
 def raw_ddl(contract: Contract) -> str:
@@ -103,13 +149,19 @@ def row_key_sql(contract: Contract, alias: str) -> sql.Composable:
 
 
 def remove_repeats(
-    connection: Connection, contract: Contract, upload_id: UUID, suspects: Iterable[NDArray[np.int64]]
+    connection: Connection,
+    contract: Contract,
+    upload_id: UUID,
+    suspects: Iterable[NDArray[np.int64]],
+    *,
+    table: sql.Identifier | None = None,
 ) -> int:
     """Delete later copies of identical rows of one upload, among the lines that `RepeatFinder` suspects.
 
     Runs in the transaction that wrote the rows: those of an older version have the same upload id and are
     left alone. The first of identical rows stays. Cells are compared as text, so that
-    rows are copies only where every cell is. Returns the number of rows removed.
+    rows are copies only where every cell is. `table` is where they are, if not yet in raw. Returns the number
+    of rows removed.
     """
     connection.execute("create temporary table suspected_repeats (line bigint) on commit drop")
     with connection.cursor() as cursor, cursor.copy("copy suspected_repeats from stdin") as copy:
@@ -119,21 +171,24 @@ def remove_repeats(
             found += lines.size
     removed = 0
     if found:
-        removed = connection.execute(_remove_repeats_sql(contract), {"upload_id": upload_id}).rowcount
+        removed = connection.execute(
+            _remove_repeats_sql(contract, table or raw_table(contract)), {"upload_id": upload_id}
+        ).rowcount
     connection.execute("drop table suspected_repeats")
     return removed
 
 
-def _remove_repeats_sql(contract: Contract) -> sql.Composed:
+def _remove_repeats_sql(contract: Contract, table: sql.Identifier) -> sql.Composed:
+    # A ctid is a place in one table, not in those that inherit from it.
     cells = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(name)) for name in contract.columns)
     return sql.SQL(
-        "delete from {table} where ctid in ("
+        "delete from only {table} where ctid in ("
         " select place from ("
         "  select ctid as place, row_number() over (partition by {cells} order by _line) as copy"
-        "  from {table} where _upload_id = %(upload_id)s and _loaded_at = now()"
+        "  from only {table} where _upload_id = %(upload_id)s and _loaded_at = now()"
         "  and _line in (select line from suspected_repeats)"
         " ) rows where copy > 1)"
-    ).format(table=raw_table(contract), cells=cells)
+    ).format(table=table, cells=cells)
 
 
 def _statements(contract: Contract) -> list[sql.Composable]:
@@ -141,9 +196,8 @@ def _statements(contract: Contract) -> list[sql.Composable]:
     lines = [_column_sql(name, *column) for name, column in _expected(contract).items()]
     statements: list[sql.Composable] = [
         sql.SQL("create table {} (\n    {}\n);").format(table, sql.SQL(",\n    ").join(lines)),
-        # The only index: rows of one upload lie together, so a few pages find them.
-        sql.SQL("create index {} on {} using brin (_upload_id) with (pages_per_range = 32);").format(
-            sql.Identifier(f"{contract.name}__upload_id"), table
+        sql.SQL("create index {} on {} using brin (_upload_id) with (pages_per_range = {});").format(
+            sql.Identifier(f"{contract.name}__upload_id"), table, sql.Literal(_PAGES_PER_RANGE)
         ),
         _comment(sql.SQL("table {}").format(table), f"{contract.description.strip()} Grain: a loaded line."),
     ]

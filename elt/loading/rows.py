@@ -9,25 +9,26 @@ from __future__ import annotations
 import hashlib
 import io
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import BinaryIO
+from typing import BinaryIO, Self
 from uuid import UUID
 
 import polars as pl
 from psycopg import sql
 
 from elt.ahead import work_ahead
-from elt.contracts import Contract, HeaderMatch, match_header
+from elt.contracts import HeaderMatch, match_header
 from elt.errors import Issue, StoreUnavailable, UploadRejected
 from elt.loading.raw_tables import raw_table, remove_repeats
+from elt.loading.source import Source
 from elt.privacy.erased_counts import NOTHING_ERASED, ErasedCounts
 from elt.privacy.erased_rows import RULE as ERASED
 from elt.privacy.erased_rows import ErasedFilter
-from elt.privacy.tombstones import Person, Tombstones
-from elt.reading.reader import Block, Detected, ReadOptions, read_blocks
-from elt.reading.repeats import RepeatFinder
+from elt.privacy.tombstones import Person
+from elt.reading.ranges import Range
+from elt.reading.reader import Block, Detected, read_blocks, read_range
+from elt.reading.repeats import RepeatFinder, hash_lines
 from elt.reading.spreadsheets import GUARDED
 from elt.reading.validation import CheckedBlock, validate
 from elt.store.base import Store
@@ -38,35 +39,7 @@ _SPOOL_BYTES = 1 << 20
 _CHUNK = 1 << 20
 Piece = bytes | memoryview
 
-_ROWS_IN_MEMORY = 1 << 17  # sorting them takes some ten megabytes
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """What to load: an object, what is known of its bytes, and how to read them."""
-
-    object_key: str
-    size: int
-    sha256: str
-    options: ReadOptions
-    contract: Contract
-    upload_id: UUID
-    version: int
-    school_id: str
-    received_at: datetime
-    only_school: str | None = None
-    """The one school whose rows the sender may bring. None: any."""
-    open_lines: pl.Series | None = None
-    """For a fix: the lines that its rows may stand for. None for other uploads."""
-    tombstones: Tombstones | None = None
-    """People who were erased, whose rows must not come back. None: nobody of the kinds in the dataset."""
-    gone: ErasedCounts = NOTHING_ERASED
-    """Rows that were taken out of the object since it was first read."""
-
-    @property
-    def is_fix(self) -> bool:
-        """Whether the file corrects rejected rows of another."""
-        return self.open_lines is not None
+ROWS_IN_MEMORY = 1 << 17  # sorting them takes some ten megabytes
 
 
 @dataclass(slots=True)
@@ -107,37 +80,56 @@ class Tally:
         self.erased += gone.refused
 
 
-class IssueSpool:
-    """Findings about rows, kept aside until the rows are in: a connection copies into one table at a time."""
+class Spool:
+    """Bytes kept aside, in memory or in an unnamed file: a connection copies into one table at a time."""
 
     def __init__(self) -> None:
         self._file = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 - closed on exit
-        self._is_empty = True
 
-    def __enter__(self) -> IssueSpool:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def add(self, rows: Piece) -> None:
-        """Keep some rows of CSV."""
-        if rows:
-            self._is_empty = False
-            self._file.write(rows)
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was kept."""
+        return self._file.seek(0, 2) == 0
+
+    def add(self, content: Piece) -> None:
+        """Keep some bytes."""
+        self._file.write(content)
+
+    def chunks(self) -> Iterator[bytes]:
+        """All that was kept, in pieces of a megabyte."""
+        self._file.seek(0)
+        while chunk := self._file.read(_CHUNK):
+            yield chunk
+
+
+class IssueSpool(Spool):
+    """Findings about rows, as rows of CSV."""
 
     def copy_to(self, connection: Connection) -> None:
         """Write all that was kept to ops.row_issues."""
-        if self._is_empty:
+        if self.is_empty:
             return
-        self._file.seek(0)
         statement = (
             "copy ops.row_issues (line, column_name, rule, severity, upload_id, version) "
             "from stdin (format csv)"
         )
         with connection.cursor() as cursor, cursor.copy(statement) as copy:
-            while chunk := self._file.read(_CHUNK):
+            for chunk in self.chunks():
                 copy.write(chunk)
+
+
+class HashSpool(Spool):
+    """Hashes of the rows of one part of a file; only all parts together tell which rows are repeated."""
+
+    def add_rows(self, accepted: pl.DataFrame) -> None:
+        """Keep those of some accepted rows."""
+        self.add(hash_lines(accepted).tobytes())
 
 
 def copy_rows(connection: Connection, store: Store, source: Source, tally: Tally, spool: IssueSpool) -> None:
@@ -158,11 +150,10 @@ def copy_rows(connection: Connection, store: Store, source: Source, tally: Tally
             tally.is_counted = False
             faults = [issue.hint for issue in match.issues if issue.severity == "error"]
             raise UploadRejected(f"The header does not fit: {'; '.join(faults)}.")
-        with RepeatFinder(rows_in_memory=_ROWS_IN_MEMORY) as repeats:
-            layout = _Layout.of(source, match, tally.detected.delimiter)
-            connection.execute("select set_config('laurel.upload_id', %s, true)", (str(source.upload_id),))
-            pieces = _pieces(verified, blocks, match, source, tally, repeats, layout)
-            _copy(connection, layout, pieces, spool)
+        with RepeatFinder(rows_in_memory=ROWS_IN_MEMORY) as repeats:
+            layout = _Layout.of(source, match, tally.detected.delimiter, raw_table(source.contract))
+            pieces = _pieces(verified, blocks, match, source, tally, repeats.add, layout)
+            _copy(connection, layout, pieces, source, spool)
             repeated = remove_repeats(connection, source.contract, source.upload_id, repeats.suspects())
             tally.repeated += repeated
             tally.accepted -= repeated
@@ -170,8 +161,42 @@ def copy_rows(connection: Connection, store: Store, source: Source, tally: Tally
     tally.issues += tally.detected.issues
 
 
+def copy_part(
+    connection: Connection,
+    store: Store,
+    source: Source,
+    part: Range,
+    detected: Detected,
+    table: sql.Identifier,
+    tally: Tally,
+    issues: IssueSpool,
+    hashes: HashSpool,
+) -> None:
+    """Copy those rows of one range of the file that keep the contract into a table; fills the last three.
+
+    Raises:
+        UploadRejected: the range cannot be read by itself.
+        StoreUnavailable: the bytes are not those that the range had when the file was cut.
+    """
+    with store.open_range(source.object_key, part.start, part.length) as stream:
+        verified = VerifiedStream(stream, replace(source, size=part.length, sha256=part.sha256))
+        if part.start == 0:
+            known = replace(source.options, encoding=detected.encoding, delimiter=detected.delimiter)
+            blocks = _may_be_none(read_blocks(verified, known)[1])
+        else:
+            blocks = read_range(verified, detected, source.options, line=part.line)
+        match = match_header(source.contract, detected.header)
+        layout = _Layout.of(source, match, detected.delimiter, table)
+        pieces = _pieces(verified, blocks, match, source, tally, hashes.add_rows, layout)
+        _copy(connection, layout, pieces, source, issues)
+
+
 def _copy(
-    connection: Connection, layout: _Layout, pieces: Iterator[tuple[Piece, Piece]], spool: IssueSpool
+    connection: Connection,
+    layout: _Layout,
+    pieces: Iterator[tuple[Piece, Piece]],
+    source: Source,
+    spool: IssueSpool,
 ) -> None:
     """Copy while the next pieces are made.
 
@@ -187,6 +212,7 @@ def _copy(
             failures.append(error)
             raise _ReadingStoppedError from None
 
+    connection.execute("select set_config('laurel.upload_id', %s, true)", (str(source.upload_id),))
     try:
         with (
             work_ahead(pieces, depth=_DEPTH) as ready,
@@ -210,7 +236,7 @@ def _pieces(
     match: HeaderMatch,
     source: Source,
     tally: Tally,
-    repeats: RepeatFinder,
+    note_rows: Callable[[pl.DataFrame], None],
     layout: _Layout,
 ) -> Iterator[tuple[Piece, Piece]]:
     """Rows and issues as CSV, block by block. Runs in the thread that works ahead."""
@@ -236,7 +262,7 @@ def _pieces(
     )
     for checked in checked_blocks:
         if source.contract.is_keyed:
-            repeats.add(checked.accepted)
+            note_rows(checked.accepted)
         _count(tally, checked)
         yield layout.to_csv(checked), _issue_rows(checked, source)
     verified.require_whole()
@@ -308,12 +334,12 @@ class _Layout:
     statement: sql.Composed
 
     @classmethod
-    def of(cls, source: Source, match: HeaderMatch, delimiter: str) -> _Layout:
+    def of(cls, source: Source, match: HeaderMatch, delimiter: str, table: sql.Identifier) -> _Layout:
         columns = [*(name for name in source.contract.columns if name in match.columns), "_line"]
         same = [] if "school_id" in columns else ["school_id"]
         cells = '{}"{}"'.format(delimiter, source.school_id.replace('"', '""')) if same else ""
         statement = sql.SQL("copy {} ({}) from stdin (format csv, delimiter {})").format(
-            raw_table(source.contract),
+            table,
             sql.SQL(", ").join(map(sql.Identifier, [*columns, *same])),
             sql.Literal(delimiter),
         )

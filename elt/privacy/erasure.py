@@ -18,6 +18,7 @@ from typing import Any
 from uuid import UUID
 
 from elt.audit.trail import record
+from elt.loading.parts import discard_unfinished
 from elt.log import get_logger
 from elt.privacy.erase_rows import erase_beside_raw, erase_from_raw, find_people
 from elt.privacy.erase_versions import ObjectEraser
@@ -130,6 +131,7 @@ class _Run:
     def remove(self) -> None:
         """Take the people out of database and store."""
         self._wait_for_loads()
+        discard_unfinished(self._connection)
         self._say("erasing from the database")
         self._add(find_people(self._connection, self._tombstones))
         self._add(self._traces())

@@ -147,6 +147,11 @@ class Tombstones:
         )
         return cls(settings, rows)
 
+    @property
+    def digest(self) -> str:
+        """A mark of who is among them."""
+        return hashlib.sha256("\n".join(sorted(self._known)).encode()).hexdigest()
+
     def __bool__(self) -> bool:
         return bool(self._known)
 

@@ -25,6 +25,7 @@ _BUILT_SCHEMAS = ("staging", "intermediate", "core", "marts")
 
 _GRANTS = """
 grant usage on schema ops, raw, ml to laurel_app, laurel_loader;
+grant usage on schema parts to laurel_loader;
 grant select, insert, update, delete on all tables in schema ops, raw to laurel_app, laurel_loader;
 revoke update, delete on ops.audit from laurel_app, laurel_loader;
 revoke all on ops.users, ops.assignments, ops.sessions, ops.keys, ops.interventions, ops.student_notes,

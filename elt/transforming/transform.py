@@ -165,7 +165,7 @@ def _build_changed(connection: Connection, settings: Settings, digest: str, chan
         # Views over raw show it already.
         return _Built(changed_marts=marts)
     for dataset in datasets:
-        _prepare_raw(connection, dataset)
+        prepare_raw(connection, dataset)
     outcome = run_dbt(
         settings,
         ["build", "--select", *[f"source:raw.{name}+" for name in datasets], "--exclude", *_LEFT_OUT],
@@ -181,17 +181,22 @@ def _stamp_loads(connection: Connection, run_id: UUID) -> set[str]:
     return {row["dataset"] for row in rows}
 
 
-def _prepare_raw(connection: Connection, dataset: str) -> None:
-    """Let the block index know the new rows; without that, each search for them reads them all."""
+def prepare_raw(connection: Connection, dataset: str) -> None:
+    """Let the block indexes know the new rows; without that, each search for them reads them all.
+
+    A file that was loaded in parts has a table of its own beside the dataset's.
+    """
     indexes = connection.execute(
         """
         select index.oid as oid
         from pg_class index
         join pg_index on pg_index.indexrelid = index.oid
         join pg_am on pg_am.oid = index.relam and pg_am.amname = 'brin'
-        where pg_index.indrelid = to_regclass(%s)
+        where pg_index.indrelid = to_regclass(%(table)s) or pg_index.indrelid in (
+            select inhrelid from pg_inherits where inhparent = to_regclass(%(table)s)
+        )
         """,
-        (sql.Identifier("raw", dataset).as_string(None),),
+        {"table": sql.Identifier("raw", dataset).as_string(None)},
     ).fetchall()
     for index in indexes:
         connection.execute("select brin_summarize_new_values(%s)", (index["oid"],))
@@ -202,10 +207,12 @@ def _analyze_where_grown(connection: Connection, dataset: str) -> None:
     """Fresh statistics where a tenth of the table is new; autovacuum would come too late for this build."""
     grown = connection.execute(
         """
-        select n_mod_since_analyze > 0.1 * greatest(n_live_tup, 1) as grown
-        from pg_stat_all_tables where schemaname = 'raw' and relname = %s
+        select sum(n_mod_since_analyze) > 0.1 * greatest(sum(n_live_tup), 1) as grown
+        from pg_stat_all_tables
+        where relid = to_regclass(%(table)s)
+           or relid in (select inhrelid from pg_inherits where inhparent = to_regclass(%(table)s))
         """,
-        (dataset,),
+        {"table": sql.Identifier("raw", dataset).as_string(None)},
     ).fetchone()
     if grown and grown["grown"]:
         connection.execute(sql.SQL("analyze {}").format(sql.Identifier("raw", dataset)))

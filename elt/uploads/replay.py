@@ -17,6 +17,7 @@ from psycopg import sql
 from elt.contracts import load_contracts
 from elt.errors import Conflict, LoadError, NotFound
 from elt.loading.loader import load_version
+from elt.loading.parts import discard_outdated
 from elt.loading.raw_tables import changed_table, raw_table
 from elt.migrate import migrate
 from elt.settings import Settings
@@ -35,7 +36,7 @@ _READ_STATUSES = ("loaded", "rejected", "held", "failed")
 
 _LEDGER_TABLES = (
     "loads", "fixed_lines", "row_issues", "idempotency_keys", "inbox_objects", "marks", "events",
-    "upload_versions", "uploads",
+    "split_findings", "split_parts", "splits", "upload_versions", "uploads",
 )  # fmt: skip
 
 
@@ -82,6 +83,7 @@ def _require_empty(connection: Connection, wipe: bool) -> None:
     for contract in load_contracts().values():
         tables += [raw_table(contract), *([changed_table(contract)] if contract.is_keyed else [])]
     connection.execute(sql.SQL("truncate {} restart identity").format(sql.SQL(", ").join(tables)))
+    discard_outdated(connection)
 
 
 class _Replay:

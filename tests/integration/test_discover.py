@@ -71,7 +71,8 @@ def _forget(sender):
     """Lose all the database knows about uploads, as when the store was ahead of it."""
     sender.connection.execute(
         "truncate ops.uploads, ops.upload_versions, ops.events, ops.inbox_objects, ops.idempotency_keys, "
-        "ops.loads, ops.row_issues, ops.fixed_lines, raw.academic_history, raw.academic_history__changed"
+        "ops.loads, ops.row_issues, ops.fixed_lines, ops.splits, ops.split_parts, ops.split_findings, "
+        "raw.academic_history, raw.academic_history__changed"
     )
 
 

@@ -99,7 +99,7 @@ def test_what_only_an_event_in_the_store_names_stays(sender, history, monkeypatc
 
 def test_nothing_is_lost_where_the_database_is_new(sender, history):
     sender.hand_in(history([1]))
-    sender.connection.execute("truncate ops.uploads, ops.upload_versions, ops.loads, ops.events")
+    sender.connection.execute("truncate ops.uploads, ops.upload_versions, ops.loads, ops.events cascade")
     before = _keys(sender)
 
     assert _sweep(sender) == 0
