@@ -44,7 +44,7 @@ def _hand_in(settings: Settings, dataset: str, path: str) -> str:
 
 
 def _load(settings: Settings) -> str:
-    plan = pipeline.begin(settings, trigger="cli")
+    plan = pipeline.begin(settings, trigger="cli", in_parts=True)
     for group in plan.groups:
         pipeline.load(settings, plan.run_id, group)
     return ""

@@ -36,6 +36,15 @@ POINTS = {
     "before COMMIT": ("elt.loading.loader:record_load", 1),
     "after COMMIT": ("elt.loading.loader:_Load.run", 1),
     "mid-score": ("ml.ledger:append", 1),
+    # in a run that loads in parts
+    "file cut": ("elt.loading.parts:_cut", 1),
+    "table made": ("elt.loading.parts:create_part_table", 1),
+    "mid-COPY of a part": ("psycopg:Copy.write", 2),
+    "part copied": ("elt.loading.parts:copy_part", 2),
+    "part noted": ("elt.loading.parts:_Split._note_found", 2),
+    "part loaded": ("elt.pipeline:load_part", 2),
+    "time given": ("elt.loading.parts:complete_part_table", 1),
+    "attached": ("elt.loading.parts:attach_part_table", 1),
 }
 
 

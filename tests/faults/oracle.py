@@ -158,7 +158,11 @@ def _assert_nothing_left_over(connection: Connection) -> None:
         time.sleep(0.02)
     assert sessions == []
     left = connection.execute(
-        r"select oid::regclass::text as name from pg_class where relpersistence = 't' or relname ~ '__dbt_'"
+        r"""
+        select oid::regclass::text as name from pg_class
+        where relpersistence = 't' or relname ~ '__dbt_' or relnamespace = 'parts'::regnamespace
+        union all select split_id::text from ops.splits
+        """
     ).fetchall()
     assert left == []
     locks = connection.execute(

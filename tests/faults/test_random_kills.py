@@ -29,6 +29,7 @@ from tests.faults.world import World, history_file, performance_file
 
 KILLS = int(os.environ.get("LAUREL_RANDOM_KILLS", "25"))
 SEED = int(os.environ.get("LAUREL_RANDOM_SEED", "20261120"))
+SPLIT_BYTES = 10_000  # the largest files are loaded in parts
 SIGNALS = (signal.SIGKILL, signal.SIGTERM)
 # How many of a hundred deaths are of which kind. A whole run takes seconds, so few of them die.
 KINDS = {"sender": 35, "loader": 45, "backend": 15, "run": 3, "cluster": 2}
@@ -41,7 +42,7 @@ class Forker:
         self._folder = world.settings.home
         self._process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("forker.py"))],
-            cwd=PROJECT_DIR, env=world.environment(), text=True,
+            cwd=PROJECT_DIR, env=world.environment() | {"LAUREL_SPLIT_BYTES": str(SPLIT_BYTES)}, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
 

@@ -146,7 +146,7 @@ class World:
 
     def load(self) -> None:
         """The first half of a run: find what waits, and load it."""
-        self._settle()
+        self.settle()
         plan = pipeline.begin(self.settings, trigger="cli")
         for group in plan.groups:
             pipeline.load(self.settings, plan.run_id, group)
@@ -155,10 +155,10 @@ class World:
         """A whole run."""
         from ml.scoring import score_all
 
-        self._settle()
+        self.settle()
         pipeline.run(self.settings, trigger="cli", score=score_all)
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Wait until the server has noticed who is dead; a run of the next minutes finds it so."""
         with self.connect() as connection:
             wait_until(lambda: not other_sessions(connection), "sessions of the dead live on")
