@@ -36,6 +36,8 @@ from tests.served_api import serve
 
 DEMO_SECONDS = 900
 COMMAND_SECONDS = 300
+SPLIT_BYTES = 2_000_000
+"""The largest file of the demo school has more, and so is loaded in parts."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ def _environment(folder: Path) -> dict[str, str]:
         "LAUREL_LOG_DIR": str(folder / "logs"),
         "LAUREL_PORT": str(find_free_port()),
         "LAUREL_AIRFLOW_PORT": str(find_free_port()),
+        "LAUREL_SPLIT_BYTES": str(SPLIT_BYTES),
     }
 
 

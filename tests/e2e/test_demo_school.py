@@ -26,7 +26,7 @@ from demo.pisa import COUNTRIES
 from demo.school import write_demo_school
 from local import mariadb
 from tests.e2e.comparing import comparable, differences
-from tests.e2e.conftest import DEMO_SECONDS, Platform, run
+from tests.e2e.conftest import DEMO_SECONDS, SPLIT_BYTES, Platform, run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1_200)]
 
@@ -133,6 +133,20 @@ def test_airflow_carried_the_files(platform: Platform, uploads: dict[str, dict[s
     for name, upload in uploads.items():
         assert upload["runs"], name
         assert all(runs[run]["airflow_run"] for run in upload["runs"]), name
+
+
+def test_the_largest_file_was_loaded_in_parts(
+    platform: Platform, school: tuple[Path, AnswerKey], uploads: dict[str, dict[str, Any]]
+) -> None:
+    folder, answers = school
+    large = [name for name in answers.files if (folder / name).stat().st_size > SPLIT_BYTES]
+    query = (
+        "select distinct r._upload_id from raw.academic_history r "
+        "join pg_inherits i on i.inhrelid = r.tableoid"
+    )
+    found = platform.laurel("psql", "--tuples-only", "--no-align", "--command", query)
+    assert found.stdout.split() == [uploads[name]["id"] for name in large], found.stderr
+    assert len(large) == 1
 
 
 def test_every_row_is_counted_as_the_key_says(uploads: dict[str, dict[str, Any]], key: AnswerKey) -> None:
