@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import psutil
 
 from bench.platform import Bench
@@ -24,6 +26,7 @@ def processor_seconds(*processes: psutil.Process) -> float:
 def _used(process: psutil.Process) -> float:
     total = 0.0
     for each in [process, *process.children(recursive=True)]:
-        used = each.cpu_times()
-        total += used.user + used.system + used.children_user + used.children_system
+        with suppress(psutil.NoSuchProcess):  # a session may end while it is asked
+            used = each.cpu_times()
+            total += used.user + used.system + used.children_user + used.children_system
     return total
