@@ -224,7 +224,7 @@ def run(
             fail(settings, plan.run_id, stage, public_text(error).strip().splitlines()[0])
             raise
         finally:
-            report.seconds[stage] = clock() - began
+            report.seconds[stage] = report.seconds.get(stage, 0) + clock() - began
 
     for number, group in enumerate(plan.groups, start=1):
         say(f"loading group {number} of {len(plan.groups)} ({len(group)} files)")
