@@ -102,4 +102,5 @@ def _airflow_address(run: Run) -> str | None:
     """Where Airflow shows the run, for who may start one; None: it was no run of Airflow's."""
     if run.airflow_run is None or not may("runs:start") or services().settings.airflow_password is None:
         return None
-    return f"{services().settings.resolved_airflow_public_url}/dags/uploads/runs/{quote(run.airflow_run, safe='')}"
+    airflow = services().settings.resolved_airflow_public_url
+    return f"{airflow}/dags/uploads/runs/{quote(run.airflow_run, safe='')}"
