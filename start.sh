@@ -164,8 +164,8 @@ case $command in
     cd -- "$root"
     exec "$venv/bin/python" -m "bench.$1" "${@:2}" ;;
   env)
-    python=$(find_python)
-    exec "$python" -I "$root/local/new_env.py" "$@" ;;
+    command -v python3 >/dev/null || die "this needs python3, 3.8 or newer. On Debian and Ubuntu: apt install python3"
+    exec python3 -I "$root/local/new_env.py" "$@" ;;
   setup)
     setup "${1:-runtime}" ;;
   help | -h | --help)

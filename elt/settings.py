@@ -115,7 +115,8 @@ def env_file() -> Path:
 
 
 def load_settings() -> Settings:
-    """Read the environment and the file of settings; what it says to AWS goes where boto3 looks.
+    """Read the environment and the file of settings. What the file says to others (AWS_…, AIRFLOW__…,
+    SSL_CERT_FILE, HTTPS_PROXY) goes to the environment, where they look.
 
     Raises:
         ConfigurationError: names each missing or wrong variable, without its value.
@@ -129,12 +130,12 @@ def load_settings() -> Settings:
             for fault in error.errors(include_input=False, include_url=False)
         )
         raise ConfigurationError(
-            f"{faults}. Set them in the environment (see .env.example), or run ./start.sh up once, "
-            f"which writes {home / 'laurel.env'} for the embedded platform."
+            f"{faults}. Set them in the environment (see .env.example). ./start.sh up writes {file} for the "
+            "platform on one machine, ./start.sh env what containers read."
         ) from None
     _refuse_weak_secrets(settings)
     for name, value in dotenv_values(file).items():
-        if name.startswith("AWS_") and value:
+        if value and not name.startswith("LAUREL_"):
             os.environ.setdefault(name, value)
     return settings
 

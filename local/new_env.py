@@ -1,7 +1,7 @@
 """Write `.env` with fresh secrets and, from it, the files of `secrets/` that containers read.
 
-Runs on any Python, before anything is installed. `.env` is where people change settings; this may be repeated
-after each change, and never replaces a secret that is there.
+Runs on any Python from 3.8 on, before anything is installed. `.env` is where people change settings; this may
+be repeated after each change, and never replaces a secret that is there.
 """
 
 from __future__ import annotations
@@ -10,10 +10,16 @@ import argparse
 import os
 import re
 import secrets
+import sys
 from pathlib import Path
 
 _PLACEHOLDER = re.compile(r"^([A-Z0-9_]+)=<secret>$", re.MULTILINE)
-_SETTING = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$")
+_SETTING = re.compile(
+    r"""^\s*(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)=\s*
+    (?:'(?P<single>[^']*)'|"(?P<double>[^"]*)"|(?P<plain>.*?))\s*(?:(?<=\s)\#.*)?$""",
+    re.VERBOSE,
+)
+_PROXY_PROFILES = {"tls", "scale"}
 
 # One file per password, for containers that need no more than that.
 _PASSWORD_FILES = {
@@ -45,24 +51,40 @@ def complete(written: str, template: str) -> str:
 
 def set_up_tls(written: str, domain: str) -> str:
     """With what serving `https://domain` through the proxy needs, where it is not set yet."""
-    wanted = {
-        "LAUREL_PUBLIC_URL": f"https://{domain}",
-        "LAUREL_TRUSTED_PROXIES": "1",
-        "COMPOSE_PROFILES": "tls",
-    }
     known = settings_of(written)
-    lines = [f"{name}={value}" for name, value in wanted.items() if name not in known]
-    return "\n".join([written.rstrip(), "", f"# https://{domain}", *lines, ""]) if lines else written
+    address = f"https://{domain}"
+    if known.get("LAUREL_PUBLIC_URL") not in (None, "", address):
+        said = known["LAUREL_PUBLIC_URL"]
+        sys.exit(f".env says LAUREL_PUBLIC_URL={said}. Change that line to {address} first.")
+    if known.get("LAUREL_HOST", "127.0.0.1") not in ("", "127.0.0.1", "localhost"):
+        sys.exit(
+            f".env says LAUREL_HOST={known['LAUREL_HOST']}: whoever reaches that port could name any address "
+            "as the caller's. Remove that line; the proxy is the way in."
+        )
+    profiles = [each.strip() for each in known.get("COMPOSE_PROFILES", "").split(",") if each.strip()]
+    if not _PROXY_PROFILES & set(profiles):
+        profiles.insert(0, "tls")
+    wanted = {
+        "LAUREL_PUBLIC_URL": address,
+        "LAUREL_TRUSTED_PROXIES": known.get("LAUREL_TRUSTED_PROXIES") or "1",
+        "COMPOSE_PROFILES": ",".join(profiles),
+    }
+    lines = [f"{name}={value}" for name, value in wanted.items() if known.get(name) != value]
+    # Of two lines with one name the last counts, here as in compose.
+    return "\n".join([written.rstrip(), "", f"# {address}", *lines, ""]) if lines else written
 
 
 def settings_of(written: str) -> dict[str, str]:
-    """The settings in a file like `.env`, without the quotes around a value."""
+    """The settings in a file like `.env`, without quotes and comments; of two with one name the last."""
     found = (match for line in written.splitlines() if (match := _SETTING.match(line)))
-    return {match[1]: match[2].strip().strip("'\"") for match in found}
+    return {match["name"]: match["single"] or match["double"] or match["plain"] or "" for match in found}
 
 
 def secret_files(settings: dict[str, str]) -> dict[str, str]:
     """The content of each file of `secrets/`, by name."""
+    empty = [variable for variable in _PASSWORD_FILES.values() if not settings[variable]]
+    if empty:
+        sys.exit(f".env says nothing for {', '.join(empty)}. `openssl rand -hex 32` makes a secret.")
     elt, airflow, redis = (settings[_PASSWORD_FILES[name]] for name in ("laurel", "airflow", "redis"))
     ours = {
         "LAUREL_DATABASE_URL": f"postgresql://laurel:{elt}@postgres-elt:5432/elt",
@@ -72,7 +94,13 @@ def secret_files(settings: dict[str, str]) -> dict[str, str]:
     }
     heading = "# Made by ./start.sh env from .env; change that, and call it again.\n"
     files = {name: settings[variable] for name, variable in _PASSWORD_FILES.items()}
-    return {"laurel.env": heading + "".join(f"{name}='{value}'\n" for name, value in ours.items()), **files}
+    lines = (f"{name}='{_escape(value)}'\n" for name, value in ours.items())
+    return {"laurel.env": heading + "".join(lines), **files}
+
+
+def _escape(value: str) -> str:
+    """As python-dotenv reads it between single quotes."""
+    return value.replace("\\", "\\\\").replace("'", "\\'")
 
 
 def _write(target: Path, content: str, mode: int) -> None:
@@ -115,7 +143,11 @@ def main() -> None:
     # The folder keeps others out. A container's account is another one, so the files themselves are open.
     for name, content in secret_files(settings_of(after)).items():
         _write(folder / name, content, 0o444)
+    # Whatever the umask: the containers' accounts must be able to read these two.
     (root / "sources").mkdir(exist_ok=True)
+    for shared in (root / "sources", root / "deploy" / "postgres" / "init.sh"):
+        if shared.exists():
+            shared.chmod(0o755)
     if not before:
         print(f"Wrote {target} (mode 0600). Keep a copy where your other secrets are.")
     elif after != before:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -21,11 +23,12 @@ from local.environment import (
     SERVICE_MARK,
     Paths,
     airflow_database_url,
+    in_container,
     paths,
     read_embedded,
     service_environment,
 )
-from local.services import AIRFLOW_API, POSTGRES, WORKER, all_services
+from local.services import AIRFLOW_API, POSTGRES, SCHEDULER, WORKER, all_services
 
 
 def run(name: str) -> None:
@@ -55,15 +58,35 @@ def run(name: str) -> None:
     if name == WORKER and not where.broker_mark.exists():
         raise ConfigurationError(
             "Airflow's tasks do not go to workers: init-airflow has not met the broker (LAUREL_BROKER_URL). "
-            "Start with `docker compose --profile scale up -d`, so that it runs again."
+            "Set COMPOSE_PROFILES=scale in .env, then `docker compose up -d --wait`, so that it runs again."
         )
     command = all_services()[name].command
+    if name == SCHEDULER and in_container():
+        _run_while_executor_stays(where, command, environment)
     os.execve(command[0], command, environment)  # noqa: S606
 
 
 def check(name: str) -> None:
     """End with status 0 when the service of this machine is healthy, else with why it is not."""
     sys.exit(all_services()[name].check(paths(), load_settings(), 0))
+
+
+def _run_while_executor_stays(where: Paths, command: list[str], environment: dict[str, str]) -> None:
+    """Run the scheduler until it ends, or `init-airflow` finds that others run its tasks from now on.
+
+    Then it is ended too, so that the container engine starts it anew, with the other executor.
+    """
+    has_workers = where.broker_mark.exists()
+    child = subprocess.Popen(command, env=environment)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _frame: child.send_signal(number))
+    while True:
+        try:
+            sys.exit(child.wait(timeout=5))
+        except subprocess.TimeoutExpired:
+            if where.broker_mark.exists() != has_workers:
+                has_workers = not has_workers
+                child.terminate()
 
 
 def _become_postgres(where: Paths, environment: dict[str, str]) -> None:

@@ -88,7 +88,9 @@ write_settings() {
     die "there is a database, but Parameter Store has no $PARAMETERS/secrets, which belong to it. Put them back" \
       "(SecureString, one NAME=value a line): with other ones erased people come back, and nobody keeps a pseudonym."
   fi
-  printf '%s\n' "$(cat "$config/stack.env")" "$stored" "$operators" >"$checkout/.env"
+  # An image for each commit: a boot needs nobody else's registry where it was built before.
+  printf '%s\n' "LAUREL_VERSION=$(git -C "$checkout" rev-parse HEAD)" \
+    "$(cat "$config/stack.env")" "$stored" "$operators" >"$checkout/.env"
   "$checkout/start.sh" env --domain "$DOMAIN" >/dev/null
   ln -sfn "$data/metrics-key" "$checkout/secrets/metrics-key" # which the operator of the profile observability makes
   secrets=$(secrets_in "$checkout/.env")
@@ -128,7 +130,7 @@ up() {
   claim_address
   write_settings
   cd "$checkout"
-  docker compose up --detach --build --remove-orphans --wait
+  docker compose up --detach --remove-orphans --wait
   docker image prune --force >/dev/null
 }
 

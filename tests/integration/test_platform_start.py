@@ -187,6 +187,73 @@ def test_env_writes_what_containers_read_in_a_closed_folder(
     assert known["LAUREL_POSTGRES_PASSWORD"] not in printed.stdout + printed.stderr
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("St. Mary's account", "St. Mary's account"),
+        ('"St. Mary\'s account"', "St. Mary's account"),
+        ("Africa/Lagos # our school", "Africa/Lagos"),
+        ("'with # inside'", "with # inside"),
+        ("C:\\\\share", "C:\\\\share"),
+        ("new,old   # rotated", "new,old"),
+    ],
+)
+def test_containers_read_what_a_person_has_written(
+    tmp_path: Path, new_clone: Callable[..., subprocess.CompletedProcess[str]], written: str, read: str
+) -> None:
+    new_clone()
+    with (tmp_path / ".env").open("a") as output:
+        output.write(f"LAUREL_OIDC_NAME={written}\n")
+    new_clone()
+
+    assert dotenv_values(tmp_path / "secrets" / "laurel.env")["LAUREL_OIDC_NAME"] == read
+
+
+@pytest.mark.parametrize(
+    ("before", "profiles"), [("observability", "tls,observability"), ("scale", "scale"), ("", "tls")]
+)
+def test_a_domain_brings_its_proxy_beside_what_is_there(
+    tmp_path: Path, new_clone: Callable[..., subprocess.CompletedProcess[str]], before: str, profiles: str
+) -> None:
+    new_clone()
+    with (tmp_path / ".env").open("a") as output:
+        output.write(f"COMPOSE_PROFILES={before}\n")
+    new_clone("--domain", "laurel.example.org")
+
+    assert dotenv_values(tmp_path / ".env")["COMPOSE_PROFILES"] == profiles
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("LAUREL_PUBLIC_URL=https://other.example.org", "Change that line"),
+        ("LAUREL_HOST=0.0.0.0", "the proxy is the way in"),
+    ],
+)
+def test_a_domain_that_contradicts_the_file_is_refused(
+    tmp_path: Path, new_clone: Callable[..., subprocess.CompletedProcess[str]], line: str, said: str
+) -> None:
+    new_clone()
+    with (tmp_path / ".env").open("a") as output:
+        output.write(f"{line}\n")
+    done = new_clone("--domain", "laurel.example.org")
+
+    assert done.returncode == 1
+    assert said in done.stderr
+
+
+def test_an_empty_password_is_refused(
+    tmp_path: Path, new_clone: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    new_clone()
+    with (tmp_path / ".env").open("a") as output:
+        output.write("LAUREL_REDIS_PASSWORD=\n")
+    done = new_clone()
+
+    assert done.returncode == 1
+    assert "LAUREL_REDIS_PASSWORD" in done.stderr
+
+
 def test_env_adds_the_secrets_that_an_older_file_lacks(
     tmp_path: Path, new_clone: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:

@@ -55,7 +55,7 @@ def test_every_service_is_closed_limited_and_looked_after(name: str) -> None:
     assert service["logging"]["options"]["max-size"]
     assert service["restart"] == ("no" if name in ("migrate", "init-airflow") else "unless-stopped")
     # The image's own check knows each of our roles.
-    assert "build" in service or service["healthcheck"]["test"]
+    assert service["image"].startswith("laurel") or service["healthcheck"]["test"]
 
 
 def test_databases_and_broker_have_no_way_in_or_out() -> None:
@@ -69,7 +69,14 @@ def test_ports_open_to_the_network_only_where_somebody_chose_it() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert set(published) == {"api", "airflow-api-server", "proxy", "prometheus"}
     for name in set(published) - {"proxy"}:
-        assert all(port.startswith("${LAUREL_HOST:-127.0.0.1}:") for port in published[name])
+        host = "LAUREL_HOST" if name == "api" else "LAUREL_ADMIN_HOST"
+        assert all(port.startswith(f"${{{host}:-127.0.0.1}}:") for port in published[name])
+
+
+def test_what_is_open_to_the_network_reaches_the_api_only() -> None:
+    reached = {name for name, service in SERVICES.items() if "edge" in service["networks"]}
+    assert reached == {"proxy", "prometheus", "api", "api-replica"}
+    assert SERVICES["proxy"]["networks"] == SERVICES["prometheus"]["networks"] == ["edge"]
 
 
 def test_secrets_come_as_files_only() -> None:
@@ -86,6 +93,14 @@ def test_every_role_is_one_that_can_be_run() -> None:
     assert {command[0] for command in commands.values()} <= roles
     for name, command in commands.items():
         assert command == [name if name != "api-replica" else "api"]
+
+
+def test_our_image_is_built_once() -> None:
+    ours = {
+        name: service for name, service in SERVICES.items() if service["image"] == SERVICES["api"]["image"]
+    }
+    assert [name for name, service in ours.items() if "build" in service] == ["migrate"]
+    assert {service["pull_policy"] for service in ours.values()} == {"never"}
 
 
 def test_the_image_gets_what_running_needs_and_nothing_else() -> None:
