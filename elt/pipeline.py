@@ -13,9 +13,11 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+import psycopg
+
 from elt import runs
 from elt.audit.anchors import write_hourly_anchor
-from elt.errors import public_text
+from elt.errors import DatabaseUnavailable, public_text
 from elt.loading.loader import load_version
 from elt.loading.parts import discard_outdated, load_part, split_version
 from elt.log import get_logger
@@ -32,7 +34,7 @@ from elt.transforming.transform import transform as build_marts
 from elt.uploads import ledger
 from elt.uploads.discover import PendingLoad, discover
 from elt.uploads.telling import queue_outcomes, write_outcome
-from elt.warehouse import connect
+from elt.warehouse import Connection, connect
 
 log = get_logger(__name__)
 
@@ -145,6 +147,7 @@ def transform(settings: Settings, run_id: UUID, *, full: bool = False) -> Transf
 
     Raises:
         TransformError: a model or test failed; the loads stay on the list for the next run.
+        BuildInterrupted: dbt was ended from outside; likewise.
     """
     result = build_marts(settings, run_id, full=full)
     _record(settings, run_id, "transform", asdict(result))
@@ -184,12 +187,27 @@ def publish(settings: Settings, run_id: UUID, scored: Mapping[str, Any]) -> list
     return list(published)
 
 
-def fail(settings: Settings, run_id: UUID | None, stage: str, error: str) -> None:
-    """Close the run as failed and tell a person."""
-    log.error("run_failed", run_id=str(run_id) if run_id else None, stage=stage, error=error)
-    if run_id is not None:
+def fail(settings: Settings, run_id: UUID, stage: str, error: str) -> None:
+    """Close the run as failed and tell a person, who is told also while the database is away."""
+    _fail(settings, lambda _connection: run_id, stage, error)
+
+
+def fail_airflow_run(settings: Settings, airflow_run: str, stage: str, error: str) -> None:
+    """As `fail`, for the run that Airflow calls so; one that failed early has no line to close."""
+    _fail(settings, lambda connection: runs.find_airflow_run(connection, airflow_run), stage, error)
+
+
+def _fail(settings: Settings, find_run: Callable[[Connection], UUID | None], stage: str, error: str) -> None:
+    run_id = None
+    try:
         with connect(settings.database_url.get_secret_value()) as connection:
-            runs.finish_run(connection, run_id, status="failed", error=f"{stage}: {error}")
+            run_id = find_run(connection)
+            if run_id is not None:
+                runs.finish_run(connection, run_id, status="failed", error=f"{stage}: {error}")
+    except (DatabaseUnavailable, psycopg.Error) as away:
+        # That is often why the run failed; `start_run` closes the line some hours later.
+        log.warning("run_not_closed", stage=stage, reason=type(away).__name__)
+    log.error("run_failed", run_id=str(run_id) if run_id else None, stage=stage, error=error)
     alert(settings, "run_failed", f"{stage}: {error}")
     _tell_senders(settings)
 

@@ -92,6 +92,14 @@ def _extend_idle_line(connection: Connection) -> UUID | None:
     return row["run_id"] if row else None
 
 
+def find_airflow_run(connection: Connection, airflow_run: str) -> UUID | None:
+    """The newest line of the run that Airflow calls so: a task that is tried again may have opened two."""
+    row = connection.execute(
+        "select run_id from ops.runs where airflow_run = %s order by run_id desc limit 1", (airflow_run,)
+    ).fetchone()
+    return row["run_id"] if row else None
+
+
 def record_stage(connection: Connection, run_id: UUID, stage: str, facts: dict[str, Any]) -> None:
     """Keep what a stage reports. The load stage reports once per group of files: its counts add up."""
     with connection.transaction():

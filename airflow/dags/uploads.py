@@ -33,16 +33,14 @@ RETRY_WHAT_CAN_PASS = ExceptionRetryPolicy(
 
 def tell_a_person(context: dict[str, Any]) -> None:
     """Close the run as failed and send the alert."""
-    from uuid import UUID
-
     from elt.errors import public_text
-    from elt.pipeline import fail
+    from elt.pipeline import fail_airflow_run
     from elt.settings import load_settings
 
-    text = public_text(context.get("exception"))
+    # Nothing here asks Airflow: that its API is away is often why the task has failed.
     instance = context["ti"]
-    run_id = instance.xcom_pull(task_ids="discover", key="run_id")
-    fail(load_settings(), UUID(run_id) if run_id else None, instance.task_id, text)
+    text = public_text(context.get("exception"))
+    fail_airflow_run(load_settings(), instance.run_id, instance.task_id, text)
 
 
 with DAG(

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pydantic import SecretStr
+
+from elt.pipeline import fail
 from elt.runs import (
+    find_airflow_run,
     finish_run,
     forget_published,
     get_run,
@@ -12,7 +16,9 @@ from elt.runs import (
     start_run,
     unpublished_marts,
 )
+from elt.settings import Settings
 from elt.warehouse import Connection
+from tests.webhook import told
 
 
 def test_idle_runs_in_a_row_share_one_line(connection: Connection) -> None:
@@ -42,6 +48,27 @@ def test_a_failed_run_stays_failed(connection: Connection) -> None:
 
     run = get_run(connection, run_id)
     assert (run.status, run.error) == ("failed", "transform: a test failed")
+
+
+def test_the_newest_line_of_a_run_of_airflow_is_found(connection: Connection) -> None:
+    start_run(connection, trigger="event", airflow_run="asset_triggered__1")
+    again = start_run(connection, trigger="event", airflow_run="asset_triggered__1")
+    start_run(connection, trigger="event", airflow_run="asset_triggered__2")
+
+    assert find_airflow_run(connection, "asset_triggered__1") == again
+    assert find_airflow_run(connection, "asset_triggered__3") is None
+
+
+def test_a_person_is_told_of_a_failed_run_also_while_the_database_is_away(
+    settings: Settings, connection: Connection
+) -> None:
+    run_id = start_run(connection, trigger="cli")
+    away = settings.model_copy(update={"database_url": SecretStr("postgresql://laurel@127.0.0.1:1/school")})
+    with told(away) as (settings_of_hook, messages):
+        fail(settings_of_hook, run_id, "load", "the database is not available")
+
+    assert [each["detail"] for each in messages] == ["load: the database is not available"]
+    assert get_run(connection, run_id).status == "running"
 
 
 def test_a_run_that_was_cut_off_is_closed_by_a_later_one(connection: Connection) -> None:
