@@ -20,6 +20,7 @@
     │   ├── StoreUnavailable
     │   ├── SourceUnavailable   a database or API that we read does not answer
     │   ├── DiskFull
+    │   ├── BuildInterrupted    dbt was ended from outside before it had finished
     │   ├── TooManyRequests     one caller, or one address, asks too often
     │   └── TooManyTries        too many failed sign-ins
     ├── SourceFault             a source answers, but not with what its configuration says
@@ -212,6 +213,12 @@ class DiskFull(TransientError):
     """There is no room left where the bytes should go."""
 
     title = "No room left"
+
+
+class BuildInterrupted(TransientError):
+    """dbt was ended from outside: services are being stopped, or memory was short."""
+
+    title = "Building the marts was interrupted"
 
 
 class TooManyRequests(TransientError):

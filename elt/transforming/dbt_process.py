@@ -20,7 +20,7 @@ from typing import Any
 
 from psycopg.conninfo import conninfo_to_dict
 
-from elt.errors import ConfigurationError, TransformError
+from elt.errors import BuildInterrupted, ConfigurationError, TransformError
 from elt.settings import PROJECT_DIR, Settings
 
 DBT_DIR = PROJECT_DIR / "dbt"
@@ -30,6 +30,8 @@ SESSION_NAME = "laurel-dbt"
 _SESSION_OPTIONS = "-c work_mem=64MB -c maintenance_work_mem=256MB -c jit=off -c timezone=UTC"
 _FAILED = {"error", "fail", "runtime error", "partial success"}
 _MESSAGE_LINES = 3
+# Sent by who stops services, or has no memory left; a crash (SIGSEGV, SIGABRT) comes again.
+_FROM_OUTSIDE = {signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGHUP}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ def run_dbt(settings: Settings, arguments: Sequence[str], *, rebuild: bool = Fal
 
     Raises:
         TransformError: dbt failed. One line per model or test, without values of the data.
+        BuildInterrupted: dbt was ended from outside, and nothing had failed before.
     """
     target = target_dir(settings)
     target.mkdir(parents=True, exist_ok=True)
@@ -71,6 +74,11 @@ def run_dbt(settings: Settings, arguments: Sequence[str], *, rebuild: bool = Fal
     )
     nodes = _read_results(results)
     failures = [_in_words(node) for node in nodes if node["status"] in _FAILED]
+    if -process.returncode in _FROM_OUTSIDE and not failures:
+        raise BuildInterrupted(
+            f"dbt was ended by {signal.Signals(-process.returncode).name} before it had finished. "
+            "Services were being stopped, or memory was short; the next run builds the same."
+        )
     if process.returncode != 0 or failures:
         raise TransformError(_summary(failures, process), failures)
     return DbtOutcome(

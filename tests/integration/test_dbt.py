@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
-from elt.errors import TransformError
+from elt.errors import BuildInterrupted, LaurelError, TransformError, TransientError
 from elt.settings import Settings
+from elt.transforming import dbt_process
 from elt.transforming.dbt_process import DBT_DIR, dbt_connection, run_dbt, target_dir
 from elt.transforming.transform import transform
 
@@ -54,6 +56,28 @@ def test_no_secret_of_the_database_is_written_down(settings: Settings):
     written = [path for path in target_dir(settings).rglob("*") if path.is_file()]
     assert written
     assert not any(password.encode() in path.read_bytes() for path in written)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("TERM", BuildInterrupted),
+        ("KILL", BuildInterrupted),
+        ("INT", BuildInterrupted),
+        ("SEGV", TransformError),
+    ],
+)
+def test_a_build_that_was_ended_from_outside_is_tried_again_and_a_crash_is_not(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, kind: type[LaurelError]
+) -> None:
+    ended = tmp_path / "dbt"
+    ended.write_text(f"#!/bin/sh\nkill -{name} $$\n")
+    ended.chmod(0o700)
+    monkeypatch.setattr(dbt_process, "_dbt_program", lambda: ended)
+    with pytest.raises(kind) as raised:
+        run_dbt(settings, ["build"])
+    assert isinstance(raised.value, TransientError) == (kind is BuildInterrupted)
+    assert "dbt was ended by" in raised.value.detail
 
 
 def test_a_fault_before_any_model_is_told_with_what_dbt_said(settings):
