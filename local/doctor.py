@@ -15,9 +15,18 @@ from elt.settings import Settings, load_settings
 from elt.store.base import open_store
 from elt.warehouse import connect
 from local import ports, preparation
-from local.environment import in_container
+from local.environment import Paths, in_container
 from local.health import check_airflow_job, check_url
 from local.platform import Platform
+from local.services import (
+    AIRFLOW_API,
+    DAG_PROCESSOR,
+    LIVE,
+    SCHEDULER,
+    WORKER,
+    check_live,
+    check_workers,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +53,7 @@ def examine() -> list[Finding]:
         return [*findings, Finding("settings", False, error.detail, "./start.sh up writes what is missing.")]
     findings.append(Finding("settings", True, f"home {settings.home}"))
     if in_container():
-        findings += _airflow(settings)
+        findings += _containers(settings, platform.where)
     else:
         findings += _services(platform) if platform.is_running() else _ports(settings)
     findings.append(
@@ -106,14 +115,20 @@ def _services(platform: Platform) -> list[Finding]:
     ]
 
 
-def _airflow(settings: Settings) -> list[Finding]:
-    """Airflow's services in other containers, as its API tells; a heartbeat of any age of process counts."""
+def _containers(settings: Settings, where: Paths) -> list[Finding]:
+    """Services in other containers, as Airflow's API, database and broker tell.
+
+    A heartbeat of any age of process counts, and of workers the first that answers.
+    """
     url = settings.resolved_airflow_url
     problems = {
-        "airflow-api-server": check_url(f"{url}/execution/health"),
-        "airflow-scheduler": check_airflow_job(url, "scheduler", inf),
-        "airflow-dag-processor": check_airflow_job(url, "dag_processor", inf),
+        AIRFLOW_API: check_url(f"{url}/execution/health"),
+        SCHEDULER: check_airflow_job(url, "scheduler", inf),
+        DAG_PROCESSOR: check_airflow_job(url, "dag_processor", inf),
+        LIVE: check_live(settings),
     }
+    if where.broker_mark.exists():
+        problems[WORKER] = check_workers(settings)
     return [
         Finding(
             name,

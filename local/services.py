@@ -55,7 +55,9 @@ def all_services() -> dict[str, Service]:
             _check_api,
             stop_seconds=40,
         ),
-        Service(LIVE, [python, "-m", "cli.main", "live"], _check_live),
+        Service(
+            LIVE, [python, "-m", "cli.main", "live"], lambda _where, settings, _seconds: check_live(settings)
+        ),
         # The api-server reads the log files itself, so nobody needs to serve them on every interface.
         Service(SCHEDULER, [*airflow, "scheduler", "--skip-serve-logs"], _airflow_job("scheduler")),
         Service(DAG_PROCESSOR, [*airflow, "dag-processor"], _airflow_job("dag_processor")),
@@ -113,8 +115,11 @@ def _check_api(_where: Paths, settings: Settings, _seconds: int) -> str | None:
     return check_url(f"{local_url(settings, settings.port)}/readyz")
 
 
-def _check_live(_where: Paths, settings: Settings, _seconds: int) -> str | None:
-    """Whether a follower is at the warehouse; how the sources are is told by `laurel live status`."""
+def check_live(settings: Settings) -> str | None:
+    """None when a follower is at the warehouse, else why not.
+
+    How the sources are is told by `laurel live status`.
+    """
     try:
         with connect(settings.database_url.get_secret_value(), application_name="laurel-health") as warehouse:
             found = warehouse.execute(
@@ -164,15 +169,22 @@ def _airflow_job(job: str) -> Callable[[Paths, Settings, int], str | None]:
 
 def _check_worker(_where: Paths, settings: Settings, _seconds: int) -> str | None:
     """Whether the worker of this machine answers at the broker."""
+    return check_workers(settings, f"celery@{platform.node()}")
+
+
+def check_workers(settings: Settings, name: str | None = None) -> str | None:
+    """None when the worker of this name, or any, answers at the broker, else why not."""
     from celery import Celery
     from kombu.exceptions import OperationalError
 
     if settings.broker_url is None:
         return "LAUREL_BROKER_URL is not set"
-    name = f"celery@{platform.node()}"
     try:
         with Celery(broker=settings.broker_url.get_secret_value()) as app:
-            answers = app.control.inspect(destination=[name], timeout=5).ping()
+            destination = [name] if name else None
+            answers = app.control.inspect(destination=destination, timeout=5, limit=1).ping()
     except OperationalError:
         return "the broker does not answer"
-    return None if answers else f"{name} does not answer"
+    if answers:
+        return None
+    return f"{name} does not answer" if name else "no worker answers"
