@@ -2,13 +2,14 @@
 
 Bytes that never became an upload are removed. Everything is built again from raw, with every test, as
 `laurel run --full` does. Erasures are finished, and what is kept no longer than needed is removed. Then both
-databases are backed up, and the backup is restored and compared. Reports that people asked for each week are
-sent.
+databases are backed up, and the backup is restored and compared. What Airflow itself has kept of old runs is
+removed. Reports that people asked for each week are sent.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from airflow.sdk import DAG, CronTriggerTimetable, ExceptionRetryPolicy, RetryAction, RetryRule, task
@@ -98,6 +99,18 @@ with DAG(
         settings = load_settings()
         return back_up(settings, open_store(settings.resolved_store_url))
 
+    @task(trigger_rule="all_done")
+    def tidy() -> dict[str, int]:
+        """Remove Airflow's own logs and rows of old runs; answers with how many folders of logs went."""
+        from airflow.sdk.configuration import conf
+
+        from elt.airflow_history import remove_old_logs, remove_old_rows
+        from elt.settings import load_settings
+
+        removed = remove_old_logs(Path(conf.get("logging", "base_log_folder")))
+        remove_old_rows(load_settings())
+        return {"log_folders": removed}
+
     @task
     def report() -> int:
         """Send the weekly reports that are due, once each; answers with how many went out."""
@@ -108,5 +121,5 @@ with DAG(
 
     sweep()
     rebuild()
-    forget() >> backup()
+    forget() >> backup() >> tidy()
     report()

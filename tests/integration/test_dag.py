@@ -11,6 +11,11 @@ from typing import Any
 
 import pytest
 
+from elt.runs import get_run, start_run
+from elt.settings import Settings
+from elt.warehouse import Connection
+from tests.webhook import told
+
 PROJECT = Path(__file__).resolve().parents[2]
 
 # Airflow reads its configuration when it is imported, so it gets a process of its own.
@@ -29,6 +34,7 @@ print(json.dumps({
         "max_active_runs": daily.max_active_runs,
         "upstream": {task.task_id: sorted(task.upstream_task_ids) for task in daily.tasks},
         "backup_follows": daily.get_task("backup").trigger_rule,
+        "tidy_follows": daily.get_task("tidy").trigger_rule,
         "alerted": all(task.on_failure_callback for task in daily.tasks),
         "transient": daily.get_task("rebuild").retry_policy.evaluate(
             __import__("elt.errors").errors.StoreUnavailable("away"), 1, 5).action.value,
@@ -77,22 +83,52 @@ print(json.dumps({
 }))
 """
 
+# Airflow's API is away: whatever a callback asks the task's instance raises, as the SDK does then.
+FAIL = """
+import sys
+from types import SimpleNamespace
+from airflow.dag_processing.dagbag import DagBag
+from elt.errors import DatabaseUnavailable
+
+class Instance(SimpleNamespace):
+    def xcom_pull(self, **asked):
+        raise RuntimeError("API_SERVER_ERROR")
+
+for name, dag in sorted(DagBag(sys.argv[1]).dags.items()):
+    task = dag.tasks[-1]
+    context = {
+        "ti": Instance(task_id=task.task_id, run_id="scheduled__1", rendered_map_index=None),
+        "exception": DatabaseUnavailable(f"of {name}"),
+    }
+    told = task.on_failure_callback
+    for tell in told if isinstance(told, list) else [told]:
+        tell(context)
+"""
+
 
 @pytest.fixture(scope="module")
 def dag(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads(
+        run_in_airflow(READ, tmp_path_factory.mktemp("airflow")).splitlines()[-1]
+    )
+    return read
+
+
+def run_in_airflow(program: str, home: Path, **variables: str) -> str:
+    """What a program says that gets the folder of DAGs."""
     environment = {
         **os.environ,
-        "AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow")),
+        "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
+        **variables,
     }
     done = subprocess.run(
-        [sys.executable, "-c", READ, str(PROJECT / "airflow" / "dags")],
+        [sys.executable, "-c", program, str(PROJECT / "airflow" / "dags")],
         env=environment, cwd=PROJECT, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
-    read: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return read
+    return done.stdout.strip()
 
 
 def test_every_dag_file_imports_without_errors(dag: dict[str, Any]) -> None:
@@ -131,6 +167,30 @@ def test_every_task_tells_a_person_when_it_fails(dag: dict[str, Any]) -> None:
     assert all(dag["alerted"].values())
 
 
+def test_a_person_is_told_and_the_run_closed_while_airflow_does_not_answer(
+    settings: Settings, connection: Connection, tmp_path: Path
+) -> None:
+    run_id = start_run(connection, trigger="schedule", airflow_run="scheduled__1")
+    with told(settings) as (to_hook, messages):
+        assert to_hook.alert_webhook_url is not None
+        run_in_airflow(
+            FAIL,
+            tmp_path / "airflow",
+            LAUREL_HOME=str(settings.home),
+            LAUREL_DATABASE_URL=settings.database_url.get_secret_value(),
+            LAUREL_SECRET_KEY=settings.secret_key.get_secret_value(),
+            LAUREL_PSEUDONYM_KEY=settings.pseudonym_key.get_secret_value(),
+            LAUREL_ALERT_WEBHOOK_URL=to_hook.alert_webhook_url.get_secret_value(),
+            LAUREL_OUTGOING_ALLOW=to_hook.outgoing_allow,
+        )
+
+    assert sorted(each["event"].partition(":")[0] for each in messages) == [
+        "maintenance_failed", "pisa_failed", "run_failed", "sources_failed", "training_failed",
+    ]  # fmt: skip
+    run = get_run(connection, run_id)
+    assert (run.status, run.error) == ("failed", "publish: of uploads")
+
+
 def test_reading_the_file_loads_nothing_heavy(dag: dict[str, Any]) -> None:
     assert dag["heavy"] == []
 
@@ -140,8 +200,16 @@ def test_maintenance_runs_daily_and_tells_a_person_when_it_fails(dag: dict[str, 
         "cron": "30 2 * * *",
         "catchup": False,
         "max_active_runs": 1,
-        "upstream": {"sweep": [], "rebuild": [], "forget": [], "backup": ["forget"], "report": []},
+        "upstream": {
+            "sweep": [],
+            "rebuild": [],
+            "forget": [],
+            "backup": ["forget"],
+            "tidy": ["backup"],
+            "report": [],
+        },
         "backup_follows": "all_done",
+        "tidy_follows": "all_done",
         "alerted": True,
         "transient": "retry",
         "bug": "fail",
