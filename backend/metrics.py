@@ -146,7 +146,7 @@ def _read_figures(connection: Connection) -> Iterator[Metric]:
     yield rows
     yield GaugeMetricFamily("laurel_waiting_uploads", "Stored and not loaded yet.", value=found["waiting"])
     if found["run_age"] is not None:
-        age = "Seconds since the last successful run ended."
+        age = "Seconds since a run last ended that succeeded or had nothing to do."
         yield GaugeMetricFamily("laurel_last_successful_run_age_seconds", age, value=found["run_age"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flask import Flask
 from pydantic import SecretStr
 
 from elt.pipeline import fail
@@ -31,6 +32,27 @@ def test_idle_runs_in_a_row_share_one_line(connection: Connection) -> None:
     assert [run.run_id for run in list_runs(connection)] == [later, busy, first]
     assert get_run(connection, first).status == "succeeded"
     assert get_run(connection, busy).status == "running"
+
+
+def test_prometheus_is_told_how_long_ago_a_run_succeeded_or_had_nothing_to_do(
+    api: Flask, connection: Connection
+) -> None:
+    assert _run_age(api) is None
+
+    start_run(connection, trigger="schedule", idle=True)
+    connection.execute("update ops.runs set finished_at = now() - interval '2 hours'")
+    finish_run(connection, start_run(connection, trigger="cli"), status="failed", error="load: away")
+    start_run(connection, trigger="cli")
+    assert (_run_age(api) or 0) >= 7200
+
+    finish_run(connection, start_run(connection, trigger="cli"), status="succeeded")
+    assert (_run_age(api) or 0) < 7200
+
+
+def _run_age(api: Flask) -> float | None:
+    shown = api.test_client().get("/metrics").text.splitlines()
+    name = "laurel_last_successful_run_age_seconds "
+    return next((float(line.removeprefix(name)) for line in shown if line.startswith(name)), None)
 
 
 def test_the_groups_of_the_load_stage_add_up(connection: Connection) -> None:
