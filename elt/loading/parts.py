@@ -175,7 +175,10 @@ def discard_outdated(connection: Connection) -> int:
                                u.upload_id || ':' || u.live_version = obj_description(c.oid, 'pg_class')))
         """
     ).fetchall()
-    return sum(_drop(connection, sql.Identifier(table["schema"], table["name"])) for table in tables)
+    drops = {"parts": _drop, "raw": _drop_empty}
+    return sum(
+        drops[table["schema"]](connection, sql.Identifier(table["schema"], table["name"])) for table in tables
+    )
 
 
 def discard_unfinished(connection: Connection) -> None:
@@ -183,8 +186,12 @@ def discard_unfinished(connection: Connection) -> None:
 
     By the owner of the tables, outside a transaction: whoever is at a table must not wait for this.
     """
-    for row in connection.execute("delete from ops.splits returning split_id").fetchall():
-        connection.execute(sql.SQL("drop table if exists {}").format(part_table(row["split_id"])))
+    connection.execute("delete from ops.splits")
+    # All of them: one that could not be dropped with its split waits here for `discard_outdated`.
+    for table in connection.execute(
+        "select tablename as name from pg_tables where schemaname = 'parts'"
+    ).fetchall():
+        connection.execute(sql.SQL("drop table if exists {}").format(sql.Identifier("parts", table["name"])))
 
 
 def _is_plain_file(source: Source) -> bool:
@@ -362,10 +369,7 @@ class _Split:
 
     def is_free(self) -> bool:
         """Whether nobody is at the table; then it is locked until the transaction ends."""
-        return _alter(
-            self.connection, sql.SQL("lock table {} in access exclusive mode"), part_table(self.split_id),
-            _PATIENCE_TO_SHOW,
-        )  # fmt: skip
+        return _lock(self.connection, part_table(self.split_id), _PATIENCE_TO_SHOW)
 
     def take(self, tally: Tally, spool: IssueSpool) -> None:
         """Add up what the parts have found, and make their rows rows of raw."""
@@ -428,14 +432,34 @@ def _drop(connection: Connection, table: sql.Identifier) -> bool:
     return _alter(connection, sql.SQL("drop table if exists {}"), table, _PATIENCE_TO_DROP)
 
 
+def _drop_empty(connection: Connection, table: sql.Identifier) -> bool:
+    """Drop a table of raw, unless rows are left: its comment, which says whose they were, may be lost."""
+    with connection.transaction():
+        if not _lock(connection, table, _PATIENCE_TO_DROP):
+            return False
+        if connection.execute(sql.SQL("select from only {} limit 1").format(table)).rowcount:
+            log.warning("table_kept", table=table.as_string(None), reason="its rows are of no live version")
+            return False
+        return _drop(connection, table)
+
+
+def _lock(connection: Connection, table: sql.Identifier, patience: str) -> bool:
+    """Keep everybody out of a table until the transaction ends; False where somebody is at it for longer."""
+    return _alter(connection, sql.SQL("lock table {} in access exclusive mode"), table, patience)
+
+
 def _alter(connection: Connection, statement: sql.SQL, table: sql.Identifier, patience: str) -> bool:
-    """Do something to a table as its owner; False, with nothing done, where somebody is at it for longer."""
+    """Do something to a table as its owner.
+
+    Returns:
+        False, with nothing done, where somebody is at it for longer, or it has gone.
+    """
     try:
         with connection.transaction(), _as_owner(connection):
             connection.execute("select set_config('lock_timeout', %s, true)", (patience,))
             connection.execute(statement.format(table))
             connection.execute("set local lock_timeout to default")
-    except psycopg.errors.LockNotAvailable:
+    except (psycopg.errors.LockNotAvailable, psycopg.errors.UndefinedTable):
         return False
     return True
 

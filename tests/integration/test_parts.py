@@ -275,6 +275,20 @@ def test_what_is_withdrawn_leaves_raw_and_then_its_table_goes(sender: Sender, hi
     assert sender.connection.execute(tables).rowcount == 0
 
 
+def test_a_table_of_live_rows_stays_though_its_comment_is_lost(sender: Sender, history: Any) -> None:
+    upload_id = sender.send(history(range(100))).upload_id
+    load_in_parts(sender, upload_id, 1500)
+    [child] = sender.connection.execute(
+        "select inhrelid::regclass::text as name from pg_inherits "
+        "where inhparent = 'raw.academic_history'::regclass"
+    ).fetchall()
+    sender.connection.execute(f"comment on table {child['name']} is 'looked at'")
+    assert discard_outdated(sender.connection) == 0
+    assert len(sender.raw()) == 100
+    withdraw_upload(sender.connection, sender.store, upload_id, sender.researcher)
+    assert discard_outdated(sender.connection) == 1
+
+
 def test_a_held_version_leaves_no_rows_aside_and_loads_when_it_is_approved(
     sender: Sender, history: Any
 ) -> None:
@@ -313,6 +327,17 @@ def test_an_erasure_throws_away_what_waits(sender: Sender, history: Any) -> None
     small = cut(sender, 1500)
     upload_id = sender.send(history(range(100))).upload_id
     load_part(small, sender.store, upload_id, 1, split_version(small, sender.store, upload_id, 1)[0])
+    discard_unfinished(sender.connection)
+    assert waiting(sender) == []
+
+
+def test_an_erasure_throws_away_what_could_not_be_dropped_with_its_split(
+    sender: Sender, history: Any
+) -> None:
+    upload_id = sender.send(history(range(100))).upload_id
+    split_version(cut(sender, 1500), sender.store, upload_id, 1)
+    sender.connection.execute("delete from ops.splits")
+    assert len(waiting(sender)) == 2  # the table and its index
     discard_unfinished(sender.connection)
     assert waiting(sender) == []
 
