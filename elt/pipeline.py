@@ -18,6 +18,7 @@ import psycopg
 from elt import runs
 from elt.audit.anchors import write_hourly_anchor
 from elt.errors import DatabaseUnavailable, public_text
+from elt.loading.failures import describe
 from elt.loading.loader import load_version
 from elt.loading.parts import discard_outdated, load_part, split_version
 from elt.log import get_logger
@@ -40,6 +41,9 @@ log = get_logger(__name__)
 
 # More mapped tasks than this cost more in task start-up than they gain in parallel loading.
 MAX_LOAD_GROUPS = 4
+
+# Airflow maps no more than 1024 tasks. The file that reaches this brings at most its own parts beyond it.
+MAX_PARTS = 512
 
 # A view over the predictions, so dbt cannot tell when its content changes.
 # A view over the ledger, which also changes when a file is only refused.
@@ -102,15 +106,16 @@ def begin(
     store = open_store(settings.resolved_store_url)
     store.sweep()
     pending = discover(settings, store)
+    references, parts = _refer(settings, store, pending, in_parts=in_parts)
     with connect(settings.database_url.get_secret_value()) as connection:
         write_hourly_anchor(connection, store)
+        discard_outdated(connection)
         unbuilt = ledger.count_unbuilt_loads(connection)
         is_idle = not (
             pending or unbuilt or full or runs.unpublished_marts(connection) or must_build_anew(connection)
         )
+        # Last of all that may fail: whoever calls has no id of a run to close.
         run_id = runs.start_run(connection, trigger=trigger, airflow_run=airflow_run, idle=is_idle)
-        discard_outdated(connection)
-    references, parts = _refer(settings, store, pending, in_parts=in_parts)
     log.info("run_started", run_id=str(run_id), trigger=trigger, waiting=len(pending), unbuilt=unbuilt)
     _tell_senders(settings)
     return Plan(run_id, [*_share_out(references), *([part] for part in parts)], is_idle)
@@ -277,12 +282,24 @@ def _refer(
     whole: list[str] = []
     parts: list[str] = []
     for item in pending:
+        may_cut = in_parts and len(parts) < MAX_PARTS
+        found = _split(settings, store, item) if may_cut else []
         reference = f"{item.upload_id}:{item.version}"
-        found = split_version(settings, store, item.upload_id, item.version) if in_parts else []
         parts += [f"{reference}:{part}" for part in found]
         if not found:
             whole.append(reference)
     return whole, parts
+
+
+def _split(settings: Settings, store: Store, item: PendingLoad) -> list[int]:
+    try:
+        return split_version(settings, store, item.upload_id, item.version)
+    except Exception as error:
+        # Parts only save time, and no file may keep others waiting. What is wrong, its load says.
+        log.warning(
+            "split_failed", upload_id=str(item.upload_id), version=item.version, reason=describe(error)
+        )
+        return []
 
 
 def _share_out(references: list[str]) -> list[list[str]]:

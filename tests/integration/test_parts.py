@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import boto3
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from psycopg import sql
 from elt import pipeline
 from elt.backup.take import take_backup
 from elt.backup.verify import verify_backup
+from elt.errors import DatabaseUnavailable, StoreUnavailable
 from elt.loading import parts
 from elt.loading.parts import discard_outdated, discard_unfinished, load_part, split_version
 from elt.loading.raw_tables import part_table
@@ -385,6 +387,55 @@ def test_a_run_loads_parts_in_groups_of_their_own_and_the_last_ends_the_load(
     assert outcomes == [{"loaded": 1}, {}, {}, {"loaded": 1}]
     assert pipeline.load(small, plan.run_id, plan.groups[2]) == {}  # delivered twice
     assert len(sender.raw()) == 310
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("a mistake of ours"), StoreUnavailable("The object cannot be read.")], ids=repr
+)
+def test_a_file_that_cannot_be_cut_now_stops_no_other(
+    sender: Sender, history: Any, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    broken = sender.send(history(range(300))).upload_id
+    sound = sender.send(history(range(300, 600))).upload_id
+    original = parts._cut
+
+    def cut_one(store: Any, source: Any, split_bytes: int) -> Any:
+        if source.upload_id == broken:
+            raise error
+        return original(store, source, split_bytes)
+
+    monkeypatch.setattr(parts, "_cut", cut_one)
+    small = cut(sender, 4000)
+    plan = pipeline.begin(small, trigger="api", in_parts=True)
+    assert plan.groups == [[f"{broken}:1"], *([f"{sound}:1:{part}"] for part in range(4))]
+    assert pipeline.load(small, plan.run_id, plan.groups[0]) == {"loaded": 1}
+
+
+def test_a_run_that_does_not_begin_leaves_no_line(
+    sender: Sender, history: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_connection: Any) -> int:
+        raise psycopg.OperationalError("away")
+
+    sender.send(history(range(3)))
+    monkeypatch.setattr(pipeline, "discard_outdated", away)
+    with pytest.raises(DatabaseUnavailable, match="away"):
+        pipeline.begin(sender.settings, trigger="api", in_parts=True)
+    assert sender.connection.execute("select from ops.runs").rowcount == 0
+
+
+def test_no_run_has_more_tasks_than_airflow_maps(
+    sender: Sender, history: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert pipeline.MAX_PARTS + parts.MOST_PARTS + pipeline.MAX_LOAD_GROUPS < 1024
+    monkeypatch.setattr(pipeline, "MAX_PARTS", 5)
+    files = [sender.send(history(range(start, start + 300))).upload_id for start in range(0, 1200, 300)]
+    plan = pipeline.begin(cut(sender, 4000), trigger="api", in_parts=True)
+    cut_, whole = files[:2], files[2:]
+    assert plan.groups == [
+        *([f"{upload_id}:1"] for upload_id in whole),
+        *([f"{upload_id}:1:{part}"] for upload_id in cut_ for part in range(4)),
+    ]
 
 
 def test_a_file_whose_parts_are_all_there_is_loaded_by_any_run(sender: Sender, history: Any) -> None:
