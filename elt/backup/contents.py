@@ -7,9 +7,15 @@ this hash the same from version to version, since tables are partitioned by it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+import psycopg
 from psycopg import sql
+from psycopg.rows import DictRow
 
 from elt.backup.manifest import TableSum
+from elt.errors import TransientError
 from elt.warehouse import Connection, connect
 
 # How the text of a row comes out; the database may have other defaults, and its copy not the same ones.
@@ -22,6 +28,7 @@ set local bytea_output = 'hex';
 set local search_path = pg_catalog;
 set local statement_timeout = 0;
 set local idle_in_transaction_session_timeout = 0;
+set local lock_timeout = '1min';
 """
 _TABLES = """
 select n.nspname as schema, c.relname as name
@@ -33,20 +40,60 @@ _SUM = """
 select count(*) as rows, coalesce(sum(hashtextextended(laurel_row::text, 0)), 0) as sum
 from only {} as laurel_row
 """
+# What `pg_dump` locks.
+_LOCKED = _TABLES.replace("c.relkind = 'r'", "c.relkind in ('r', 'p')")
+# A listed table was dropped, or got another name or schema, before it was locked; or somebody is at it.
+_CHANGED = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.InvalidSchemaName,
+    psycopg.errors.WrongObjectType,
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.DeadlockDetected,
+)
+_ATTEMPTS = 5
 _REVISION_TABLES = ("ops.alembic_version", "public.alembic_version")
 
 
-def begin_snapshot(connection: Connection) -> None:
-    """Let the open transaction see one moment, and rows come out the same wherever they are read.
+@contextmanager
+def snapshot(connection: Connection) -> Iterator[None]:
+    """A transaction that sees one moment, whose tables stay as they are until its end.
 
-    It must be the transaction's first statement.
+    They are locked at once, as `pg_dump` does it: names are looked up as of now, not as of the moment seen,
+    so one that a load has moved meanwhile could not be read any more. Rows come out the same in any database.
+
+    Raises:
+        TransientError: tables went away, or somebody held them, each time that it was tried.
     """
-    connection.execute("set transaction isolation level repeatable read read only")
-    connection.execute(_SETTINGS)
+    with ExitStack() as stack:
+        _begin(connection, stack)
+        yield
+
+
+def _begin(connection: Connection, stack: ExitStack) -> None:
+    for _ in range(_ATTEMPTS):
+        with suppress(*_CHANGED), ExitStack() as attempt:
+            attempt.enter_context(connection.transaction())
+            connection.execute("set transaction isolation level repeatable read read only")
+            connection.execute(_SETTINGS)
+            _lock(connection, connection.execute(_LOCKED).fetchall())
+            stack.push(attempt.pop_all())
+            return
+    raise TransientError(
+        f"The tables of the database {connection.info.dbname} could not be held still to be read: each of "
+        f"{_ATTEMPTS} times one was dropped or moved just then, or was locked by somebody for over a minute. "
+        "Try again once loads and changes of tables have ended."
+    )
+
+
+def _lock(connection: Connection, tables: list[DictRow]) -> None:
+    """Let nobody drop or change the tables; reading and writing goes on."""
+    if tables:
+        names = [sql.SQL("only {}").format(sql.Identifier(row["schema"], row["name"])) for row in tables]
+        connection.execute(sql.SQL("lock table {} in access share mode").format(sql.SQL(", ").join(names)))
 
 
 def sum_tables(connection: Connection) -> tuple[TableSum, ...]:
-    """All tables, by schema and name; after `begin_snapshot`."""
+    """All tables, by schema and name; inside `snapshot`."""
     return tuple(
         _sum(connection, row["schema"], row["name"]) for row in connection.execute(_TABLES).fetchall()
     )

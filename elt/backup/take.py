@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from elt.backup.contents import begin_snapshot, find_revision, sum_tables
+from elt.backup.contents import find_revision, snapshot, sum_tables
 from elt.backup.databases import connect_server
 from elt.backup.keep import remove_cut_off
 from elt.backup.manifest import (
@@ -43,7 +43,7 @@ def take_backup(
     Raises:
         BackupError: `pg_dump` failed.
         Conflict: another backup or restore is running.
-        TransientError: a server or the store went away, or has no room.
+        TransientError: a server or the store went away, or has no room; or tables were changed all the time.
     """
     name = new_name(now or datetime.now(UTC))
     addresses = {database: address_of(settings, database) for database in DATABASES}
@@ -69,9 +69,8 @@ def _dump(store: Store, name: str, database: DatabaseName, url: str, say: Progre
             keep_builds_out(connection)
         major, minor = divmod(connection.info.server_version, 10_000)
         program = find_program("pg_dump", major)
-        with connection.transaction():
-            begin_snapshot(connection)
-            say(f"reading {database}")
+        say(f"reading {database}")
+        with snapshot(connection):
             tables, revision = sum_tables(connection), find_revision(connection)
             say(f"dumping {database}")
             stored = store.put(dump_key(name, database), dump_database(program, url, _export(connection)))

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from elt.backup.contents import begin_snapshot, differences, sum_tables
+from elt.backup.contents import differences, snapshot, sum_tables
 from elt.backup.databases import Server, beside, connect_server
 from elt.backup.manifest import Dump, Manifest, address_of, find_manifest, note_verified
 from elt.backup.streams import restore_database
@@ -80,8 +80,7 @@ def require_equal(dump: Dump, url: str) -> None:
     Raises:
         BackupError: names the tables that differ.
     """
-    with connect(url, application_name="laurel-backup") as connection, connection.transaction():
-        begin_snapshot(connection)
+    with connect(url, application_name="laurel-backup") as connection, snapshot(connection):
         found = differences(dump.tables, sum_tables(connection))
     if found:
         named = "; ".join(found[:_MOST_DIFFERENCES])

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 import boto3
 import psycopg
@@ -23,9 +24,10 @@ from pydantic import SecretStr
 
 from cli.main import cli
 from elt import postgres_programs
+from elt.backup import contents
 from elt.backup import restore as restoring
 from elt.backup import verify as verifying
-from elt.backup.contents import begin_snapshot, sum_tables
+from elt.backup.contents import snapshot, sum_tables
 from elt.backup.daily import back_up
 from elt.backup.databases import KEPT_ASIDE, connect_server
 from elt.backup.keep import remove_outdated
@@ -33,7 +35,8 @@ from elt.backup.manifest import TableSum, find_manifest, list_backups, manifest_
 from elt.backup.restore import Restore, RestoreReport, drop_put_aside
 from elt.backup.take import take_backup
 from elt.backup.verify import verify_backup
-from elt.errors import BackupError, ConfigurationError, Conflict, NotFound, SchemaMismatch
+from elt.errors import BackupError, ConfigurationError, Conflict, NotFound, SchemaMismatch, TransientError
+from elt.loading import parts
 from elt.migrate import downgrade
 from elt.pipeline import run
 from elt.privacy.erasure_requests import list_erasures, request_erasure
@@ -42,7 +45,7 @@ from elt.settings import Settings
 from elt.store.base import Store, open_store
 from elt.uploads.discover import discover
 from elt.uploads.lifecycle import withdraw_upload
-from elt.warehouse import connect
+from elt.warehouse import Connection, connect
 from local import ports, postgres
 from tests.conftest import PostgresServer, Sender, make_server_folder
 
@@ -116,8 +119,7 @@ def _hand_in(settings: Settings, content: str, dataset: str = "academic_history"
 
 
 def _sums(url: str) -> dict[str, TableSum]:
-    with connect(url) as connection, connection.transaction():
-        begin_snapshot(connection)
+    with connect(url) as connection, snapshot(connection):
         return {table.name: table for table in sum_tables(connection)}
 
 
@@ -199,6 +201,74 @@ def test_after_damage_the_backup_brings_every_row_back(
     assert (line["actor"], line["action"]) == ("cli:test", "database:restore")
     assert _databases(postgres_server) == [report.put_aside["elt"]]
     assert _sums(postgres_server.url(report.put_aside["elt"]))["raw.academic_history"].rows == 0
+
+
+def _send_in_parts(sender: Sender, content: str) -> UUID:
+    """Hand a file in and load its parts; what is left is the load that makes them rows of raw."""
+    sent = sender.send(content.encode(), "academic_history", principal=sender.admin)
+    small = sender.settings.model_copy(update={"split_bytes": 3000})
+    for part in parts.split_version(small, sender.store, sent.upload_id, 1):
+        parts.load_part(small, sender.store, sent.upload_id, 1, part)
+    return sent.upload_id
+
+
+def _meanwhile(monkeypatch: pytest.MonkeyPatch, name: str, act: Callable[[], object]) -> None:
+    """Let something happen once, just before the backup's function of this name is called."""
+    real = getattr(contents, name)
+
+    def call(*args: object) -> object:
+        monkeypatch.setattr(contents, name, real)
+        act()
+        return real(*args)
+
+    monkeypatch.setattr(contents, name, call)
+
+
+@pytest.mark.parametrize("when", ["_lock", "_sum"])
+def test_a_load_in_parts_may_end_while_a_backup_begins_or_reads(
+    sender: Sender, history, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    upload_id = _send_in_parts(sender, history(range(200)))
+    monkeypatch.setattr(parts, "_PATIENCE_TO_SHOW", "50ms")
+    _meanwhile(monkeypatch, when, lambda: sender.load(upload_id, 1))
+    manifest = take_backup(sender.settings, sender.store)
+    verify_backup(sender.settings, sender.store)
+    there = {table.name: table.rows for table in manifest.dumps[0].tables}
+    moved = [rows for name, rows in there.items() if name.startswith("raw.rows_")]
+    waiting = [rows for name, rows in there.items() if name.startswith("parts.rows_")]
+    assert (moved, waiting) == (([200], []) if when == "_lock" else ([], [200]))
+    assert sender.connection.execute("select count(*) as n from raw.academic_history").fetchone() == {
+        "n": 200
+    }
+
+
+def test_an_emptied_table_is_not_dropped_while_a_backup_reads(
+    sender: Sender, history, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_id = _send_in_parts(sender, history(range(200)))
+    sender.load(upload_id, 1)
+    withdraw_upload(sender.connection, sender.store, upload_id, sender.admin, reason="sent twice")
+    dropped = []
+    _meanwhile(monkeypatch, "_sum", lambda: dropped.append(parts.discard_outdated(sender.connection)))
+    take_backup(sender.settings, sender.store)
+    assert dropped == [0]
+    verify_backup(sender.settings, sender.store)
+    assert parts.discard_outdated(sender.connection) == 1
+
+
+def test_where_tables_change_all_the_time_the_backup_is_to_be_tried_again(
+    lived: Settings, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = contents._lock
+
+    def lock(connection: Connection, tables: list) -> None:
+        real(connection, [*tables, {"schema": "raw", "name": "gone"}])
+
+    monkeypatch.setattr(contents, "_lock", lock)
+    with pytest.raises(TransientError, match="tables of the database school could not be held still"):
+        take_backup(lived, store)
+    monkeypatch.undo()
+    take_backup(lived, store, now=datetime.now(UTC) + timedelta(seconds=5))
 
 
 @pytest.mark.parametrize("what", ["checksum", "rows"])
