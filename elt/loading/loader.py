@@ -176,7 +176,9 @@ class _Load:
         with IssueSpool() as spool:
             try:
                 with self.connection.transaction() as rows_only:
-                    if not take_parts(self.connection, source, tally, spool):
+                    if taken := take_parts(self.connection, source, spool):
+                        tally = taken
+                    else:
                         copy_rows(self.connection, self.store, source, tally, spool)
                     decision = self._decide(source, tally, described)
                     if decision.status != "loaded":

@@ -128,17 +128,28 @@ def load_part(settings: Settings, store: Store, upload_id: UUID, version: int, p
         return not _waiting_parts(connection, source)
 
 
-def take_parts(connection: Connection, source: Source, tally: Tally, spool: IssueSpool) -> bool:
-    """Make the rows of all parts rows of raw, in the caller's transaction; fills `tally` and `spool`.
+def take_parts(connection: Connection, source: Source, spool: IssueSpool) -> Tally | None:
+    """Make the rows of all parts rows of raw, in the caller's transaction; fills `spool`.
 
     Returns:
-        False, with nothing done, where the file must be read.
+        What the parts have found; None, with nothing done, where the file must be read.
+
+    Raises:
+        psycopg.OperationalError: the database went away.
     """
     split = _Split.of(connection, source)
-    if split is None or not split.is_complete() or not split.is_free():
-        return False
-    split.take(tally, spool)
-    return True
+    if split is None or not split.is_complete():
+        return None
+    try:
+        with connection.transaction():
+            return split.take(spool) if split.is_free() else None
+    except psycopg.OperationalError:
+        raise
+    except psycopg.Error as error:
+        # Its table does not suit the dataset's, which may have got a column or a check since.
+        _log_given_up(source, error)
+        spool.clear()
+        return None
 
 
 def discard_parts(connection: Connection, upload_id: UUID, version: int) -> None:
@@ -371,10 +382,10 @@ class _Split:
         """Whether nobody is at the table; then it is locked until the transaction ends."""
         return _lock(self.connection, part_table(self.split_id), _PATIENCE_TO_SHOW)
 
-    def take(self, tally: Tally, spool: IssueSpool) -> None:
+    def take(self, spool: IssueSpool) -> Tally:
         """Add up what the parts have found, and make their rows rows of raw."""
         contract, table = self.source.contract, part_table(self.split_id)
-        tally.detected = self.detected
+        tally = Tally(detected=self.detected)
         tally.issues += match_header(contract, self.detected.header).issues
         self._add_up(tally)
         for content in self._kept("issues"):
@@ -391,6 +402,7 @@ class _Split:
         tally.accepted -= repeated
         with _as_owner(self.connection):
             attach_part_table(self.connection, contract, self.split_id)
+        return tally
 
     def _add_up(self, tally: Tally) -> None:
         row = self.connection.execute(
@@ -421,11 +433,15 @@ class _Split:
 
 
 def _give_up(connection: Connection, source: Source, error: Exception) -> None:
+    _log_given_up(source, error)
+    with connection.transaction():
+        discard_parts(connection, source.upload_id, source.version)
+
+
+def _log_given_up(source: Source, error: Exception) -> None:
     log.info(
         "parts_given_up", upload_id=str(source.upload_id), version=source.version, reason=describe(error)
     )
-    with connection.transaction():
-        discard_parts(connection, source.upload_id, source.version)
 
 
 def _drop(connection: Connection, table: sql.Identifier) -> bool:

@@ -101,6 +101,11 @@ class Spool:
         """Keep some bytes."""
         self._file.write(content)
 
+    def clear(self) -> None:
+        """Forget all that was kept."""
+        self._file.seek(0)
+        self._file.truncate()
+
     def chunks(self) -> Iterator[bytes]:
         """All that was kept, in pieces of a megabyte."""
         self._file.seek(0)

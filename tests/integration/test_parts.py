@@ -357,6 +357,32 @@ def test_parts_that_were_hashed_otherwise_are_not_put_together(
     assert len(sender.raw()) == 100
 
 
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        "drop table {table}",
+        "alter table raw.academic_history add constraint scores check (total_score >= 0)",
+        "alter table {table} drop column total_score",
+        "alter table {table} add column _loaded_at timestamptz",
+    ],
+)
+def test_parts_that_do_not_suit_raw_any_more_are_read_as_a_whole(
+    sender: Sender, history: Any, meanwhile: str
+) -> None:
+    small = cut(sender, 1500)
+    upload_id = sender.send(history([*range(100), 1], faults={7: "STU00007,X"})).upload_id
+    for part in split_version(small, sender.store, upload_id, 1):
+        load_part(small, sender.store, upload_id, 1, part)
+    [split] = sender.connection.execute("select split_id from ops.splits").fetchall()
+    sender.connection.execute(sql.SQL(meanwhile).format(table=part_table(split["split_id"])))
+
+    counts = sender.load(upload_id).counts
+    assert (counts.accepted, counts.rejected, counts.repeated) == (99, 1, 1)
+    assert len(sender.raw()) == 99
+    assert sender.connection.execute("select from ops.row_issues").rowcount == 1
+    assert waiting(sender) == []
+
+
 def test_bytes_that_have_changed_since_the_file_was_cut_are_not_loaded(sender: Sender, history: Any) -> None:
     small = cut(sender, 1500)
     upload_id = sender.send(history(range(100))).upload_id
