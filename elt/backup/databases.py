@@ -202,6 +202,8 @@ def connect_server(url: str) -> Iterator[Server]:
                 f"Another backup or restore of the database {database} is running. Wait for its end."
             )
         yield Server(connection, database)
+        # The server may take a moment to notice that a session has ended, and the next one may be ours.
+        connection.execute("select pg_advisory_unlock(%s)", (lock,))
 
 
 def database_of(url: str) -> str:
