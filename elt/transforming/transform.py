@@ -204,18 +204,31 @@ def prepare_raw(connection: Connection, dataset: str) -> None:
 
 
 def _analyze_where_grown(connection: Connection, dataset: str) -> None:
-    """Fresh statistics where a tenth of the table is new; autovacuum would come too late for this build."""
+    """Fresh statistics where a tenth is new; autovacuum would come too late for this build.
+
+    Of the dataset's table, for all rows that it shows, and of each table of a file that was loaded in parts:
+    before PostgreSQL 18 `analyze` of the former leaves the latter out.
+    """
+    table = sql.Identifier("raw", dataset)
     grown = connection.execute(
         """
-        select sum(n_mod_since_analyze) > 0.1 * greatest(sum(n_live_tup), 1) as grown
-        from pg_stat_all_tables
-        where relid = to_regclass(%(table)s)
-           or relid in (select inhrelid from pg_inherits where inhparent = to_regclass(%(table)s))
+        with shown as (
+            select relid, schemaname, relname, n_mod_since_analyze as changed, n_live_tup as live
+            from pg_stat_all_tables
+            where relid = to_regclass(%(table)s)
+               or relid in (select inhrelid from pg_inherits where inhparent = to_regclass(%(table)s))
+        )
+        select schemaname, relname from shown
+        where case
+            when relid = to_regclass(%(table)s)
+            then (select sum(changed) > 0.1 * greatest(sum(live), 1) from shown)
+            else changed > 0.1 * greatest(live, 1)
+        end
         """,
-        {"table": sql.Identifier("raw", dataset).as_string(None)},
-    ).fetchone()
-    if grown and grown["grown"]:
-        connection.execute(sql.SQL("analyze {}").format(sql.Identifier("raw", dataset)))
+        {"table": table.as_string(None)},
+    ).fetchall()
+    for each in grown:
+        connection.execute(sql.SQL("analyze {}").format(sql.Identifier(*each.values())))
 
 
 def _consume(connection: Connection, run_id: UUID, digest: str, changed_marts: Sequence[str]) -> int:

@@ -488,6 +488,29 @@ def test_the_block_index_of_its_table_knows_all_rows_before_a_build(sender: Send
     assert left.fetchone() == {"left": 0}
 
 
+def test_its_table_has_statistics_before_a_build_be_it_a_small_share_or_not(
+    sender: Sender, history: Any
+) -> None:
+    def prepare() -> set[str]:
+        sender.connection.execute("select pg_stat_force_next_flush()")
+        prepare_raw(sender.connection, "academic_history")
+        known = sender.connection.execute("select distinct tablename from pg_stats where schemaname = 'raw'")
+        return {row["tablename"] for row in known}
+
+    def children() -> set[str]:
+        tables = sender.connection.execute(
+            "select relname from pg_inherits join pg_class on oid = inhrelid "
+            "where inhparent = 'raw.academic_history'::regclass"
+        )
+        return {row["relname"] for row in tables}
+
+    load_in_parts(sender, sender.send(history(range(3000))).upload_id, 40000)
+    assert prepare() == {"academic_history", *children()}
+    load_in_parts(sender, sender.send(history(range(3000, 3100))).upload_id, 1500)
+    assert len(children()) == 2
+    assert prepare() == {"academic_history", *children()}
+
+
 def test_a_replay_begins_without_such_tables(sender: Sender, history: Any) -> None:
     upload_id = sender.send(history(range(300))).upload_id
     load_in_parts(sender, upload_id, 4000)
