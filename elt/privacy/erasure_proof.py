@@ -194,11 +194,23 @@ def _search_database(
 ) -> None:
     tables = connection.execute(
         """
-        select n.nspname as schema, c.relname as name, array_agg(a.attname::text) as columns
+        select n.nspname as schema, c.relname as name, array_agg(a.attname::text) as columns,
+            case n.nspname
+                when 'raw' then coalesce((
+                    select dataset.relname
+                    from pg_inherits join pg_class dataset on dataset.oid = inhparent
+                    where inhrelid = c.oid
+                ), c.relname)::text
+                when 'parts' then (
+                    select u.dataset
+                    from ops.splits s join ops.uploads u using (upload_id)
+                    where c.relname = 'rows_' || replace(s.split_id::text, '-', '')
+                )
+            end as dataset
         from pg_class c join pg_namespace n on n.oid = c.relnamespace
         join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
         where c.relkind in ('r', 'm') and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
-        group by 1, 2 order by 1, 2
+        group by n.nspname, c.oid order by 1, 2
         """
     ).fetchall()
     for table in tables:
@@ -211,7 +223,7 @@ def _search_database(
                 proof.found(place, text.what)
         for (kind, school_id), group in groupby(sorted(people), key=lambda person: person[:2]):
             identifiers = sorted({canonical(kind, identifier) for _, _, identifier in group})
-            for names in _columns_of(kind, table["schema"], table["name"], columns):
+            for names in _columns_of(kind, table["dataset"], columns):
                 named = sql.SQL("{} = any(%s)").format(canonical_sql("t", names))
                 if kind in TRACES and _OWNER in columns:  # who is named there is told from the student
                     named = sql.SQL("{} and t.{} is null").format(named, sql.Identifier(_OWNER))
@@ -219,9 +231,9 @@ def _search_database(
                     proof.found(place, "identifier")
 
 
-def _columns_of(kind: Identity, schema: str, table: str, columns: set[str]) -> list[tuple[str, ...]]:
-    """Which columns of a table name a kind of people."""
-    if schema == "raw" and (contract := load_contracts().get(table)):
+def _columns_of(kind: Identity, dataset: str | None, columns: set[str]) -> list[tuple[str, ...]]:
+    """Which columns of a table name a kind of people; `dataset` is that of its rows, if it holds such."""
+    if dataset and (contract := load_contracts().get(dataset)):
         return [column.names for column in person_columns(contract) if column.kind == kind]
     return [names for names in _COLUMNS[kind] if set(names) <= columns]
 

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from cli.main import cli
 from elt.errors import NotFound, UploadRejected
+from elt.loading.parts import load_part, split_version
 from elt.pipeline import run
 from elt.privacy.erase_words import NAMED
 from elt.privacy.erasure import ErasureReport, Sought, erase_pending
@@ -582,6 +583,29 @@ def test_what_the_search_finds_keeps_the_erasure_open(sender: Sender, tmp_path) 
     assert {(f.place.partition("/")[0], f.what) for f in report.findings} >= {("uploads", "identifier")}
     assert report.finished == []
     assert [row["finished_at"] for row in list_erasures(sender.connection)] == [None]
+
+
+@pytest.mark.parametrize("is_shown", [False, True])
+def test_the_search_finds_people_in_a_file_that_is_loaded_in_parts(
+    sender: Sender, monkeypatch, is_shown: bool
+) -> None:
+    """By the contract of its dataset, whose columns here are called otherwise than elsewhere."""
+    rows = "".join(f"{number},{number},17\n" for number in range(1000, 1060))
+    upload_id = sender.send(
+        f"ID,Student ID,Staff ID\n{rows}", "rosariosis_discipline_referrals", principal=sender.admin
+    ).upload_id
+    small = sender.settings.model_copy(update={"split_bytes": 400})
+    for part in split_version(small, sender.store, upload_id, 1):
+        load_part(small, sender.store, upload_id, 1, part)
+    if is_shown:
+        sender.load(upload_id)
+    [table] = sender.connection.execute(
+        r"select oid::regclass::text as name from pg_class where relkind = 'r' and relname ~ '^rows_\w{32}$'"
+    ).fetchall()
+    for step in ("erasure.discard_unfinished", "erasure.erase_from_raw", "erasure_requests.erase_from_raw"):
+        monkeypatch.setattr(f"elt.privacy.{step}", lambda *_: {})
+
+    assert Finding(table["name"], "identifier") in _erase(sender, "17", "teacher", names=()).findings
 
 
 def test_what_was_found_is_not_gone_because_nobody_says_what_to_look_for(sender: Sender, tmp_path) -> None:
