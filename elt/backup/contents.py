@@ -51,6 +51,29 @@ _CHANGED = (
     psycopg.errors.DeadlockDetected,
 )
 _ATTEMPTS = 5
+# Whom `pg_dump` names as having rights: without them the dump cannot be restored. Owners are left out of it.
+_GRANTEES = """
+select distinct rolname as name
+from (
+    select a.grantee as role from pg_class, aclexplode(relacl) as a where a.grantee <> relowner
+    union all
+    select a.grantee from pg_attribute, aclexplode(attacl) as a
+    union all
+    select a.grantee from pg_namespace, aclexplode(nspacl) as a where a.grantee <> nspowner
+    union all
+    select a.grantee from pg_proc, aclexplode(proacl) as a where a.grantee <> proowner
+    union all
+    select a.grantee from pg_type, aclexplode(typacl) as a where a.grantee <> typowner
+    union all
+    select a.grantee from pg_default_acl, aclexplode(defaclacl) as a
+    union all
+    select defaclrole from pg_default_acl
+    union all
+    select unnest(polroles) from pg_policy
+) as named join pg_roles as r on r.oid = named.role
+where rolname !~ '^pg_'
+order by 1
+"""
 _REVISION_TABLES = ("ops.alembic_version", "public.alembic_version")
 
 
@@ -108,6 +131,11 @@ def find_revision(connection: Connection) -> str | None:
             row = connection.execute(sql.SQL("select version_num from {}").format(name)).fetchone()
             return row["version_num"] if row else None
     return None
+
+
+def list_grantees(connection: Connection) -> tuple[str, ...]:
+    """The roles that have rights in the database and do not come with every server, by name."""
+    return tuple(row["name"] for row in connection.execute(_GRANTEES))
 
 
 def has_tables(url: str) -> bool:

@@ -10,7 +10,7 @@ import hashlib
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -62,6 +62,23 @@ class Server:
     def exists(self, name: str) -> bool:
         """Whether there is a database of this name."""
         return bool(self._connection.execute("select from pg_database where datname = %s", (name,)).rowcount)
+
+    def require_roles(self, names: Iterable[str]) -> None:
+        """See that those to whom a backup gives rights are there; a dump holds no roles.
+
+        Raises:
+            ConfigurationError: names those that are not, and how they are made.
+        """
+        rows = self._connection.execute(
+            "select name from unnest(%s::text[]) as name where name not in (select rolname from pg_roles)",
+            (list(names),),
+        ).fetchall()
+        if missing := [row["name"] for row in rows]:
+            made = "; ".join(f"create role {sql.Identifier(name).as_string()} nologin" for name in missing)
+            raise ConfigurationError(
+                "The backup gives rights to roles that this server does not have: "
+                f"{', '.join(missing)}. Create them: {made}; then try again."
+            )
 
     def create(self, purpose: Purpose) -> str:
         """Make an empty database that nobody but its owner may connect to; returns its name.

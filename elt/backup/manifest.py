@@ -43,6 +43,7 @@ class Dump:
     """The dump of one database. `revision`: of its tables, None where there are none yet.
 
     `server` and `program` are versions as PostgreSQL says them (`18.4`); `size` is in bytes, `sha256` in hex.
+    `roles`: those that have rights in it; empty in backups of before they were noted.
     """
 
     database: DatabaseName
@@ -53,6 +54,7 @@ class Dump:
     size: int
     sha256: str
     tables: tuple[TableSum, ...]
+    roles: tuple[str, ...] = ()
 
     @property
     def server_major(self) -> int:
@@ -200,7 +202,8 @@ def _list(name: str, items: list[ObjectInfo]) -> ListedBackup:
 
 def _read_dump(document: dict[str, Any]) -> Dump:
     tables = tuple(TableSum(**table) for table in document.pop("tables"))
-    return Dump(**document, tables=tables)
+    roles = tuple(document.pop("roles", ()))
+    return Dump(**document, tables=tables, roles=roles)
 
 
 def _is_name(name: str) -> bool:

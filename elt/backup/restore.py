@@ -88,7 +88,8 @@ class Restore:
 
         Raises:
             BackupError: the backup is damaged, or restores to something else than was dumped.
-            ConfigurationError: a database has no address, or its user may not make databases.
+            ConfigurationError: a database has no address, its user may not make databases, or the server does
+                not have roles to which the backup gives rights.
             Conflict: somebody uses a database, one holds tables and may not be put aside, or another backup
                 or restore is running.
             NotFound: there is no such backup, or it has no such database.
@@ -135,6 +136,7 @@ class Restore:
             if dump.database == "elt":
                 with connect(url, application_name="laurel-restore") as connection:
                     make_roles(connection)  # they are the server's, not the dump's
+            target.server.require_roles(dump.roles)
             restore_database(restorer(target.server, dump), self._store, dump, url, rights=True)
             self._say(f"comparing {dump.database} with what was dumped")
             require_equal(dump, url)

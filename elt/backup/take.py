@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from elt.backup.contents import find_revision, snapshot, sum_tables
+from elt.backup.contents import find_revision, list_grantees, snapshot, sum_tables
 from elt.backup.databases import connect_server
 from elt.backup.keep import remove_cut_off
 from elt.backup.manifest import (
@@ -72,11 +72,12 @@ def _dump(store: Store, name: str, database: DatabaseName, url: str, say: Progre
         say(f"reading {database}")
         with snapshot(connection):
             tables, revision = sum_tables(connection), find_revision(connection)
+            roles = list_grantees(connection)
             say(f"dumping {database}")
             stored = store.put(dump_key(name, database), dump_database(program, url, _export(connection)))
     return Dump(
         database, revision, f"{major}.{minor}", program_version(program), stored.key, stored.size,
-        stored.sha256, tables,
+        stored.sha256, tables, roles,
     )  # fmt: skip
 
 

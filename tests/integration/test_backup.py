@@ -523,6 +523,52 @@ def test_a_new_server_gets_the_roles_and_everything_belongs_to_whom_it_did(
         shutil.rmtree(folder)
 
 
+@pytest.fixture
+def outsider(lived: Settings, postgres_server: PostgresServer) -> Iterator[str]:
+    """A role that Laurel knows nothing of, with rights to a schema and a column."""
+    name = "bi tool"
+    postgres_server.execute(sql.SQL("create role {} nologin").format(sql.Identifier(name)))
+    try:
+        with connect(_url(lived)) as connection:
+            connection.execute(f'grant usage on schema raw to "{name}"')
+            connection.execute(f'grant select (student_id) on raw.students to "{name}"')
+        yield name
+    finally:
+        for database in [*_databases(postgres_server), SCHOOL]:  # what depends on it
+            postgres_server.drop_database(database)
+        postgres_server.execute(sql.SQL("drop role {}").format(sql.Identifier(name)))
+
+
+def test_a_restore_says_which_roles_of_others_are_missing(
+    lived: Settings, store: Store, postgres_server: PostgresServer, outsider: str
+) -> None:
+    [dump] = take_backup(lived, store).dumps
+    assert {outsider, "laurel_reader"} <= set(dump.roles)
+    assert not {"laurel", "postgres", "pg_monitor"} & set(dump.roles)
+    verify_backup(lived, store)
+    before = _sums(_url(lived))
+    postgres_server.execute(sql.SQL('alter role "bi tool" rename to gone'))
+    try:
+        with pytest.raises(ConfigurationError, match=r': create role "bi tool" nologin; then') as raised:
+            _restore(lived)
+    finally:
+        postgres_server.execute(sql.SQL('alter role gone rename to "bi tool"'))
+    assert "does not have: bi tool." in raised.value.detail
+    assert _sums(_url(lived)) == before
+    _restore(lived)
+    with connect(_url(lived)) as connection:
+        may = "select has_schema_privilege(%s, 'raw', 'usage') as may"
+        assert connection.execute(may, (outsider,)).fetchone() == {"may": True}
+
+
+def test_a_manifest_of_before_roles_were_noted_is_read(lived: Settings, store: Store) -> None:
+    take_backup(lived, store)
+    _rewrite_manifest(store, lambda document: document["dumps"][0].pop("roles"))
+    [dump] = find_manifest(store, "latest").dumps
+    assert dump.roles == ()
+    assert _restore(lived).databases == ["elt"]
+
+
 def test_a_database_that_is_gone_is_made_again_and_open_to_whom_it_was(
     lived: Settings, store: Store, postgres_server: PostgresServer
 ) -> None:
