@@ -51,7 +51,7 @@ from elt.settings import Settings
 from elt.store.base import Store
 from elt.warehouse import Connection, connect
 
-MOST_PARTS = 64  # Airflow maps no more than a thousand tasks, and each of them costs its start
+MOST_PARTS = 64  # each is a task of Airflow's, and costs its start
 
 # For who is at a table that is to be dropped; else the next run drops it. Shorter than the server takes to
 # look for deadlocks: who is at it may wait for us.

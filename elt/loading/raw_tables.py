@@ -6,6 +6,8 @@ that were taken out of a keyed dataset and that the marts still show.
 
 A file that was loaded in parts (`elt.loading.parts`) has a table of its own, which inherits from that of its
 dataset: whoever reads the latter sees its rows. Until all parts are there it is in schema `parts`, unseen.
+INHERIT is not under MVCC: a reader in REPEATABLE READ may see rows of a load that ended after its snapshot,
+and of these only such as were committed before it. In READ COMMITTED a statement sees all of them or none.
 """
 
 from __future__ import annotations
