@@ -40,6 +40,7 @@ _SETTLED: dict[Kind, _Settled] = {
     "left": _Settled("erasures:manage", "erasure_pages.show_erasures", {}),
     "maintenance": _Settled("runs:start", "run_pages.show_runs", {}),
     "backup": _Settled("runs:start", "run_pages.show_runs", {}),
+    "unverified": _Settled("runs:start", "run_pages.show_runs", {}),
     "training": _Settled("runs:start", "model_pages.show_models", {}),
 }
 
@@ -113,6 +114,8 @@ def _said(each: Attention) -> str:
             said = _("The daily maintenance has failed")
         case "backup":
             said = _("The last backup that was tried is older than two days")
+        case "unverified":
+            said = _("No backup has been tried yet")
         case "training":
             said = _("The weekly training of the models has failed")
     return str(said)

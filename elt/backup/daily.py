@@ -1,4 +1,4 @@
-"""The daily backup: taken, tried, and only then older ones removed."""
+"""The daily backup: taken, tried, and older ones removed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from elt.warehouse import connect
 def back_up(settings: Settings, store: Store, *, now: datetime | None = None) -> str:
     """Take a backup, restore it into a database of its own, compare, and remove what need not be kept.
 
-    Returns its name. Where it cannot be restored, all older ones stay. Raises what `take_backup` and
+    Returns its name. Where it cannot be restored, old ones go all the same, since they hold people who were
+    erased; but never the newest that could (`elt.backup.keep`). Raises what `take_backup` and
     `verify_backup` raise.
     """
     now = now or datetime.now(UTC)
     manifest = take_backup(settings, store, now=now)
-    verify_backup(settings, store, manifest.name)
-    remove_outdated(store, now)
+    try:
+        verify_backup(settings, store, manifest.name)
+    finally:
+        remove_outdated(store, now)
     with connect(settings.database_url.get_secret_value(), application_name="laurel-backup") as connection:
         connection.execute(
             "insert into ops.marks (name, reached) values (%s, %s) "

@@ -10,7 +10,7 @@ from elt.log import get_logger
 from elt.store.base import Store
 
 # Of a mistake one hears within days, of a slow one within weeks. Nobody who was erased is in a backup for
-# longer than five weeks, as long as new ones are taken.
+# longer than five weeks, as long as new ones are taken and verified: the newest verified one always stays.
 ALL_WITHIN = timedelta(days=1)  # who takes one before something risky finds it the next morning
 DAILY = 7
 WEEKLY = 4
@@ -40,22 +40,26 @@ def remove_cut_off(store: Store) -> list[str]:
 def kept(backups: Iterable[ListedBackup], now: datetime) -> set[str]:
     """Of whole backups those to keep: all of a day, and one of each of the last days and weeks that have any.
 
-    Of a day the newest, of a week the newest that was verified, or else the newest. Only days and weeks that
-    have backups count, so that none is removed only because there are no new ones.
+    Of a day and of a week the newest that was verified, or else the newest; and the newest that was verified
+    at all. Only days and weeks that have backups count, so that none is removed only because there are no new
+    ones.
     """
     recent: set[str] = set()
-    by_day: dict[date, str] = {}
+    newest_verified = ""
+    by_day: dict[date, tuple[bool, str]] = {}
     by_week: dict[tuple[int, int], tuple[bool, str]] = {}
     for backup in backups:
-        day, name = backup.taken_at.date(), backup.name
+        day, name, is_verified = backup.taken_at.date(), backup.name, backup.verified_at is not None
         if backup.taken_at > now - ALL_WITHIN:
             recent.add(name)
         week = (day.isocalendar().year, day.isocalendar().week)
-        by_day[day] = max(by_day.get(day, ""), name)
-        by_week[week] = max(by_week.get(week, (False, "")), (backup.verified_at is not None, name))
-    days = [by_day[day] for day in sorted(by_day)[-DAILY:]]
+        if is_verified:
+            newest_verified = max(newest_verified, name)
+        by_day[day] = max(by_day.get(day, (False, "")), (is_verified, name))
+        by_week[week] = max(by_week.get(week, (False, "")), (is_verified, name))
+    days = [by_day[day][1] for day in sorted(by_day)[-DAILY:]]
     weeks = [by_week[week][1] for week in sorted(by_week)[-WEEKLY:]]
-    return {*recent, *days, *weeks}
+    return {newest_verified, *recent, *days, *weeks}
 
 
 def _remove(store: Store, name: str) -> None:

@@ -14,7 +14,7 @@ from elt.warehouse import Connection
 
 Kind = Literal[
     "held", "failed", "waiting", "run", "source", "live", "disputes", "erasures", "maintenance", "backup",
-    "training", "left",
+    "unverified", "training", "left",
 ]  # fmt: skip
 
 SILENT_AFTER = timedelta(hours=1)
@@ -22,7 +22,7 @@ SILENT_AFTER = timedelta(hours=1)
 _WAITS_TOO_LONG = timedelta(hours=1)
 _ERASED_WITHIN = timedelta(days=2)  # the daily maintenance finishes them
 _ALERT_STANDS = timedelta(days=2)
-_BACKED_UP_WITHIN = timedelta(days=2)  # the daily maintenance does it; before its first time nothing is said
+_BACKED_UP_WITHIN = timedelta(days=2)  # the daily maintenance does it
 
 # Of alerts (`elt.notify`) only those that nothing else in the database shows as long as they last.
 _ALERTS: dict[str, Kind] = {
@@ -58,6 +58,11 @@ where finished_at is null and greatest(requested_at, reopened_at) < %(erased_sin
 _BACKUPS = """
 select 1 as number, reached as since from ops.marks
 where name = %(backed_up)s and reached < %(backed_up_since)s
+"""
+_NEVER_BACKED_UP = """
+select 1 as number, begun.first as since from (select min(started_at) as first from ops.runs) as begun
+where begun.first < %(backed_up_since)s
+  and not exists (select from ops.marks where name = %(backed_up)s)
 """
 _STANDING = "select event, sent_at from ops.alerts where event = any(%s) and sent_at > %s order by event"
 
@@ -99,6 +104,7 @@ def list_attention(
     ]
     kinds: list[tuple[Kind, str]] = [
         ("run", _RUNS), ("disputes", _DISPUTES), ("erasures", _ERASURES), ("backup", _BACKUPS),
+        ("unverified", _NEVER_BACKED_UP),
     ]  # fmt: skip
     for kind, query in kinds:
         row = connection.execute(query, bound).fetchone()

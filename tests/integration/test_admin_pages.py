@@ -90,6 +90,18 @@ def test_a_backup_that_is_older_than_two_days_is_told(connection: Connection) ->
     assert kinds(connection, now=NOW + timedelta(hours=49)) == ["backup"]
 
 
+def test_a_platform_of_two_days_whose_backups_were_never_tried_is_told(connection: Connection) -> None:
+    connection.execute(
+        "insert into ops.runs (run_id, trigger, status, started_at, finished_at) "
+        "values (gen_random_uuid(), 'cli', 'succeeded', %s, %s)",
+        (NOW, NOW),
+    )
+    assert kinds(connection, now=NOW + timedelta(hours=47)) == []
+    assert kinds(connection, now=NOW + timedelta(hours=49)) == ["unverified"]
+    connection.execute("insert into ops.marks (name, reached) values (%s, %s)", (BACKED_UP, NOW))
+    assert kinds(connection, now=NOW + timedelta(hours=49)) == ["backup"]
+
+
 def test_a_source_that_is_not_read_for_an_hour_is_silent(connection: Connection) -> None:
     def source(name: str, status: Any, succeeded_at: datetime | None) -> ListedSource:
         return ListedSource(name, "mysql", "main", status, None, succeeded_at, None, 0, [])

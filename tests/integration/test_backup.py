@@ -30,8 +30,8 @@ from elt.backup import verify as verifying
 from elt.backup.contents import snapshot, sum_tables
 from elt.backup.daily import back_up
 from elt.backup.databases import KEPT_ASIDE, connect_server
-from elt.backup.keep import remove_outdated
-from elt.backup.manifest import TableSum, find_manifest, list_backups, manifest_key
+from elt.backup.keep import kept, remove_outdated
+from elt.backup.manifest import ListedBackup, TableSum, find_manifest, list_backups, manifest_key
 from elt.backup.restore import Restore, RestoreReport, drop_put_aside
 from elt.backup.take import take_backup
 from elt.backup.verify import verify_backup
@@ -676,20 +676,41 @@ def test_the_password_stands_in_no_list_of_processes(
     assert not [line for line in seen if str(password) in line]
 
 
-def test_the_daily_backup_keeps_older_ones_where_the_new_one_does_not_restore(
+def test_the_daily_backup_never_removes_the_newest_that_was_verified(
     lived: Settings, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for day in range(10):
-        store.put(manifest_key(f"2026-03-{day + 1:02}T02-30-00Z"), [b"{}"])
+    begin = datetime(2026, 1, 1, 2, 30, tzinfo=UTC)
+    verified = back_up(lived, store, now=begin)
     monkeypatch.setattr(verifying, "require_equal", _break_off)
+    for day in range(1, 60):
+        store.put(manifest_key(f"{begin + timedelta(days=day):%Y-%m-%dT%H-%M-%SZ}"), [b"{}"])
     with pytest.raises(BackupError, match="broken off"):
-        back_up(lived, store, now=datetime(2026, 3, 11, 2, 30, tzinfo=UTC))
-    assert len(list_backups(store)) == 11
+        back_up(lived, store, now=begin + timedelta(days=60))
+    names = [backup.name for backup in list_backups(store)]
+    assert names[0] == "2026-03-02T02-30-00Z"
+    assert names[-1] == verified
+    assert len(names) == 10  # of seven days, of two weeks before those, and the verified one
     monkeypatch.undo()
-    newest = back_up(lived, store, now=datetime(2026, 3, 13, 2, 30, tzinfo=UTC))
-    kept = list_backups(store)
-    assert (kept[0].name, kept[0].verified_at is not None) == (newest, True)
-    assert len(kept) == 8  # of seven days, and the 1st of March for its week
+    newest = back_up(lived, store, now=begin + timedelta(days=61))
+    now_kept = list_backups(store)
+    assert (now_kept[0].name, now_kept[0].verified_at is not None) == (newest, True)
+    assert verified not in {backup.name for backup in now_kept}
+
+
+def test_one_taken_later_that_day_does_not_push_out_the_one_that_was_verified() -> None:
+    now = datetime(2026, 3, 20, tzinfo=UTC)
+
+    def listed(name: str, verified_at: datetime | None) -> ListedBackup:
+        return ListedBackup(name, 1, True, verified_at)
+
+    backups = [
+        listed(f"2026-03-{day}T{hour}-00-00Z", now if hour == "02" else None)
+        for day in range(10, 20)
+        for hour in ("02", "14")
+    ]
+    names = sorted(kept(backups, now))
+    assert names[-1] == "2026-03-19T14-00-00Z"  # of the last day all are kept
+    assert {name[11:13] for name in names[:-1]} == {"02"}
 
 
 def test_outdated_backups_leave_nothing_in_a_bucket_that_keeps_versions(anywhere: Settings) -> None:
