@@ -13,14 +13,14 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote, urlsplit
 
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from elt.errors import ConfigurationError, Conflict
+from elt.errors import BackupError, ConfigurationError, Conflict
 from elt.log import get_logger
 from elt.warehouse import Connection, connect
 
@@ -41,6 +41,11 @@ from pg_database as d,
     lateral (select coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale') as locale) as named
 where datname = %s
 """
+_NOT_EXCHANGEABLE = (
+    "To back up and restore, the address of a database must be of the form postgresql://user@host/name: the "
+    "name behind the host, not as ?dbname=…, and signs like # ? / @ in a password as %23 %3F %2F %40. Write "
+    "LAUREL_DATABASE_URL and LAUREL_AIRFLOW_DATABASE_URL so."
+)
 _TIME = "%Y%m%dt%H%M%S"
 _RANDOM = re.compile(r"[0-9a-f]{8}")
 
@@ -224,14 +229,53 @@ def connect_server(url: str) -> Iterator[Server]:
 
 
 def database_of(url: str) -> str:
-    """The name of the database in an address."""
-    parts = conninfo_to_dict(url)
+    """The name of the database in an address.
+
+    Raises:
+        ConfigurationError: it is no address.
+    """
+    parts = _parts(url)
     return str(parts.get("dbname") or parts.get("user") or "")
 
 
 def beside(url: str, name: str) -> str:
-    """The address of another database of the same server."""
-    return urlsplit(url)._replace(path=f"/{quote(name)}").geturl()
+    """The address of another database of the same server, in all else the same.
+
+    Raises:
+        ConfigurationError: the address is written in a way in which the name cannot be exchanged.
+    """
+    address = urlsplit(url)
+    query = f"?{address.query}" if address.query else ""
+    other = f"{address.scheme}://{address.netloc}/{quote(name, safe='')}{query}"
+    if _parts(other) != {**_parts(url), "dbname": name}:
+        raise ConfigurationError(_NOT_EXCHANGEABLE)
+    return other
+
+
+def _parts(url: str) -> dict[str, Any]:
+    try:
+        return dict(conninfo_to_dict(url))
+    except psycopg.ProgrammingError:  # its text may repeat the address
+        raise ConfigurationError(_NOT_EXCHANGEABLE) from None
+
+
+def scratch_address(url: str, name: str) -> str:
+    """The address of a database that was made to restore into. It is looked at whether it leads there.
+
+    Raises:
+        BackupError: it leads to another database; nothing was done to that.
+        ConfigurationError: as `beside`.
+    """
+    address = beside(url, name)
+    with connect(address, application_name="laurel-backup") as connection:
+        row = connection.execute("select current_database() as name").fetchone()
+    found = row["name"] if row else ""
+    if found != name:
+        raise BackupError(
+            f"To restore beside the database in use, {name} was made; but its address leads to {found}. "
+            "Nothing was restored. Write the address as postgresql://user@host/name, directly to the server."
+        )
+    return address
 
 
 def in_use(name: str, sessions: list[str]) -> str:

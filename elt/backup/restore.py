@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from elt.backup.contents import has_tables
-from elt.backup.databases import Server, beside, connect_server, in_use
+from elt.backup.databases import Server, connect_server, in_use, scratch_address
 from elt.backup.forward import Forwarded, bring_forward
 from elt.backup.manifest import DATABASES, DatabaseName, Dump, address_of, find_manifest
 from elt.backup.streams import restore_database
@@ -130,8 +130,8 @@ class Restore:
     def _restored(self, target: _Target, report: RestoreReport) -> Iterator[str]:
         """The name of a database that holds the dump, brought forward; dropped in the end unless renamed."""
         dump, fresh = target.dump, target.server.create("restore")
-        url = beside(target.url, fresh)
         try:
+            url = scratch_address(target.url, fresh)
             self._say(f"restoring {dump.database}")
             if dump.database == "elt":
                 with connect(url, application_name="laurel-restore") as connection:

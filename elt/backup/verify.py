@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from elt.backup.contents import differences, snapshot, sum_tables
-from elt.backup.databases import Server, beside, connect_server
+from elt.backup.databases import Server, connect_server, scratch_address
 from elt.backup.manifest import Dump, Manifest, address_of, find_manifest, note_verified
 from elt.backup.streams import restore_database
 from elt.errors import BackupError, ConfigurationError
@@ -52,9 +52,10 @@ def verify_backup(
             server.drop_leftovers(datetime.now(UTC))
             with _scratch(server) as scratch:
                 say(f"restoring {dump.database} beside it")
-                restore_database(restorer(server, dump), store, dump, beside(url, scratch), rights=False)
+                address = scratch_address(url, scratch)
+                restore_database(restorer(server, dump), store, dump, address, rights=False)
                 say(f"comparing {dump.database}")
-                require_equal(dump, beside(url, scratch))
+                require_equal(dump, address)
     note_verified(store, manifest.name, datetime.now(UTC))
     log.info("backup_verified", backup=manifest.name)
     return manifest

@@ -24,7 +24,7 @@ from pydantic import SecretStr
 
 from cli.main import cli
 from elt import postgres_programs
-from elt.backup import contents
+from elt.backup import contents, databases
 from elt.backup import restore as restoring
 from elt.backup import verify as verifying
 from elt.backup.contents import snapshot, sum_tables
@@ -652,6 +652,41 @@ def test_where_only_one_of_two_databases_could_be_put_in_place_it_says_which(
     ):
         _restore(both)
     assert _sums(_url(lived))["raw.academic_history"].rows == 200
+
+
+@pytest.mark.parametrize(
+    "form", ["{0}://{1}/?dbname=school", "{0}://{1}/other?dbname=school", "host={1} dbname=school"]
+)
+def test_an_address_that_names_its_database_elsewhere_is_refused(
+    lived: Settings, store: Store, form: str
+) -> None:
+    take_backup(lived, store)
+    before = _sums(_url(lived))
+    scheme, rest = _url(lived).split("://")
+    address = form.format(scheme, rest.removesuffix("/school"))
+    odd = lived.model_copy(update={"database_url": SecretStr(address)})
+    for act in (take_backup, verify_backup, lambda settings, _store: _restore(settings)):
+        with pytest.raises(ConfigurationError, match="name behind the host") as raised:
+            act(odd, store)
+        assert address not in raised.value.detail
+    assert _sums(_url(lived)) == before
+
+
+def test_nothing_is_restored_where_the_address_does_not_lead_to_the_database_that_was_made(
+    lived: Settings, store: Store, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_backup(lived, store)
+    before = _sums(_url(lived))
+    real = databases.beside  # as where something stands between, which knows names of its own
+    monkeypatch.setattr(
+        databases, "beside", lambda url, name: real(url, name if name == "postgres" else SCHOOL)
+    )
+    for act in (verify_backup, lambda settings, _store: _restore(settings)):
+        with pytest.raises(BackupError, match=r"leads to school\. Nothing was restored"):
+            act(lived, store)
+    monkeypatch.undo()
+    assert _sums(_url(lived)) == before
+    assert _databases(postgres_server) == []
 
 
 def test_the_password_stands_in_no_list_of_processes(
