@@ -179,6 +179,16 @@ def _tell(report: RestoreReport) -> None:
         click.echo(
             "It holds people who may be erased meanwhile; drop it when you can: laurel backup drop-aside"
         )
+    for database in report.made_new:
+        click.echo(
+            f"There was no {database} before. What was granted on that database itself or set for it "
+            "(grant … on database, alter database … set) is in no backup: do it again if there was any of it."
+        )
+    for database, left_out in report.left_out.items():
+        click.echo(
+            f"Settings of {database} that its owner may not set again: {', '.join(left_out)}. "
+            "As an administrator of the server: alter database … set"
+        )
     if (forward := report.forward) is None:
         return
     click.echo(

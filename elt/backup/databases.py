@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from urllib.parse import quote, urlsplit
@@ -41,6 +42,21 @@ from pg_database as d,
     lateral (select coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale') as locale) as named
 where datname = %s
 """
+# What was granted on a database, its owner's rights left out: those the new one's owner has as well.
+_RIGHTS = """
+select pg_get_userbyid(nullif(a.grantee, 0)) as grantee, a.is_grantable,
+    string_agg(a.privilege_type, ', ' order by a.privilege_type) as privileges
+from pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba))) as a
+where datname = %s and a.grantee <> datdba
+group by a.grantee, a.is_grantable
+"""
+_SETTINGS = """
+select pg_get_userbyid(nullif(setrole, 0)) as role, split_part(kept, '=', 1) as setting,
+    substr(kept, strpos(kept, '=') + 1) as value
+from pg_db_role_setting as s join pg_database as d on d.oid = s.setdatabase, unnest(setconfig) as kept
+where datname = %s
+order by 1, 2
+"""
 _NOT_EXCHANGEABLE = (
     "To back up and restore, the address of a database must be of the form postgresql://user@host/name: the "
     "name behind the host, not as ?dbname=…, and signs like # ? / @ in a password as %23 %3F %2F %40. Write "
@@ -50,6 +66,18 @@ _TIME = "%Y%m%dt%H%M%S"
 _RANDOM = re.compile(r"[0-9a-f]{8}")
 
 log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A restored database in its place.
+
+    `aside`: what the one before is called now; None where there was none. `left_out`: its settings that the
+    user of the address may not give to another database.
+    """
+
+    aside: str | None
+    left_out: tuple[str, ...] = ()
 
 
 class Server:
@@ -146,10 +174,11 @@ class Server:
         )
         return [row["name"] or "a program without a name" for row in rows]
 
-    def put_in_place(self, name: str, now: datetime) -> str | None:
+    def put_in_place(self, name: str, now: datetime) -> Placed:
         """Give a restored database the name that Laurel knows, at once and only if nobody is connected.
 
-        Returns the name of the one that had it before; None where there was none.
+        It gets the rights and settings of the one that had the name before, which belong to no dump. Where
+        there was none everybody may connect, as to any new database.
 
         Raises:
             Conflict: somebody is connected to it.
@@ -159,13 +188,51 @@ class Server:
             if self.exists(self.database)
             else None
         )
+        left_out: list[str] = []
         with self._connection.transaction():
-            if aside is None or self._is_open(self.database):
+            if aside is None:
                 self._execute("grant connect on database {} to public", name)
-            if aside is not None:
+            else:
+                self._copy_rights(name)
+                left_out = self._copy_settings(name)
                 self._rename(self.database, aside)
             self._rename(name, self.database)
-        return aside
+        return Placed(aside, tuple(left_out))
+
+    def _copy_rights(self, name: str) -> None:
+        """Let connect and make things in a database who may in the one in use."""
+        self._execute("revoke all on database {} from public", name)
+        for row in self._connection.execute(_RIGHTS, (self.database,)).fetchall():
+            grantee = sql.SQL("public") if row["grantee"] is None else sql.Identifier(row["grantee"])
+            self._connection.execute(
+                sql.SQL("grant {} on database {} to {}{}").format(
+                    sql.SQL(row["privileges"]),
+                    sql.Identifier(name),
+                    grantee,
+                    sql.SQL(" with grant option" if row["is_grantable"] else ""),
+                )
+            )
+
+    def _copy_settings(self, name: str) -> list[str]:
+        """Set for a database what is set for the one in use; returns the statements that were refused."""
+        refused = []
+        for row in self._connection.execute(_SETTINGS, (self.database,)).fetchall():
+            whose = sql.SQL("database {}").format(sql.Identifier(name))
+            if row["role"] is not None:
+                whose = sql.SQL("role {} in {}").format(sql.Identifier(row["role"]), whose)
+            setting = sql.SQL(".").join(map(sql.Identifier, row["setting"].split(".")))
+            try:
+                with self._connection.transaction():
+                    # Taken as it is kept: a list of schemas, written as a literal, would be one schema.
+                    self._connection.execute(
+                        "select set_config(%s, %s, true)", (row["setting"], row["value"])
+                    )
+                    self._connection.execute(sql.SQL("alter {} set {} from current").format(whose, setting))
+                    self._connection.execute(sql.SQL("reset {}").format(setting))
+            except psycopg.Error:
+                whom = f" of the role {row['role']}" if row["role"] else ""
+                refused.append(f"{row['setting']}{whom}")
+        return refused
 
     def drop_leftovers(self, now: datetime, *, kept_aside: timedelta = KEPT_ASIDE) -> list[str]:
         """Remove what killed calls have left, and what was put aside so long ago; returns the names."""
@@ -188,12 +255,6 @@ class Server:
                 return False
             return put_aside_at <= put_aside_before
         return purpose in ("check", "restore") and bool(_RANDOM.fullmatch(rest))
-
-    def _is_open(self, name: str) -> bool:
-        row = self._connection.execute(
-            "select has_database_privilege('public', %s, 'connect') as may", (name,)
-        ).fetchone()
-        return bool(row and row["may"])
 
     def _rename(self, name: str, to: str) -> None:
         try:

@@ -33,12 +33,16 @@ log = get_logger(__name__)
 class RestoreReport:
     """What was restored. `put_aside`: what the databases that were there before are called now.
 
-    `forward`: how `elt` was brought forward; None where only Airflow's database was restored.
+    `made_new`: those of which there was none before, so that nobody knows who had rights to them; `left_out`:
+    settings of those before that could not be set again. `forward`: how `elt` was brought forward; None where
+    only Airflow's database was restored.
     """
 
     name: str
     databases: list[DatabaseName] = field(default_factory=list)
     put_aside: dict[DatabaseName, str] = field(default_factory=dict)
+    made_new: list[DatabaseName] = field(default_factory=list)
+    left_out: dict[DatabaseName, tuple[str, ...]] = field(default_factory=dict)
     forward: Forwarded | None = None
 
 
@@ -153,13 +157,18 @@ class Restore:
         database = target.dump.database
         self._say(f"putting {database} in its place")
         try:
-            aside = target.server.put_in_place(fresh, datetime.now(UTC))
+            placed = target.server.put_in_place(fresh, datetime.now(UTC))
         except Conflict as error:
             if not report.databases:
                 raise
             done = f"{', '.join(report.databases)} is restored; {database} is not: --database {database}"
             raise Conflict(f"{error.detail} {done} restores it alone.") from None
         report.databases.append(database)
+        aside = placed.aside
+        if aside is None:
+            report.made_new.append(database)
+        if placed.left_out:
+            report.left_out[database] = placed.left_out
         if aside is not None and target.is_used:
             report.put_aside[database] = aside
         elif aside is not None:

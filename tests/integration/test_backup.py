@@ -576,9 +576,50 @@ def test_a_database_that_is_gone_is_made_again_and_open_to_whom_it_was(
     before = _sums(_url(lived))
     postgres_server.drop_database(SCHOOL)
     report = _restore(lived, replace=False)
-    assert report.put_aside == {}
+    assert (report.put_aside, report.made_new) == ({}, ["elt"])
     assert _sums(_url(lived))["raw.academic_history"] == before["raw.academic_history"]
     assert _may_connect(postgres_server, SCHOOL)
+
+
+def test_a_restored_database_has_the_rights_and_settings_of_the_one_before(
+    lived: Settings, store: Store, postgres_server: PostgresServer, outsider: str
+) -> None:
+    for statement in (
+        "revoke all on database school from public",
+        'grant connect, temporary on database school to "bi tool" with grant option',
+        "grant connect on database school to laurel_reader",
+        "alter database school set search_path = public, \"a, b\", 'c''d'",
+        "alter database school set work_mem = '33MB'",
+        "alter database school set application_name = 'a=b, c'",
+        "alter role laurel in database school set statement_timeout = '77s'",
+        "alter database school set log_min_messages = 'error'",  # for which one must be a superuser
+    ):
+        postgres_server.execute(sql.SQL(statement))
+    take_backup(lived, store)
+    before = _of_database(postgres_server, SCHOOL)
+    report = _restore(lived)
+    after = _of_database(postgres_server, SCHOOL)
+    assert report.left_out == {"elt": ("log_min_messages",)}
+    assert before - after == {"log_min_messages=error"}
+    assert after < before
+    aside = _of_database(postgres_server, report.put_aside["elt"])
+    assert aside == before
+
+
+def _of_database(server: PostgresServer, name: str) -> set[str]:
+    """What was granted on a database itself, and set for it."""
+    with psycopg.connect(server.url("postgres")) as connection:
+        rows = connection.execute(
+            """
+            select concat_ws(' ', grantee::regrole, privilege_type, is_grantable)
+            from pg_database, aclexplode(datacl) where datname = %(name)s
+            union all
+            select concat(nullif(setrole, 0)::regrole || ': ', unnest(setconfig))
+            from pg_db_role_setting join pg_database d on d.oid = setdatabase where datname = %(name)s
+            """,
+            {"name": name},
+        )
+        return {row[0] for row in rows}
 
 
 @pytest.mark.parametrize(
