@@ -39,6 +39,7 @@ from elt.errors import BackupError, ConfigurationError, Conflict, NotFound, Sche
 from elt.loading import parts
 from elt.migrate import downgrade
 from elt.pipeline import run
+from elt.privacy.erasure import erase_pending
 from elt.privacy.erasure_requests import list_erasures, request_erasure
 from elt.schema_version import HEAD, read_revision
 from elt.settings import Settings
@@ -470,6 +471,57 @@ def test_whoever_was_erased_after_the_backup_is_not_in_what_is_restored(
             assert {row["student_id"] for row in rows} >= {"STU001", "STU003"}, table
             assert "STU002" not in {row["student_id"] for row in rows}, table
     assert run(settings, trigger="cli", score=lambda *_: {}).idle
+
+
+_VERSIONS = """
+select upload_id, version, status, size_bytes, rows_read, rows_accepted, rows_rejected, rows_repeated,
+    rows_loaded, rows_erased, erased, object_key
+from ops.upload_versions order by upload_id, version
+"""
+
+
+def test_an_erasure_that_had_ended_is_done_again_with_the_same_result(
+    settings: Settings, store: Store, built_marts: None, history
+) -> None:
+    _hand_in(settings, history([*range(6), 2]))
+    _hand_in(settings, history(range(2, 9), faults={4: "STU00004,X"}))
+    take_backup(settings, store)
+    with connect(_url(settings)) as connection:
+        request_erasure(
+            settings, connection, store, kind="student", school_id="main", identifier="STU00002",
+            reason="asked for", principal=Sender(settings, connection, store).admin,
+        )  # fmt: skip
+
+    def build() -> object:
+        return run(settings, trigger="cli", score=lambda *_: {})
+
+    assert len(erase_pending(settings, store, rebuild=build).finished) == 1
+    with connect(_url(settings)) as connection:
+        versions = connection.execute(_VERSIONS).fetchall()
+        rows = Sender(settings, connection, store).raw("academic_history")
+    report = _restore(settings)
+    assert report.forward is not None
+    assert (report.forward.erased, report.forward.waiting, report.forward.open_erasures) == (1, 0, 0)
+    with connect(_url(settings)) as connection:
+        assert connection.execute(_VERSIONS).fetchall() == versions
+        assert Sender(settings, connection, store).raw("academic_history") == rows
+    assert run(settings, trigger="cli", score=lambda *_: {}).idle
+
+
+def test_rows_that_were_loaded_in_parts_come_back_and_are_not_taken_for_leftovers(
+    sender: Sender, history
+) -> None:
+    sender.load(_send_in_parts(sender, history(range(200))), 1)
+    before = sender.raw("academic_history")
+    assert len(before) == 200
+    take_backup(sender.settings, sender.store)
+    sender.connection.close()
+    _restore(sender.settings)
+    with connect(_url(sender.settings)) as connection:
+        restored = Sender(sender.settings, connection, sender.store)
+        assert restored.raw("academic_history") == before
+        assert parts.discard_outdated(connection) == 0
+        assert restored.raw("academic_history") == before
 
 
 _RIGHTS = """
