@@ -37,7 +37,8 @@ def die(world: World, point: str, by: signal.Signals) -> None:
     (world.orders / point).write_text(str(int(by)))
     done = subprocess.run(
         [sys.executable, str(LAUNCHER), str(world.orders), point, "tests.faults.part_loader"],
-        cwd=PROJECT_DIR, env=world.environment() | {"LAUREL_SPLIT_BYTES": str(SPLIT_BYTES)},
+        cwd=PROJECT_DIR,
+        env=world.environment() | {"LAUREL_SPLIT_BYTES": str(SPLIT_BYTES), "PYTHONPATH": str(PROJECT_DIR)},
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (-by, "")
