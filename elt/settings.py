@@ -109,9 +109,9 @@ def home_dir() -> Path:
     return Path(os.environ.get("LAUREL_HOME") or PROJECT_DIR / "var").resolve()
 
 
-def env_file() -> Path:
+def env_file(home: Path) -> Path:
     """The file with settings and secrets: `LAUREL_ENV_FILE`, else `laurel.env` in the home."""
-    return Path(os.environ.get("LAUREL_ENV_FILE") or home_dir() / "laurel.env")
+    return Path(os.environ.get("LAUREL_ENV_FILE") or home / "laurel.env")
 
 
 def load_settings() -> Settings:
@@ -121,7 +121,8 @@ def load_settings() -> Settings:
     Raises:
         ConfigurationError: names each missing or wrong variable, without its value.
     """
-    home, file = home_dir(), env_file()
+    home = home_dir()
+    file = env_file(home)
     try:
         settings = Settings(_env_file=file, home=home)  # type: ignore[call-arg]
     except ValidationError as error:

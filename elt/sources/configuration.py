@@ -229,7 +229,7 @@ class Source(_Part):
 
 def environment_of(settings: Settings) -> dict[str, str]:
     """The environment, with what the file of settings and `*.env` beside the sources add."""
-    files = [env_file(), *sorted(sources_dir(settings).glob("*.env"))]
+    files = [env_file(settings.home), *sorted(sources_dir(settings).glob("*.env"))]
     written = {name: value or "" for file in files for name, value in dotenv_values(file).items()}
     return {**written, **os.environ}
 

@@ -66,7 +66,7 @@ def test_a_database_that_is_away_is_tried_again(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / "airflow"))
-    away = SecretStr("postgresql://airflow:for-tests@127.0.0.1:1/airflow")
+    away = SecretStr("postgresql://airflow@127.0.0.1:1/airflow")
     with pytest.raises(TransientError, match="airflow db clean"):
         remove_old_rows(settings.model_copy(update={"airflow_database_url": away}))
 
