@@ -13,7 +13,7 @@ from tests.containers.stack import Stack, why_not
 from tests.e2e.conftest import Platform
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Built from a fresh copy and started, as operations.md says; removed with its volumes in the end."""
     if (reason := why_not()) is not None:
@@ -27,7 +27,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         made.compose("--profile", "*", "down", "--volumes", "--remove-orphans", check=False)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def platform(stack: Stack) -> Iterator[Platform]:
     """Its API, on the published port."""
     found = stack.as_platform()
@@ -35,7 +35,7 @@ def platform(stack: Stack) -> Iterator[Platform]:
     found.client.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def school(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, AnswerKey]:
     """A small demo school and its answer key."""
     folder = tmp_path_factory.mktemp("demo-school")
