@@ -2,11 +2,12 @@
 
 FROM python:3.12-slim-bookworm AS build
 WORKDIR /opt/laurel
+ENV XDG_CACHE_HOME=/var/cache/packages
 # The packages first: they change more seldom than the code. Each is checked against its hash.
 COPY start.sh pyproject.toml requirements.lock ./
-RUN --mount=type=cache,target=/root/.cache ./start.sh setup packages
+RUN --mount=type=cache,target=/var/cache/packages ./start.sh setup packages
 COPY . .
-RUN --mount=type=cache,target=/root/.cache ./start.sh setup \
+RUN --mount=type=cache,target=/var/cache/packages ./start.sh setup \
  # What only installing and the packages' own tests need.
  && .venv/bin/python -m pip uninstall --quiet --yes uv pip \
  && find .venv -type d -name tests -regex '.*/\(numpy\|pandas\|pyarrow\|scipy\|sklearn\)/.*' -prune -exec rm -r {} + \

@@ -28,7 +28,7 @@ def backup(context: click.Context, as_json: bool) -> None:
     """Take a backup of the databases into the object store; Airflow's DAG maintenance does so daily.
 
     It holds everybody's data, like the store itself. Files that were handed in are in the store already, and
-    the secrets ($LAUREL_HOME/laurel.env) are in no backup: save both as well.
+    the secrets (.env of containers, else $LAUREL_HOME/laurel.env) are in no backup: save both as well.
 
     \b
     Examples:
@@ -199,7 +199,7 @@ def _tell(report: RestoreReport) -> None:
         click.echo(f"Not finished: {forward.open_erasures} erasures. Run laurel erase --all-pending.")
     click.echo(
         "Next:\n"
-        "  ./start.sh up -d     the services; or the containers\n"
+        "  start the services   ./start.sh up -d, or docker compose up -d --wait\n"
         "  laurel run           loads what waits, if Airflow does not do it first\n"
         "  laurel keys list     keys and accounts that were ended after the backup are valid again:\n"
         "  laurel users list    revoke and disable them once more\n"

@@ -50,15 +50,14 @@ def examine() -> list[Finding]:
     try:
         settings = platform.settings() if platform.is_running() else load_settings()
     except LaurelError as error:
-        return [*findings, Finding("settings", False, error.detail, "./start.sh up writes what is missing.")]
+        advice = f"./start.sh {'env' if in_container() else 'up'} writes what is missing."
+        return [*findings, Finding("settings", False, error.detail, advice)]
     findings.append(Finding("settings", True, f"home {settings.home}"))
     if in_container():
         findings += _containers(settings, platform.where)
     else:
         findings += _services(platform) if platform.is_running() else _ports(settings)
-    findings.append(
-        _attempt("database", lambda: _database(settings), "./start.sh up, then look at logs/postgres.log.")
-    )
+    findings.append(_attempt("database", lambda: _database(settings), _look_at_the_database()))
     findings.append(_attempt("tables", lambda: _tables(settings), "See docs/operations.md, Upgrade."))
     findings.append(
         _attempt("store", lambda: _store(settings), "Check LAUREL_STORE_URL and the AWS_* variables.")
@@ -154,6 +153,12 @@ def _tables(settings: Settings) -> str:
 def _store(settings: Settings) -> str:
     open_store(settings.resolved_store_url).check()
     return settings.resolved_store_url
+
+
+def _look_at_the_database() -> str:
+    if in_container():
+        return "Look at `docker compose ps` and `docker compose logs postgres-elt`."
+    return "./start.sh up, then look at logs/postgres.log."
 
 
 def _attempt(subject: str, check: Callable[[], str], advice: str) -> Finding:

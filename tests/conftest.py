@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
+import boto3
 import psutil
 import psycopg
 import pymysql
@@ -328,6 +329,38 @@ def connection(database_url: str) -> Iterator[Connection]:
     """A connection to the test's database; rows are dictionaries, transactions explicit."""
     with connect(database_url, application_name="laurel-test") as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """Where an S3 server (moto's) answers; tests of this process share it, each with buckets of its own."""
+    from moto.server import ThreadedMotoServer  # takes seconds, which most tests need not wait for
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of an empty bucket; the environment tells clients how to reach it."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_endpoint)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    name = f"b{secrets.token_hex(8)}"
+    boto3.client("s3").create_bucket(Bucket=name)
+    return f"s3://{name}"
+
+
+@pytest.fixture
+def versioned_bucket(bucket: str) -> str:
+    """The same, of a bucket that keeps versions."""
+    boto3.client("s3").put_bucket_versioning(
+        Bucket=bucket.removeprefix("s3://"), VersioningConfiguration={"Status": "Enabled"}
+    )
+    return bucket
 
 
 @pytest.fixture

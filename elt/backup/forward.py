@@ -6,14 +6,13 @@ after any loss of it: `elt.uploads.discover`. Erasures must not wait for that: t
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from pydantic import SecretStr
 
 from elt.audit.trail import record
 from elt.migrate import migrate
-from elt.pipeline import Score, run
+from elt.pipeline import Progress, Score, run
 from elt.privacy.erasure import erase_pending
 from elt.serving.database_roles import let_dbt_build
 from elt.settings import Settings
@@ -44,7 +43,7 @@ def bring_forward(
     backup: str,
     score: Score,
     by: str,
-    say: Callable[[str], None],
+    say: Progress,
 ) -> Forwarded:
     """Make a restored database fit for use. `url`: its address, while the settings still name another.
 

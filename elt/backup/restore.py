@@ -16,11 +16,10 @@ from elt.backup.databases import Server, connect_server, in_use, scratch_address
 from elt.backup.forward import Forwarded, bring_forward
 from elt.backup.manifest import DATABASES, DatabaseName, Dump, address_of, find_manifest
 from elt.backup.streams import restore_database
-from elt.backup.take import Progress
 from elt.backup.verify import require_equal, restorer
 from elt.errors import ConfigurationError, Conflict
 from elt.log import get_logger
-from elt.pipeline import Score
+from elt.pipeline import Progress, Score
 from elt.serving.database_roles import make_roles
 from elt.settings import Settings
 from elt.store.base import Store

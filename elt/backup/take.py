@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 from elt.backup.contents import find_revision, list_grantees, snapshot, sum_tables
@@ -22,13 +21,12 @@ from elt.backup.manifest import (
 from elt.backup.streams import dump_database
 from elt.errors import Conflict
 from elt.log import get_logger
+from elt.pipeline import Progress
 from elt.postgres_programs import find_program, program_version
 from elt.settings import Settings
 from elt.store.base import Store
 from elt.transforming.transform import keep_builds_out
 from elt.warehouse import Connection, connect
-
-Progress = Callable[[str], None]
 
 log = get_logger(__name__)
 
@@ -66,6 +64,7 @@ def _dump(store: Store, name: str, database: DatabaseName, url: str, say: Progre
     """Sum the tables of a database and dump it, both as of one moment."""
     with connect(url, application_name="laurel-backup") as connection:
         if database == "elt":
+            say("waiting until no marts are being built")
             keep_builds_out(connection)
         major, minor = divmod(connection.info.server_version, 10_000)
         program = find_program("pg_dump", major)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,14 +13,13 @@ from elt.backup.manifest import Dump, Manifest, address_of, find_manifest, note_
 from elt.backup.streams import restore_database
 from elt.errors import BackupError, ConfigurationError
 from elt.log import get_logger
+from elt.pipeline import Progress
 from elt.postgres_programs import find_program
 from elt.settings import Settings
 from elt.store.base import Store
 from elt.warehouse import connect
 
 _MOST_DIFFERENCES = 20  # said of one dump
-
-Progress = Callable[[str], None]
 
 log = get_logger(__name__)
 

@@ -319,9 +319,34 @@ def test_the_proxy_speaks_tls_and_shares_the_requests_among_the_apis(scaled: Sta
     assert all(after[service] > before[service] for service in before), (before, after)
 
 
+def test_the_proxy_tells_of_no_student_whose_page_it_could_not_get(scaled: Stack) -> None:
+    scaled.compose("stop", "api", "api-replica")
+    address = f"https://localhost:{scaled.https_port}"
+    with httpx.Client(base_url=address, verify=False, trust_env=False) as client:
+        answer = client.get("/students/STU00042", params={"name": "Ada"}, timeout=60)
+    assert answer.status_code in (502, 503)
+    logged = scaled.compose("logs", "--no-color", "proxy")
+    assert '"level":"error"' in logged
+    assert "STU00042" not in logged
+    scaled.compose("start", "api", "api-replica")
+    scaled.wait_until_healthy()
+
+
 def test_no_secret_was_logged(stack: Stack) -> None:
     logged = stack.compose("--profile", "*", "logs", "--no-color")
     assert len(logged) > 10_000
     assert [secret for secret in stack.secrets() if secret in logged] == []
     files = stack.compose("exec", "-T", "api", "sh", "-c", "cat $(find /var/log/laurel -type f)")
     assert [secret for secret in stack.secrets() if secret in files] == []
+
+
+def test_with_scale_taken_out_again_the_scheduler_runs_the_loads(
+    scaled: Stack, platform: Platform, school: tuple[Path, AnswerKey]
+) -> None:
+    scaled.compose("--profile", "*", "down")
+    scaled.up()
+    assert {service_of(each) for each in scaled.containers()} == {*SERVICES, *ONE_SHOTS}
+    _replace_one(platform, school)
+    (scheduler,) = scaled.containers("airflow-scheduler")
+    newest = max(scaled.airflow_tasks("load"), key=lambda each: each["end_date"] or "")
+    assert (newest["state"], newest["hostname"]) == ("success", scheduler["Config"]["Hostname"])

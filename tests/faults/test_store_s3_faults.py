@@ -20,7 +20,6 @@ from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from elt.errors import Conflict, DiskFull, NotFound, StoreUnavailable
 from elt.store.s3 import S3Store
@@ -119,18 +118,9 @@ def _make_handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-@pytest.fixture(scope="module")
-def s3_server() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture
-def proxy(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    proxy = Proxy(s3_server)
+def proxy(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    proxy = Proxy(s3_endpoint.removeprefix("http://"))
     server = ThreadingHTTPServer(("127.0.0.1", 0), _make_handler(proxy))
     server.daemon_threads = True
     server.handle_error = lambda *_: None  # type: ignore[method-assign]

@@ -14,11 +14,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
-import boto3
 import psycopg
 import pytest
 from click.testing import CliRunner
-from moto.server import ThreadedMotoServer
 from psycopg import sql
 from pydantic import SecretStr
 
@@ -53,29 +51,13 @@ from tests.conftest import PostgresServer, Sender, make_server_folder
 SCHOOL = "school"  # the tests' database
 
 
-@pytest.fixture(scope="module")
-def s3_endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture(params=["folder", "s3"])
-def anywhere(request: pytest.FixtureRequest, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def anywhere(request: pytest.FixtureRequest, settings: Settings) -> Settings:
     """Settings with a store in a folder, and with one in a bucket that keeps versions."""
     if request.param == "folder":
         return settings
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", request.getfixturevalue("s3_endpoint"))
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    bucket = f"b{secrets.token_hex(8)}"
-    client = boto3.client("s3")
-    client.create_bucket(Bucket=bucket)
-    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-    return settings.model_copy(update={"store_url": f"s3://{bucket}/prefix"})
+    bucket = request.getfixturevalue("versioned_bucket")
+    return settings.model_copy(update={"store_url": f"{bucket}/prefix"})
 
 
 @pytest.fixture(autouse=True)

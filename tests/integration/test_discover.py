@@ -7,15 +7,11 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 from uuid6 import uuid7
 
 import elt.uploads.discover
@@ -27,35 +23,13 @@ from elt.uploads.discover import adopt_recent_events, discover
 from elt.uploads.lifecycle import withdraw_upload
 from elt.warehouse import connect
 
-BUCKET = "laurel"
-AWS = {
-    "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1",
-}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def s3_endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    endpoint = f"http://{host}:{port}"
-    with pytest.MonkeyPatch.context() as patched:
-        for name, value in AWS.items():
-            patched.setenv(name, value)
-        boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket=BUCKET)
-    yield endpoint
-    server.stop()
-
 
 @pytest.fixture(params=["folder", "s3"])
-def settings(request: pytest.FixtureRequest, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(request: pytest.FixtureRequest, settings: Settings) -> Settings:
     """Settings with each kind of store, empty."""
     if request.param == "folder":
         return settings
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", request.getfixturevalue("s3_endpoint"))
-    for name, value in AWS.items():
-        monkeypatch.setenv(name, value)
-    return settings.model_copy(update={"store_url": f"s3://{BUCKET}/{secrets.token_hex(8)}"})
+    return settings.model_copy(update={"store_url": f"{request.getfixturevalue('bucket')}/laurel"})
 
 
 def _file_of(store, key: str) -> Path | None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date
 from uuid import UUID
 
-import boto3
 import polars as pl
 import pytest
 from click.testing import CliRunner
-from moto.server import ThreadedMotoServer
 from pydantic import SecretStr
 
 from cli.main import cli
@@ -49,28 +46,12 @@ PREDICTION = (
 )
 
 
-@pytest.fixture(scope="module")
-def s3_endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture(params=["folder", "s3"])
-def anywhere(request: pytest.FixtureRequest, settings, connection, monkeypatch) -> Sender:
+def anywhere(request: pytest.FixtureRequest, settings, connection) -> Sender:
     """Hands files in, to a folder and to a bucket that keeps versions."""
     if request.param == "s3":
-        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", request.getfixturevalue("s3_endpoint"))
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            monkeypatch.setenv(name, "testing")
-        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        bucket = f"b{secrets.token_hex(8)}"
-        client = boto3.client("s3")
-        client.create_bucket(Bucket=bucket)
-        client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-        settings = settings.model_copy(update={"store_url": f"s3://{bucket}/prefix"})
+        bucket = request.getfixturevalue("versioned_bucket")
+        settings = settings.model_copy(update={"store_url": f"{bucket}/prefix"})
     return Sender(settings, connection, open_store(settings.resolved_store_url))
 
 

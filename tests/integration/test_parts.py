@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import boto3
 import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from moto.server import ThreadedMotoServer
 from psycopg import sql
 
 from elt import pipeline
@@ -589,22 +587,10 @@ def test_a_backup_holds_shown_and_waiting_parts(sender: Sender, history: Any) ->
     verify_backup(sender.settings, sender.store)
 
 
-def test_parts_are_read_from_a_bucket_by_ranges(
-    sender: Sender, history: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    try:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://{}:{}".format(*server.get_host_and_port()))
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            monkeypatch.setenv(name, "testing")
-        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        boto3.client("s3").create_bucket(Bucket="parts")
-        in_bucket = Sender(sender.settings, sender.connection, open_store("s3://parts/school"))
-        expected, found, number = whole_and_in_parts(
-            in_bucket, history([*range(300), 7]).encode(), "academic_history", 4000
-        )
-    finally:
-        server.stop()
+def test_parts_are_read_from_a_bucket_by_ranges(sender: Sender, history: Any, bucket: str) -> None:
+    in_bucket = Sender(sender.settings, sender.connection, open_store(f"{bucket}/school"))
+    expected, found, number = whole_and_in_parts(
+        in_bucket, history([*range(300), 7]).encode(), "academic_history", 4000
+    )
     assert number == 4
     assert found == expected

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from elt.errors import (
     Conflict,
@@ -25,27 +23,12 @@ from elt.store.base import Store, open_store
 from elt.store.s3 import S3Store
 
 
-@pytest.fixture(scope="module")
-def s3_endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture(params=["folder", "s3"])
-def kept(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """The store under test, empty."""
     if request.param == "folder":
         return open_store((tmp_path / "store").as_uri())
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", request.getfixturevalue("s3_endpoint"))
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    bucket = f"b{secrets.token_hex(8)}"
-    boto3.client("s3").create_bucket(Bucket=bucket)
-    return open_store(f"s3://{bucket}/some/prefix")
+    return open_store(f"{request.getfixturevalue('bucket')}/some/prefix")
 
 
 def _keys(store: Store, prefix: str = "", after: str | None = None) -> list[str]:
