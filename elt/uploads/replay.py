@@ -77,7 +77,7 @@ def _require_empty(connection: Connection, wipe: bool) -> None:
     if count and not wipe:
         raise Conflict(
             f"The database holds {count} uploads. Replay into an empty database, or say that its ledger and "
-            "raw tables may be emptied first."
+            "raw tables may be emptied first (laurel replay --wipe)."
         )
     tables = [sql.Identifier("ops", name) for name in _LEDGER_TABLES]
     for contract in load_contracts().values():
