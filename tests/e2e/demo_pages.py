@@ -13,7 +13,7 @@ from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
 from flask import Flask
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from demo.answers import AnswerKey
 from demo.school import write_demo_school
@@ -103,6 +103,12 @@ def signing_in(browser: Browser, school: School, faults: list[str]) -> Iterator[
     yield enter
     for context in contexts:
         context.close()
+
+
+def follow(link: Locator) -> None:
+    """Click, and wait for the page that it leads to."""
+    with link.page.expect_navigation():
+        link.click()
 
 
 def unreadable(page: Page) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from pypdf import PdfReader
 
-from tests.e2e.demo_pages import LOOKS, School, SignIn, unreadable
+from tests.e2e.demo_pages import LOOKS, School, SignIn, follow, unreadable
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -139,7 +139,7 @@ def test_what_people_typed_shows_as_text(sign_in: SignIn, school: School) -> Non
     first = page.locator("#worklist tbody tr").first
     first.get_by_text("Write down").click()
     first.get_by_label("What was done").fill(PLANTED)
-    first.get_by_role("button", name="Write it down").click()
+    follow(first.get_by_role("button", name="Write it down"))
     for path in (f"report{address}", f"report?school={student['school_id']}&grade_level=SS2"):
         page.goto(f"{start}{path}")
         expect(page.get_by_text(PLANTED)).to_be_visible()

@@ -34,7 +34,10 @@ from tests.faults.oracle import HandedIn, assert_nothing_lost, checksums, other_
 LAUNCHER = Path(__file__).with_name("launcher.py")
 SENDER = Principal("key:sender", "researcher", name="S")
 # Whatever dies here is a process; the machine lives on, and with it what was written without a flush.
-_SETTINGS = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "128MB"}
+_SETTINGS = {
+    "fsync": "off", "full_page_writes": "off", "shared_buffers": "128MB",
+    "autovacuum_naptime": "1s",  # what it removes after a fault is gone soon
+}  # fmt: skip
 _DATABASE = "school"
 _BEGIN_SECONDS = 60
 
