@@ -12,6 +12,7 @@ import secrets
 import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -334,12 +335,22 @@ def connection(database_url: str) -> Iterator[Connection]:
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
     """Where an S3 server (moto's) answers; tests of this process share it, each with buckets of its own."""
-    from moto.server import ThreadedMotoServer  # takes seconds, which most tests need not wait for
+    from moto.s3.responses import S3Response  # takes seconds, which most tests need not wait for
+    from moto.server import ThreadedMotoServer
+
+    put_object, one_by_one = S3Response.put_object, threading.Lock()
+
+    def look_and_put(response: S3Response) -> Any:
+        """In one step, as S3 does: moto lets two writers look before either has written."""
+        with one_by_one:
+            return put_object(response)
 
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    yield "http://{}:{}".format(*server.get_host_and_port())
-    server.stop()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(S3Response, "put_object", look_and_put)
+        server.start()
+        yield "http://{}:{}".format(*server.get_host_and_port())
+        server.stop()
 
 
 @pytest.fixture

@@ -154,7 +154,7 @@ def _difference(connection: psycopg.Connection[Any], country: Country) -> str | 
     return None
 
 
-def wait_until_followed(warehouse: str, countries: list[Country], *, seconds: float = 120) -> None:
+def wait_until_followed(warehouse: str, countries: list[Country], *, seconds: float = 300) -> None:
     """Until the running sums, and the rows, are those of the sources."""
     end = time.monotonic() + seconds
     while found := differences(warehouse, countries):
@@ -175,6 +175,6 @@ def following(settings: Settings) -> Iterator[None]:
         yield
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(30)
+        thread.join(120)
         assert not thread.is_alive()
         loop.close()

@@ -6,7 +6,6 @@ import csv
 import re
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +21,7 @@ WAEC = f"/get-waec-records?school_exam_id={SCHOOL}&exam_year=2021"
 
 
 def get(url: str, **options: object) -> httpx.Response:
-    return httpx.get(url, trust_env=False, **options)  # type: ignore[arg-type]
+    return httpx.get(url, trust_env=False, **{"timeout": 90, **options})  # type: ignore[arg-type]
 
 
 def test_records_are_served_as_they_are_published(make_exam_board: MakeExamBoard) -> None:
@@ -47,12 +46,10 @@ def test_a_cut_answer_breaks_off_on_the_wire_and_the_next_is_whole(make_exam_boa
 def test_a_slow_answer_keeps_nobody_else_waiting(make_exam_board: MakeExamBoard) -> None:
     board = make_exam_board()
     board.publish_waec((2021, f"{SCHOOL}001", "English", "B2"))
-    board.fail("slow", seconds=2)
+    board.fail("slow", seconds=3600)
     with pytest.raises(httpx.ReadTimeout):
-        get(board.url + WAEC, timeout=0.3)
-    started = time.monotonic()
+        get(board.url + WAEC, timeout=httpx.Timeout(90, read=0.3))
     assert get(board.url + WAEC).status_code == 200
-    assert time.monotonic() - started < 1.5
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +129,7 @@ def test_the_command_serves_until_it_is_interrupted(served: tuple[subprocess.Pop
     assert get(path, headers={"X-API-Key": KEY}).status_code == 200
     assert get(f"{address}/faults", headers={"X-API-Key": KEY}).status_code == 404
     process.send_signal(2)
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=90) == 0
 
 
 @pytest.mark.parametrize(
@@ -153,7 +150,7 @@ def test_what_cannot_be_served_is_refused_with_what_to_do(
     arguments = [taken if argument == "TAKEN" else argument for argument in arguments]
     done = subprocess.run(
         [sys.executable, "-m", "cli.main", "exam-server", "--records", str(records), *arguments],
-        cwd=tmp_path, capture_output=True, text=True, timeout=60,
+        cwd=tmp_path, capture_output=True, text=True, timeout=240,
     )  # fmt: skip
     assert done.returncode in (1, 2)
     assert re.search(says, " ".join(done.stderr.split()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,7 +30,10 @@ PICTURE = "/api/v1/live/pisa"
 
 
 def this_hour() -> datetime:
-    return datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    """The present hour, once it is one that does not end during the test."""
+    while (now := datetime.now(UTC)).minute == 59 and now.second >= 30:
+        time.sleep(1)
+    return now.replace(minute=0, second=0, microsecond=0)
 
 
 @pytest.fixture
@@ -305,7 +309,7 @@ def test_metrics_tell_of_each_country_and_source(api: Flask, figures: None, conn
 def eventually(holds: Callable[[], bool]) -> None:
     """Pictures may be a quarter of a second old."""
     patience = threading.Event()
-    for _ in range(100):
+    for _ in range(600):
         if holds():
             return
         patience.wait(0.1)

@@ -177,7 +177,7 @@ def test_listeners_hear_the_version_once_it_is_there(
     with psycopg.connect(database_url, autocommit=True) as listener:
         listener.execute(f"listen {CHANNEL}")
         applied = run(lambda c: apply(c, [read(connection, checker, "alb", [row(1)])]))
-        (heard,) = listener.notifies(timeout=10, stop_after=1)
+        (heard,) = listener.notifies(timeout=90, stop_after=1)
         shown = listener.execute("select version from live.version").fetchone()
         assert (heard.payload, shown) == (str(applied.version), (applied.version,))
 

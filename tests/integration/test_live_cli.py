@@ -70,7 +70,7 @@ def test_sources_are_shown_and_nobody_following_is_said(
         ["pisa-alb", "ALB", "poll", "30", "0"], ["pisa-arg", "ARG", "poll", "30", "0"],
     ]  # fmt: skip
     with following(settings):
-        end = time.monotonic() + 30
+        end = time.monotonic() + 90
         while call("status")[2]:
             assert time.monotonic() < end
             time.sleep(0.1)
@@ -101,7 +101,7 @@ def test_what_keeps_a_source_away_is_told_and_never_a_password(
     ):
         monkeypatch.setenv(countries[0].variable, changed)
         with following(settings):
-            end = time.monotonic() + 30
+            end = time.monotonic() + 90
             while said not in "".join((found := call("status"))[1].split("\n")):
                 assert time.monotonic() < end, found
                 time.sleep(0.1)

@@ -40,7 +40,7 @@ from tests.live_figures import Given, add_responses, add_source, clear
 from tests.served_api import ApiServer, serve
 
 STREAM = "/api/v1/live/pisa/stream"
-PATIENCE = 30.0  # on a busy machine; what is waited for mostly takes milliseconds
+PATIENCE = 90.0  # on a busy machine; what is waited for mostly takes milliseconds
 MANY = 300
 
 
@@ -327,17 +327,22 @@ def test_head_gets_the_headers_and_takes_no_place(
 
 
 def test_a_session_watches_and_nobody_else(api_server: ApiServer, connection: Connection) -> None:
-    nobody = httpx.get(api_server.url + STREAM, trust_env=False)
+    nobody = httpx.get(api_server.url + STREAM, timeout=PATIENCE, trust_env=False)
     assert (nobody.status_code, nobody.headers["Content-Type"]) == (401, "application/problem+json")
     assert (
         httpx.get(
-            api_server.url + STREAM, headers={"Authorization": "Bearer wrong"}, trust_env=False
+            api_server.url + STREAM,
+            headers={"Authorization": "Bearer wrong"},
+            timeout=PATIENCE,
+            trust_env=False,
         ).status_code
         == 401
     )
     token = start_session(connection, create_user(connection, "a@example.org", "A", "teacher", "test"))
     cookie = {"Cookie": f"laurel_session={token}"}
-    with httpx.stream("GET", api_server.url + STREAM, headers=cookie, trust_env=False) as answer:
+    with httpx.stream(
+        "GET", api_server.url + STREAM, headers=cookie, timeout=PATIENCE, trust_env=False
+    ) as answer:
         assert answer.status_code == 200
         assert next(line for line in answer.iter_lines() if line.startswith("event")) == "event: picture"
 
@@ -349,9 +354,9 @@ def test_many_viewers_hold_none_of_the_threads_and_all_get_each_change(
     with ThreadPoolExecutor(8) as pool:
         watchers = list(pool.map(lambda _: watch(), range(MANY)))
     assert {watcher.next().name for watcher in watchers} == {"picture"}
-    assert viewers(api_server) == MANY
+    eventually(lambda: viewers(api_server) == MANY)  # those of the test before may just be going
     headers = {"Authorization": f"Bearer {key}"}
-    with httpx.Client(base_url=api_server.url, headers=headers, trust_env=False) as client:
+    with httpx.Client(base_url=api_server.url, headers=headers, timeout=PATIENCE, trust_env=False) as client:
         assert {client.get("/api/v1/datasets").status_code for _ in range(64)} == {200}
     sent = metric(api_server, "laurel_live_events_total")
     version = add_responses(connection, "alb", "ALB", [Given()] * 7)
@@ -424,17 +429,18 @@ def test_the_end_of_the_server_ends_streams_properly_and_at_once(
     postgres_server: PostgresServer,
     _template: str,  # noqa: PT019
     tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # So long gunicorn would wait for answers of its own; on the platform half a minute.
+    monkeypatch.setenv("GUNICORN_CMD_ARGS", "--graceful-timeout=3600")
     with serve(postgres_server, _template, tmp_path_factory.mktemp("ending")) as server:
         key = server.make_key("analyst")
         watchers = [Watcher(server, key) for _ in range(8)]
         for watcher in watchers:
             watcher.next("picture")
-        began = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
         assert [watcher.wait_for_end() for watcher in watchers] == [True] * 8
         server.process.wait(timeout=PATIENCE)
-        assert time.monotonic() - began < 20  # gunicorn would wait 30 seconds for answers of its own
         log = server.log.read_text()
         assert "Traceback" not in log
         assert "Socket error" not in log
@@ -455,7 +461,7 @@ def test_a_worker_that_is_killed_loses_only_its_own_viewers(
         with contextlib.suppress(AssertionError, ConnectionResetError):
             seen.append(watcher.until(version))
     assert watch().until(version)
-    assert viewers(api_server) == len(seen) + 1
+    eventually(lambda: viewers(api_server) == len(seen) + 1)
 
 
 def test_a_stream_ends_after_its_life(database_url: str) -> None:

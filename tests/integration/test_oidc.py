@@ -61,7 +61,7 @@ def visit_provider(browser: FlaskClient, path: str = BEGIN) -> str:
     """Begin here, consent there; the address to which the provider leads back."""
     sent = browser.get(path)
     assert sent.status_code == 302, sent.text
-    back = httpx.get(sent.headers["Location"], trust_env=False)
+    back = httpx.get(sent.headers["Location"], timeout=90, trust_env=False)
     assert back.status_code == 302, back.text
     parts = urlsplit(back.headers["Location"])
     return f"{parts.path}?{parts.query}"

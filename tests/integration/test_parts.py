@@ -30,6 +30,8 @@ from elt.uploads.lifecycle import approve_upload, withdraw_upload
 from elt.uploads.replay import replay
 from elt.warehouse import connect
 from tests.conftest import Sender
+from tests.faults.oracle import other_sessions
+from tests.faults.world import wait_until
 
 SAMPLES = sorted((Path(__file__).parents[1] / "samples").glob("*.csv"))
 
@@ -490,6 +492,8 @@ def test_its_table_has_statistics_before_a_build_be_it_a_small_share_or_not(
     sender: Sender, history: Any
 ) -> None:
     def prepare() -> set[str]:
+        # A session tells what it has written in the end, when its client has gone already.
+        wait_until(lambda: not other_sessions(sender.connection), "loaders live on")
         sender.connection.execute("select pg_stat_force_next_flush()")
         prepare_raw(sender.connection, "academic_history")
         known = sender.connection.execute("select distinct tablename from pg_stats where schemaname = 'raw'")
