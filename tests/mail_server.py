@@ -82,6 +82,7 @@ def mail_server(
         authenticator=sign_in,
         auth_require_tls=False,
         ssl_context=tls,
+        ready_timeout=60,
         **how,
     )
     controller.start()

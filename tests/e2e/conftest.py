@@ -23,7 +23,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from demo.answers import AnswerKey
 from elt.settings import PROJECT_DIR
@@ -31,7 +31,7 @@ from local.environment import PLATFORM_MARK
 from local.ports import find_free_port
 from tests.conftest import MakeTemplate, PostgresServer
 from tests.e2e.chromium import CHROMIUM, FLAGS
-from tests.e2e.demo_pages import School, SignIn, fill, signing_in
+from tests.e2e.demo_pages import PATIENCE, School, SignIn, fill, signing_in
 from tests.served_api import serve
 
 DEMO_SECONDS = 900
@@ -171,6 +171,7 @@ def chromium() -> str:
 @pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:
     """A running browser."""
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         yield launched

@@ -13,7 +13,7 @@ from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
 from flask import Flask
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page
 
 from demo.answers import AnswerKey
 from demo.school import write_demo_school
@@ -27,7 +27,7 @@ from tests.e2e.test_demo_in_process import hand_in
 from tests.served_api import ApiServer
 
 PASSWORD = "correct horse battery staple 9"
-PATIENCE = 30_000  # milliseconds; only against hanging
+PATIENCE = 60_000  # milliseconds; only against hanging
 LOOKS = (("light", 1280), ("dark", 360))
 """Theme and width of a page that is looked at whole. A fault of a theme or a width shows in either pair."""
 ROLES: tuple[Role, ...] = ("researcher", "teacher", "analyst", "admin")
@@ -88,7 +88,6 @@ def signing_in(browser: Browser, school: School, faults: list[str]) -> Iterator[
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(PATIENCE)
-        expect.set_options(timeout=PATIENCE)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
         ours = (school.server.url, "data:", "blob:")

@@ -7,6 +7,7 @@ import csv
 import io
 import os
 import re
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -25,14 +26,13 @@ from elt.people.users import create_user
 from elt.warehouse import Connection, connect
 from tests.conftest import PostgresServer
 from tests.countries import Country, configure, following, make_countries
-from tests.e2e.demo_pages import LOOKS
+from tests.e2e.demo_pages import LOOKS, PATIENCE
 from tests.live_figures import Given, add_responses, add_source, clear
 from tests.served_api import ApiServer, serve
 
 pytestmark = pytest.mark.e2e
 
 PASSWORD = "violin tractor ninety"
-PATIENCE = 30_000  # milliseconds, on a busy machine; mostly it takes some hundred
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,6 @@ def page(browser: Browser, api_server: ApiServer, faults: list[str]) -> Iterator
     with browser.new_context() as context:
         opened = context.new_page()
         opened.set_default_timeout(PATIENCE)
-        expect.set_options(timeout=PATIENCE)
         opened.on("pageerror", lambda error: faults.append(str(error)))
         opened.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
         opened.on(
@@ -130,7 +129,7 @@ def test_the_charts_are_drawn_anew_from_what_is_pushed(
     sign_in(page, api_server, connection, "e@school.example")
     for code in ("ALB", "ARG", "AUS", "AUT", "BRN"):
         add_source(connection, code.lower(), code)
-    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    hour = present_hour()
     early = [Given(1.25, 60, -0.5, 2, hour - timedelta(hours=1))] * 30
     add_responses(connection, "alb", "ALB", early)
     page.goto(f"{api_server.url}/live")
@@ -170,6 +169,7 @@ def test_chips_narrow_all_charts_and_keep_them_so(
     page: Page, api_server: ApiServer, connection: Connection
 ) -> None:
     sign_in(page, api_server, connection, "f@school.example")
+    present_hour()  # all that comes in is of the same
     for code in ("ALB", "ARG", "AUS", "AUT", "BRN"):
         add_source(connection, code.lower(), code)
         add_responses(connection, code.lower(), code, [Given(0.5, 90, 0.5, 1)] * 30)
@@ -245,6 +245,13 @@ def commit(country: Country, number: int) -> None:
             "insert into responses (id, cnt, escs, tmins, time_submitted) values (%s, %s, 0.5, '90', now())",
             (number, country.code),
         )
+
+
+def present_hour() -> datetime:
+    """The hour that it is, once none ends within the next minute."""
+    while (now := datetime.now(UTC)).minute == 59:
+        time.sleep(1)
+    return now.replace(minute=0, second=0, microsecond=0)
 
 
 def sign_in(page: Page, server: ApiServer, connection: Connection, email: str) -> UUID:

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from elt.warehouse import connect
-from tests.e2e.demo_pages import LOOKS, School, SignIn, unreadable
+from tests.e2e.demo_pages import LOOKS, School, SignIn, follow, unreadable
 
 pytestmark = pytest.mark.e2e
 
@@ -137,7 +137,7 @@ def test_insights_can_be_narrowed_and_finding_nothing_is_said(sign_in: SignIn) -
     page = sign_in("admin")
     page.goto(f"{page.url}insights?outcome=attendance_pct&only_found=true")
     expect(page.get_by_role("main")).to_contain_text("No effect found in this choice.")
-    page.get_by_role("link", name="Show all comparisons").click()
+    follow(page.get_by_role("link", name="Show all comparisons"))
     page.get_by_label("Dataset").select_option("survey_responses")
     page.get_by_label("Comparisons").select_option("true")
     page.get_by_role("button", name="Show").focus()

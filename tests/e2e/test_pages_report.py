@@ -49,8 +49,8 @@ def test_a_teacher_takes_the_report_of_their_class_and_gets_it_each_week(
     page = sign_in("teacher")
     page.get_by_role("navigation").get_by_role("link", name="Who needs help").click()
     page.get_by_label("Class").select_option("SS2")
-    page.get_by_role("button", name="Show").click()
-    page.get_by_role("link", name="Report of class SS2").click()
+    follow(page.get_by_role("button", name="Show"))
+    follow(page.get_by_role("link", name="Report of class SS2"))
     expect(page.get_by_role("heading", level=1)).to_have_text("Class SS2")
     where = f"where school_id = '{first_class(school)}' and grade_level = 'SS2'"
     terms = school.rows(
@@ -122,7 +122,8 @@ def test_students_are_assigned_with_the_keyboard_and_found_by_who_has_them(
     expect(select).to_be_focused()
     assert select.evaluate("select => select.selectedOptions[0].text") == "A teacher (me)"
     page.keyboard.press("Tab")
-    page.keyboard.press("Enter")
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
     expect(page.locator("#worklist tbody tr").first).to_contain_text("A teacher")
     page.get_by_label("Looked after by").first.select_option("mine")
     page.get_by_role("button", name="Show").click()

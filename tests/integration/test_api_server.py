@@ -138,7 +138,7 @@ def test_a_sender_that_vanishes_leaves_nothing(
     with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
         connection.sendall(request_head(client, "/uploads?dataset=students", Content_Length="90000000"))
         connection.sendall(b"x" * MEGABYTE)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not stored() and time.monotonic() < deadline:
             time.sleep(0.02)  # until the server has begun to write
         assert stored()
@@ -196,8 +196,8 @@ def peak_rss(process: psutil.Process) -> int:
 def test_metrics_add_up_over_all_workers(client: httpx.Client, api_server: Any) -> None:
     for _ in range(20):
         with httpx.Client(trust_env=False) as fresh:  # a new connection may reach another worker
-            assert fresh.get(f"{api_server.url}/healthz").status_code == 200
-    answer = httpx.get(f"{api_server.url}/metrics", trust_env=False)
+            assert fresh.get(f"{api_server.url}/healthz", timeout=60).status_code == 200
+    answer = httpx.get(f"{api_server.url}/metrics", trust_env=False, timeout=60)
     counted = [
         float(line.split()[-1])
         for line in answer.text.splitlines()
@@ -207,7 +207,8 @@ def test_metrics_add_up_over_all_workers(client: httpx.Client, api_server: Any) 
     assert "laurel_database_up 1.0" in answer.text
     before = waiting_uploads(answer.text)
     assert client.post("/uploads?dataset=guardians", content=rows(1000)).status_code == 201
-    assert waiting_uploads(httpx.get(f"{api_server.url}/metrics", trust_env=False).text) == before + 1
+    after = httpx.get(f"{api_server.url}/metrics", trust_env=False, timeout=60)
+    assert waiting_uploads(after.text) == before + 1
 
 
 def waiting_uploads(metrics: str) -> float:
@@ -228,11 +229,13 @@ def test_a_server_killed_half_way_leaves_no_object(
         def half() -> Iterator[bytes]:
             yield from rows(2 * MEGABYTE)
             half_sent.set()
-            killed.wait(30)
+            killed.wait(120)
 
         with ThreadPoolExecutor(1) as sender:
-            sending = sender.submit(httpx.post, address, content=half(), headers=head, trust_env=False)
-            assert half_sent.wait(30)
+            sending = sender.submit(
+                httpx.post, address, content=half(), headers=head, trust_env=False, timeout=60
+            )
+            assert half_sent.wait(60)
             for process in processes:
                 process.kill()
             killed.set()

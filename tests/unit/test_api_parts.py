@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import jsonschema
 import pytest
 from flask import Flask
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr
 from structlog.testing import CapturingLogger
@@ -57,6 +57,7 @@ def form_of(content: bytes, fields: dict[str, str], file_at: int) -> bytes:
     return b"".join(parts) + b"--bound--\r\n"
 
 
+@settings(deadline=None)
 @given(
     content=st.one_of(
         st.binary(max_size=300),
@@ -73,6 +74,7 @@ def test_a_form_gives_back_file_and_fields_however_it_is_cut(content: bytes, siz
     assert form.fields == fields
 
 
+@settings(deadline=None)
 @given(cut=st.integers(0, 250))
 def test_a_form_that_is_cut_short_is_never_taken_for_whole(cut: int) -> None:
     whole = form_of(b"a,b\n1,2\n", {"dataset": "students"}, 0)
@@ -126,6 +128,7 @@ def test_what_is_certainly_no_csv_does_not_pass(head: bytes) -> None:
         check_head(head)
 
 
+@settings(deadline=None)
 @given(blocks=st.lists(st.binary(max_size=20)), size=st.integers(1, 9))
 def test_a_block_reader_gives_every_byte_once(blocks: list[bytes], size: int) -> None:
     filled = [block for block in blocks if block]

@@ -90,9 +90,9 @@ def test_what_is_known_of_a_person_does_not_count_for_others_who_choose_at_the_s
 
 @pytest.mark.parametrize("length", [20, 21, 200])
 def test_a_password_full_of_marks_is_judged_at_once(length: int) -> None:
-    started = time.monotonic()
+    started = time.thread_time()  # other work of the machine does not count
     refuse_weak(("r@w8%(c|b!$6[8<92a28791@e75e$4" * 7)[:length])
-    assert time.monotonic() - started < 2
+    assert time.thread_time() - started < 2
 
 
 def test_a_made_password_is_strong_and_never_the_same() -> None:

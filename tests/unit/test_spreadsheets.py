@@ -16,11 +16,13 @@ from elt.reading.spreadsheets import GUARDED, guard, unguard
 CELLS = st.text(alphabet="'=+-@\t\r\n＝1.e5aA ,", max_size=8)
 
 
+@settings(deadline=None)
 @given(CELLS)
 def test_what_was_guarded_comes_back_exactly(cell: str) -> None:
     assert unguard(guard(cell)) == cell
 
 
+@settings(deadline=None)
 @given(CELLS)
 def test_nothing_that_begins_a_formula_is_left_unless_it_is_a_number(cell: str) -> None:
     shown = guard(cell)
