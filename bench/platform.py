@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -64,7 +65,11 @@ class Server:
 
 @contextmanager
 def running_platform() -> Iterator[Bench]:
-    """Start an embedded PostgreSQL with the platform's own settings (fsync on) in a temporary folder."""
+    """Start an embedded PostgreSQL with the platform's own settings (fsync on) in a temporary folder.
+
+    It also ends where this process is asked to end.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with tempfile.TemporaryDirectory(prefix="laurel-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o755)  # the server's account reads the files here

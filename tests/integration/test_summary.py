@@ -60,3 +60,12 @@ def test_the_badge_on_a_students_page_says_that_it_goes_by_the_record(admin: Fla
     page = admin.get("/student?school=main&id=STU003").text
     assert re.search(r'<span class="badge" title="[^"]+">By the record: at school</span>', page)
     assert "have left by the record" in admin.get("/summary?status=left").text
+
+
+def test_a_past_term_is_read_without_the_ranks_that_it_does_not_show(connection: Connection) -> None:
+    def plan(columns: str) -> str:
+        query = f"explain select {columns} from marts.mart_student_terms"
+        return "".join(row["QUERY PLAN"] for row in connection.execute(query))  # type: ignore[call-overload]
+
+    assert "int_class_scores" in plan("student_id, class_rank")
+    assert "int_class_scores" not in plan("student_id, average_score")

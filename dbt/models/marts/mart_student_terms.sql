@@ -1,12 +1,9 @@
 -- A view over the student's terms and the ranks of the class. Kept apart because one new student moves the rank
--- of a whole class: a table with the rank in it would have to write the class again.
+-- of a whole class: a table with the rank in it would have to write the class again. The ranks are joined as the
+-- table that they are, with a unique key: PostgreSQL leaves out the join where nobody asks for a rank, which it
+-- does not do for a common table expression that is used twice.
 with terms as (
     select * from {{ ref('int_student_terms') }}
-),
-
-ranks as (
-    select school_id, school_year, grade_level, term, average_score, class_rank
-    from {{ ref('int_class_scores') }}
 )
 
 select
@@ -35,13 +32,13 @@ select
     terms.score_slope,
     terms.trend
 from terms
-left join ranks
+left join {{ ref('int_class_scores') }} as ranks
     on ranks.school_id = terms.school_id
     and ranks.school_year = terms.school_year
     and ranks.grade_level = terms.grade_level
     and ranks.term = terms.term
     and ranks.average_score = terms.average_score
-left join ranks as previous_ranks
+left join {{ ref('int_class_scores') }} as previous_ranks
     on previous_ranks.school_id = terms.school_id
     and previous_ranks.school_year = terms.previous_school_year
     and previous_ranks.grade_level = terms.previous_grade_level
