@@ -36,18 +36,18 @@ class Network:
 
     def become(self, state: State) -> None:
         """Be so from now on."""
-        asyncio.run_coroutine_threadsafe(self._become(state), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._become(state), self._loop).result(60)
 
     def open(self) -> None:
         """Let connections in."""
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._open(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._open(), self._loop).result(60)
 
     def close(self) -> None:
         """End all of them."""
-        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(60)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(60)
         self._loop.close()
 
     async def _open(self) -> None:

@@ -26,7 +26,7 @@ from elt.warehouse import Connection, connect
 
 # What tells when or under which id something was done. All else in the marts follows from the files.
 _CIRCUMSTANCES = {"upload_id", "scored_at", "last_upload_at", "last_load_at", "last_build_at"}
-_PATIENCE_SECONDS = 30
+_PATIENCE_SECONDS = 120
 
 
 @dataclass(slots=True)

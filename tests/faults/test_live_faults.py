@@ -73,7 +73,7 @@ class Follower:
     def end(self, by: signal.Signals) -> int:
         """Send a signal; how the process ended."""
         self._process.send_signal(by)
-        status = self._process.wait(timeout=30)
+        status = self._process.wait(timeout=120)
         self._log.close()
         return status
 
@@ -122,7 +122,7 @@ class Writers:
         """Wait until all have committed."""
         self._stop.set()
         for thread in self._threads:
-            thread.join(30)
+            thread.join(120)
             assert not thread.is_alive()
 
     def _write(self, country: Country, random_: random.Random) -> None:

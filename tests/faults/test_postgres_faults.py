@@ -113,14 +113,17 @@ def _harm(world: World, fault: str, session: str) -> None:
         ).fetchall()
     assert sessions
     if fault == "backend killed":
-        for row in sessions:
-            with suppress(ProcessLookupError):  # when one was killed the server ends the others
-                os.kill(row["pid"], signal.SIGKILL)
+        with suppress(DatabaseUnavailable), world.connect() as witness:
+            for row in sessions:
+                with suppress(ProcessLookupError):  # when one was killed the server ends the others
+                    os.kill(row["pid"], signal.SIGKILL)
+            witness.execute("select pg_sleep(120)")  # until the server has noticed, and ends it as well
+            pytest.fail("the server did not notice that one of its processes was killed")
 
 
 def _assert_told(run: subprocess.Popen[str]) -> None:
     """It ended by itself, and said why in our words."""
-    said = run.communicate(timeout=120)[1]
+    said = run.communicate(timeout=300)[1]
     assert run.returncode == 1, said
     assert "Traceback" not in said, said
 

@@ -98,7 +98,7 @@ def test_a_run_dies_while_it_loads(disturbed: World, point: str, by: signal.Sign
 
     run = disturbed.start(point, by)
 
-    assert (run.wait(timeout=120), run.communicate()[1]) == (-by, "")
+    assert (run.wait(timeout=300), run.communicate()[1]) == (-by, "")
     disturbed.load()
     disturbed.assert_nothing_lost()
 
@@ -125,7 +125,7 @@ def test_a_run_dies_while_dbt_builds(
             lambda: blocker.execute("select from pg_locks where not granted").rowcount, "dbt did not begin"
         )
         run.send_signal(by)
-        assert run.wait(timeout=60) == -by
+        assert run.wait(timeout=120) == -by
 
     world.run()
     world.assert_nothing_lost(undisturbed)
@@ -137,7 +137,7 @@ def test_a_run_dies_while_it_scores(
 ) -> None:
     unscored.begin(world)
     run = world.start("mid-score", by)
-    assert run.wait(timeout=120) == -by
+    assert run.wait(timeout=300) == -by
 
     world.run()
     world.assert_nothing_lost(undisturbed)

@@ -24,7 +24,7 @@ import pytest
 from elt.errors import Conflict, DiskFull, NotFound, StoreUnavailable
 from elt.store.s3 import S3Store
 
-TIMEOUT = 0.5
+TIMEOUT = 3.0  # of a store that once gets no answer; all others come sooner, also on a busy machine
 SMALL = b"a,b\n1,2\n" * 50_000
 LARGE = os.urandom(1 << 20) * 18  # two full parts and a rest
 
@@ -136,11 +136,11 @@ def proxy(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def store(proxy: Proxy) -> S3Store:
+def store(proxy: Proxy, request: pytest.FixtureRequest) -> S3Store:
     bucket = f"b{secrets.token_hex(8)}"
     boto3.client("s3").create_bucket(Bucket=bucket)
     proxy.seen.clear()
-    return S3Store(bucket, "in", timeout=TIMEOUT)
+    return S3Store(bucket, "in", timeout=TIMEOUT if request.node.name.endswith("timeout]") else 60.0)
 
 
 def _chunks(content: bytes) -> Iterator[bytes]:
