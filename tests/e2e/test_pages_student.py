@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.e2e.demo_pages import LOOKS, School, SignIn, unreadable
+from tests.e2e.demo_pages import LOOKS, School, SignIn, follow, unreadable
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -69,7 +69,7 @@ def test_a_teacher_goes_from_a_figure_to_its_line_and_says_that_it_is_wrong_unti
     )
     page = sign_in("teacher")
     page.get_by_role("navigation", name="Pages").get_by_role("link", name="Who needs help").click()
-    page.locator("#worklist tbody th a").first.click()
+    follow(page.locator("#worklist tbody th a").first)
     expect(page.get_by_role("heading", level=1)).to_contain_text(taught["full_name"])
     page.get_by_role("navigation", name="On this page").get_by_role("link", name="Subjects").click()
     rows = page.locator("#results tbody tr")

@@ -17,7 +17,7 @@ from playwright.sync_api import Page, expect
 from demo.answers import AnswerKey
 from elt.people.keys import create_key
 from elt.warehouse import connect
-from tests.e2e.demo_pages import LOOKS, School, SignIn, unreadable
+from tests.e2e.demo_pages import LOOKS, School, SignIn, follow, unreadable
 from tests.e2e.test_demo_in_process import hand_in
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -37,7 +37,7 @@ EXAMS = {"JAMB": "jamb_score", "SAT": "sat_score", "WASSCE": "wassce_pass"}
 
 def test_a_teacher_goes_from_sign_in_to_those_at_risk_in_their_class(sign_in: SignIn, school: School) -> None:
     page = sign_in("teacher")
-    page.get_by_role("navigation", name="Pages").get_by_role("link", name="Summary").click()
+    follow(page.get_by_role("navigation", name="Pages").get_by_role("link", name="Summary"))
     expect(page.get_by_role("heading", level=1)).to_have_text("Summary")
     first = min(school.key.schools)
     wanted = expected(school.key, school=first, grade="SS2")
