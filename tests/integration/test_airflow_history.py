@@ -38,7 +38,7 @@ def airflow(
         env={**os.environ, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": empty_database_url},
         stdout=subprocess.DEVNULL,
         check=True,
-        timeout=240,
+        timeout=480,
     )
     # As `airflow.sdk.execution_time.supervisor.block_orm_access` leaves it to tasks.
     for section in ("DATABASE", "CORE"):

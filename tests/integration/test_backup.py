@@ -47,6 +47,7 @@ from elt.uploads.lifecycle import withdraw_upload
 from elt.warehouse import Connection, connect
 from local import ports, postgres
 from tests.conftest import PostgresServer, Sender, make_server_folder
+from tests.faults.world import wait_until
 
 SCHOOL = "school"  # the tests' database
 
@@ -145,8 +146,11 @@ settings = Settings(
 store = open_store(settings.resolved_store_url)
 {call}
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert done.returncode == -9, done.stderr
+    with psycopg.connect(databases.beside(_url(settings), "postgres"), autocommit=True) as connection:
+        sessions = "select from pg_stat_activity where usename = current_user and pid <> pg_backend_pid()"
+        wait_until(lambda: not connection.execute(sessions).rowcount, "sessions of the dead live on")
 
 
 def test_a_backup_is_taken_and_restores_to_the_same_content(anywhere: Settings, history) -> None:

@@ -125,7 +125,7 @@ def run_in_airflow(program: str, home: Path, **variables: str) -> str:
     }
     done = subprocess.run(
         [sys.executable, "-c", program, str(PROJECT / "airflow" / "dags")],
-        env=environment, cwd=PROJECT, capture_output=True, text=True, timeout=120,
+        env=environment, cwd=PROJECT, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout.strip()

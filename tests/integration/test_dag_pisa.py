@@ -70,7 +70,7 @@ def run_dag(settings: Settings, database_url: str, home: Path) -> dict[str, Any]
     }
     done = subprocess.run(
         [sys.executable, "-c", RUN, str(PROJECT_DIR / "airflow" / "dags")],
-        env=environment, cwd=PROJECT_DIR, capture_output=True, text=True, timeout=240,
+        env=environment, cwd=PROJECT_DIR, capture_output=True, text=True, timeout=480,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     read: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])

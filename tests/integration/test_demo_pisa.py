@@ -37,7 +37,7 @@ from elt.sources.configuration import environment_of
 from elt.warehouse import Connection
 from tests.conftest import PostgresServer
 
-WAIT_SECONDS = 60
+WAIT_SECONDS = 180
 
 
 @pytest.fixture

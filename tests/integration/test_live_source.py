@@ -20,7 +20,7 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from elt.errors import ConfigurationError, SourceFault, SourceUnavailable
-from elt.live import polled
+from elt.live import notified, polled
 from elt.live.changes import COLUMNS, Changes, LiveRow, LiveSource, MustCompare, Way
 from elt.live.prepare import prepare, prepare_sql, reader_of, unprepare
 from elt.live.source import open_source
@@ -394,7 +394,7 @@ def test_copy_of_100_000_rows_is_followed_in_parts(make_country: MakeCountry) ->
                 for number in range(1000, 101_000):
                     copy.write_row((number, "ALB", number % 900))
             writer.commit()
-        assert await live.wait(10)
+        assert await live.wait(90)
         parts.extend(await read(live, known))
 
     known = following(country, act)
@@ -469,18 +469,21 @@ def test_seeded_concurrent_transactions_add_up(make_country: MakeCountry, way: W
     assert following(country, act).cells() == country.truth()
 
 
-def test_a_prepared_source_calls_and_carries_canaries(make_country: MakeCountry) -> None:
+def test_a_prepared_source_calls_and_carries_canaries(
+    make_country: MakeCountry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notified, "_UNCALLED_SECONDS", 3600.0)  # it is read when it calls, and never without
     country = make_country("notify")
 
     async def act(live: LiveSource, known: Known) -> None:
         assert await live.beat(41)
         assert await live.beat(42)
-        assert await live.wait(10)
+        assert await live.wait(90)
         await read(live, known)
         assert known.beat == 42
         assert not await live.wait(0.05)
         country.execute("insert into responses (id, cnt) values (100, 'ALB')")
-        assert await live.wait(10)
+        assert await live.wait(90)
         (part,) = await read(live, known)
         assert part.ids == {"100"}
         assert part.beat is None
@@ -684,7 +687,7 @@ def test_a_terminated_connection_is_told(make_country: MakeCountry, postgres_ser
             )
         )
         with pytest.raises(SourceUnavailable):
-            await live.wait(10)
+            await live.wait(90)
         with pytest.raises(SourceUnavailable):
             [part async for part in live.read(known.snapshot, known_rows=30)]
 

@@ -16,6 +16,8 @@ import pytest
 from elt.errors import ConfigurationError, SourceFault, SourceUnavailable
 from elt.sources.configuration import find_source
 from tests.conftest import MariaDBServer
+from tests.faults.oracle import other_sessions
+from tests.faults.world import wait_until
 from tests.integration.sources_world import SourceWorld, source_world
 
 __all__ = ["source_world"]
@@ -289,6 +291,8 @@ def test_a_process_killed_anywhere_loses_and_doubles_nothing(
     time.sleep(after)
     process.send_signal(signal.SIGKILL)
     process.wait()
+    # Nobody may read a source while the server takes another for its reader.
+    wait_until(lambda: not other_sessions(school.connection), "sessions of the dead live on")
     run("delete from students_courses where student_course_id in (10, 2000)")
     school.load()
     school.sync("school")
