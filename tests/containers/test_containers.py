@@ -310,7 +310,7 @@ def test_the_proxy_speaks_tls_and_shares_the_requests_among_the_apis(scaled: Sta
 
     before = answered()
     with httpx.Client(
-        base_url=f"https://localhost:{scaled.https_port}", verify=trusted, trust_env=False
+        base_url=f"https://localhost:{scaled.https_port}", verify=trusted, timeout=60, trust_env=False
     ) as client:
         assert client.get("/readyz").status_code == 200
         for _ in range(40):

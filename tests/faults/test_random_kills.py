@@ -64,7 +64,7 @@ class Forker:
             file.upload_id = UUID(answer["upload_id"])
 
     def stop(self) -> None:
-        self._process.communicate(timeout=60)
+        self._process.communicate(timeout=240)
 
 
 class Chaos:
@@ -113,7 +113,7 @@ class Chaos:
         run = self.world.start()
         time.sleep(self.random.uniform(0, 8))
         run.send_signal(self.random.choice(SIGNALS))
-        run.communicate(timeout=60)
+        run.communicate(timeout=240)
 
     def _kill_cluster(self) -> None:
         self._send()

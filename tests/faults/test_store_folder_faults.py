@@ -59,7 +59,7 @@ def test_a_full_disk_is_named_and_what_was_written_is_given_back(tmp_path: Path)
         ["unshare", "-rm", "sh", "-c", mount, sys.executable, _FILL],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
     )
     assert result.returncode == 0, result.stderr
     outcome = json.loads(result.stdout)

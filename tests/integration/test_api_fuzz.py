@@ -44,7 +44,7 @@ def test_the_api_does_what_its_document_says(api_server: ApiServer, tmp_path: Pa
         "--header", f"Authorization: Bearer {api_server.make_key(role)}",
         "--phases", "examples,coverage,fuzzing,stateful", "--max-examples", EXAMPLES or "5",
         "--mode", "all" if EXAMPLES or role == "admin" else "positive",
-        "--seed", "1", "--warnings", "off", "--no-color",
+        "--request-timeout", "120", "--seed", "1", "--warnings", "off", "--no-color",
     ]  # fmt: skip
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS)
     said = re.sub(r"(.)\1{40,}", r"\1…", ran.stdout)  # it likes long rows of zeros

@@ -148,7 +148,7 @@ def test_every_killed_service_comes_back_and_orphans_end(platform: RunningPlatfo
     assert list(after) == SERVICES
     assert all(after[name]["pid"] != before[name]["pid"] for name in SERVICES)
     # They are told to end before the service starts again, and may take a moment.
-    _ended, left = psutil.wait_procs(orphans, timeout=30)
+    _ended, left = psutil.wait_procs(orphans, timeout=120)
     assert [child for child in left if child.status() != psutil.STATUS_ZOMBIE] == []
 
 
