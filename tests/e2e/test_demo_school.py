@@ -28,7 +28,7 @@ from local import mariadb
 from tests.e2e.comparing import comparable, differences
 from tests.e2e.conftest import DEMO_SECONDS, SPLIT_BYTES, Platform, run
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1_200)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2_400)]
 
 # Which factors of mart_insights are the key's, by the dataset whose column they come from.
 INSIGHT_FACTORS = {
@@ -122,9 +122,13 @@ def test_the_first_admin_signs_in_with_the_password_that_was_shown_once(platform
 
 
 def test_status_says_that_all_is_healthy(platform: Platform) -> None:
-    services = platform.laurel("services", "--json")
-    assert services.returncode == 0, services.stdout
-    assert {service["healthy"] for service in json.loads(services.stdout)} == {True}
+    def all_are() -> bool:
+        services = platform.laurel("services", "--json")
+        said = {service["healthy"] for service in json.loads(services.stdout)}
+        assert (services.returncode == 0) == (said == {True}), services.stdout
+        return said == {True}
+
+    _until(all_are, "a platform of which all is healthy")  # a heartbeat may be late on a busy machine
 
 
 def test_airflow_carried_the_files(platform: Platform, uploads: dict[str, dict[str, Any]]) -> None:
