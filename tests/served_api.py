@@ -20,7 +20,7 @@ from elt.warehouse import connect
 from local.ports import find_free_port
 from tests.conftest import PostgresServer
 
-START_SECONDS = 60
+START_SECONDS = 180  # only against hanging
 
 
 @dataclass(frozen=True)
