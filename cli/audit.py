@@ -7,11 +7,11 @@ import sys
 from datetime import UTC, datetime
 
 import click
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
 from cli.account import caller
+from cli.tables import print_table
 from elt.audit.anchors import read_anchors, write_anchor
 from elt.audit.reading import AuditFilter, list_lines, stream_csv, student_subjects
 from elt.audit.trail import record, verify
@@ -82,7 +82,7 @@ def list_command(
             ", ".join(f"{name}: {value}" for name, value in line["detail"].items()),
         )
         table.add_row(*map(escape, cells))
-    Console().print(table)
+    print_table(table)
 
 
 @audit.command("verify")

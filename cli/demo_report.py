@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+import click
 from rich.table import Table
+
+from cli.tables import print_table
 
 if TYPE_CHECKING:
     from demo.answers import FileAnswer
@@ -45,7 +47,7 @@ def show_outcome(uploads: list[Json], answers: Mapping[str, FileAnswer]) -> bool
             _seconds(upload["received_at"], upload["loaded_at"]),
             "agrees" if agrees else "DIFFERS",
         )
-    _print(table)
+    print_table(table)
     return all_agree
 
 
@@ -58,7 +60,7 @@ def show_runs(runs: list[Json]) -> None:
         stages = (_describe_stage(name, run["stages"][name]) for name in list_stages(run))
         took = _seconds(run["started_at"], run["finished_at"])
         table.add_row(run["id"], run["trigger"], run["status"], took, ", ".join(stages))
-    _print(table)
+    print_table(table)
 
 
 def show_model(models: list[Json]) -> None:
@@ -70,7 +72,7 @@ def show_model(models: list[Json]) -> None:
             if version
             else "no model passed: the plain rule speaks"
         )
-        _console().print(f"\nModel {model['name']}: {speaks}.", highlight=False)
+        click.echo(f"\nModel {model['name']}: {speaks}.")
 
 
 def show_worklist(worklist: list[Json]) -> None:
@@ -89,7 +91,7 @@ def show_worklist(worklist: list[Json]) -> None:
             "by rule" if probability is None else f"{probability:.0%}",
             str(reasons[0].get("text", "")),
         )
-    _print(table)
+    print_table(table)
 
 
 def list_stages(run: Json) -> list[str]:
@@ -106,13 +108,3 @@ def _seconds(start: str | None, end: str | None) -> str:
     if not start or not end:
         return "-"
     return f"{(datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds():.1f} s"
-
-
-def _print(table: Table) -> None:
-    _console().print(table, highlight=False)
-
-
-def _console() -> Console:
-    """As wide as the text needs where nobody looks at a terminal, so that no line is cut."""
-    console = Console()
-    return console if console.is_terminal else Console(width=180)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import yaml
-from rich.console import Console
 from rich.table import Table
 
+from cli.tables import print_table
 from demo import defaults
 from elt.settings import Settings
 from elt.sources.configuration import find_source, load_sources, sources_dir
@@ -82,7 +82,7 @@ def print_sources(shown: list[SourceShown]) -> None:
         table.add_row(
             source.name, source.what, f"{source.rows}", f"{len(source.uploads)}", f"{source.seconds:.1f} s"
         )
-    Console().print(table)
+    print_table(table)
 
 
 def _read(settings: Settings, name: str, say: Callable[[str], None]) -> SourceShown:

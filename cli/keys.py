@@ -9,12 +9,12 @@ from typing import Any, get_args
 from uuid import UUID
 
 import click
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
 from backend.permissions import actions_of, foreign_actions
 from cli.account import caller
+from cli.tables import print_table
 from elt.people.keys import KeyRecord, create_key, list_keys, revoke_key
 from elt.people.principals import Role
 from elt.settings import load_settings
@@ -115,7 +115,7 @@ def list_command(as_json: bool) -> None:
             _day(key.expires_at),
             _day(key.last_used_at),
         )
-    Console().print(table)
+    print_table(table)
 
 
 @keys.command()

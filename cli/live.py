@@ -213,8 +213,9 @@ def _chosen(settings: Settings, name: str | None) -> list[Source]:
 
 def _print_table(found: Sequence[LiveStatus]) -> None:
     """A line per source; what is wrong with one stands below all."""
-    from rich.console import Console
     from rich.table import Table
+
+    from cli.tables import print_table
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("source", "country", "way", "responses", "rejected", "age", "lag"):
@@ -226,7 +227,7 @@ def _print_table(found: Sequence[LiveStatus]) -> None:
             source.source, source.country or "any", source.way, f"{source.responses}", f"{source.rejects}",
             _seconds(source.age_seconds), _seconds(source.lag_seconds),
         )  # fmt: skip
-    Console().print(table)
+    print_table(table)
     for source in found:
         if source.problem:
             click.echo(f"{source.source}: {source.problem}")

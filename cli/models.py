@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from cli.account import caller, write_down
+from cli.tables import print_table
 from elt.audit.trail import record
 from elt.errors import NotFound
 from elt.log import configure_logging
@@ -225,7 +225,7 @@ def _show_all(found: list[RegisteredModel], as_json: bool) -> None:
             str(model.data_window.get("students", 0)),
             "accepted" if model.accepted_by else "yes" if model.is_published else "no",
         )
-    Console().print(table)
+    print_table(table)
 
 
 def _print_conditions(gate: dict[str, list[dict[str, str]]]) -> None:

@@ -123,8 +123,9 @@ def _findings(tables: Sequence[Any]) -> list[str]:
 
 def _print_table(found: Sequence[ListedSource]) -> None:
     """A line per source; what is wrong with it, or was found, below all."""
-    from rich.console import Console
     from rich.table import Table
+
+    from cli.tables import print_table
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("source", "kind", "school", "status", "read", "rows"):
@@ -133,7 +134,7 @@ def _print_table(found: Sequence[ListedSource]) -> None:
         read_at = f"{source.succeeded_at:%Y-%m-%d %H:%M:%S}" if source.succeeded_at else "never"
         status = source.status.replace("_", " ")
         table.add_row(source.name, source.kind, source.school_id, status, read_at, f"{source.rows}")
-    Console().print(table)
+    print_table(table)
     for source in found:
         for problem in filter(None, [source.error, *_findings(source.tables)]):
             click.echo(f"{source.name}: {problem}")

@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import click
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from cli.tables import print_table
 from cli.upload_ways import Json, Way, open_way
 from elt.errors import LaurelError
 
@@ -115,7 +115,7 @@ def status(upload: UUID | None, limit: int, url: str | None, key: str | None, as
             _number(counts["rejected"]),
             item["received_at"][:16].replace("T", " "),
         )
-    Console().print(table)
+    print_table(table)
 
 
 @click.command()

@@ -7,11 +7,11 @@ from dataclasses import asdict
 from typing import Any, get_args
 
 import click
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
 from cli.account import caller
+from cli.tables import print_table
 from elt.people.passwords import LONGEST, SHORTEST, new_password
 from elt.people.principals import Assignment, Role
 from elt.people.user_passwords import make_password, set_password
@@ -92,7 +92,7 @@ def list_command(as_json: bool) -> None:
         classes = ", ".join(_describe(each) for each in user.assignments)
         cells = (user.email, user.name, user.role, user.school_id or "any", classes, user.state, last)
         table.add_row(*map(escape, cells))
-    Console().print(table)
+    print_table(table)
 
 
 @users.command(epilog="Example: laurel users disable ada@school.example")

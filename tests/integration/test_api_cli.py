@@ -64,6 +64,8 @@ def test_a_file_is_handed_in_followed_retried_and_withdrawn(
     assert json.loads(again.stdout)["id"] == made["id"]
     listed = laurel("status", "--json")
     assert made["id"] in [item["id"] for item in json.loads(listed.stdout)]
+    (line,) = [line for line in laurel("status").stdout.splitlines() if made["id"] in line]
+    assert line.split()[1:4] == ["students", "students.csv", "stored"]  # whole, since a program gets it
     shown = laurel("status", made["id"])
     assert "stored" in shown.stdout
     refused = laurel("retry", made["id"])
