@@ -67,23 +67,27 @@ class Stack:
     port: int
     airflow_port: int
     https_port: int
+    prometheus_port: int
 
     @classmethod
     def make(cls, folder: Path) -> Stack:
         """A copy of the project with an `.env` as `./start.sh env` makes it, and ports that are free."""
         copy_project(folder)
         port = find_free_port(25_000)
-        ports = [port, *(find_free_port(port + offset) for offset in (100, 200, 300))]
+        ports = [port, *(find_free_port(port + offset) for offset in (100, 200, 300, 400))]
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("LAUREL_")},
             "COMPOSE_PROJECT_NAME": f"laurel-test-{secrets.token_hex(4)}",
         }
         subprocess.run([folder / "start.sh", "env"], check=True, capture_output=True, env=environment)
-        names = ("LAUREL_PORT", "LAUREL_AIRFLOW_PORT", "LAUREL_HTTPS_PORT", "LAUREL_HTTP_PORT")
+        names = (
+            "LAUREL_PORT", "LAUREL_AIRFLOW_PORT", "LAUREL_HTTPS_PORT", "LAUREL_PROMETHEUS_PORT",
+            "LAUREL_HTTP_PORT",
+        )  # fmt: skip
         with (folder / ".env").open("a", encoding="utf-8") as output:
             output.writelines(f"{name}={value}\n" for name, value in zip(names, ports, strict=True))
             output.write("LAUREL_VERSION=test\nLAUREL_PROXY_HOST=127.0.0.1\nLAUREL_SHARED_BUFFERS=128MB\n")
-        return cls(folder, environment, *ports[:3])
+        return cls(folder, environment, *ports[:4])
 
     def compose(self, *arguments: str, check: bool = True) -> str:
         """Call `docker compose` in the project; its standard output."""

@@ -12,6 +12,7 @@ import ssl
 import subprocess
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -33,7 +34,7 @@ from tests.e2e.conftest import Platform
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2 * PATIENCE_SECONDS)]
 
 OURS = [service for service in SERVICES if not service.startswith("postgres")]
-ROWS = 600_000  # some seconds of loading
+ROWS = 100_000
 MARTS = ("mart_student_terms", "mart_class_summary", "mart_subject_performance", "mart_student_scores")
 
 
@@ -263,6 +264,30 @@ def _hand_in_again(platform: Platform, folder: Path, key: AnswerKey) -> dict[str
     return uploads
 
 
+@contextmanager
+def loads_wait_for_the_ledger(stack: Stack) -> Iterator[None]:
+    """Meanwhile a load copies its rows and comes no further: the line that ends it cannot be written."""
+    lock = "begin; lock table ops.loads in exclusive mode; select pg_sleep(900)"
+    end = "select pg_terminate_backend(pid) from pg_stat_activity where query = $$" + lock + "$$"
+    command = ["docker", "compose", "exec", "-T", "api", "laurel", "psql", "-c", lock]
+    locker = subprocess.Popen(
+        command, cwd=stack.folder, env=stack.environment, stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    held = "select count(*) from pg_locks where relation = 'ops.loads'::regclass and mode = 'ExclusiveLock'"
+    try:
+        until(lambda: count_of(stack, f"{held} and granted") == 1, lambda: "the ledger is not locked")
+        yield
+    finally:
+        stack.laurel("psql", "-c", end)
+        locker.wait(timeout=60)
+
+
+def count_of(stack: Stack, query: str) -> int:
+    """What a query of one number answers."""
+    return int(stack.laurel("psql", "-At", "-c", query))
+
+
 def test_a_worker_killed_in_the_middle_of_a_load_loses_nothing(
     scaled: Stack, platform: Platform, tmp_path: Path
 ) -> None:
@@ -275,27 +300,29 @@ def test_a_worker_killed_in_the_middle_of_a_load_loses_nothing(
     with file.open("w", encoding="utf-8") as output:
         output.write(header)
         output.writelines(row.format(number % 101, number % 97, number % 89) for number in range(ROWS))
-    with file.open("rb") as body:
-        sent = platform.client.post(
-            "/uploads",
-            params={"dataset": "student_performance", "filename": file.name},
-            content=body,
-            headers={"Content-Type": "text/csv"},
-        )
-    upload = sent.json()["id"]
-    until(lambda: platform.get(f"/uploads/{upload}")["status"] != "stored", lambda: "the load does not begin")
-    (running,) = [each for each in scaled.airflow_tasks("load") if each["state"] == "running"]
-    (worker,) = [
-        each for each in scaled.containers("airflow-worker")
-        if each["Config"]["Hostname"] == running["hostname"]
-    ]  # fmt: skip
-    scaled.kill(worker)
-    assert platform.get(f"/uploads/{upload}")["status"] == "loading"
+    with loads_wait_for_the_ledger(scaled):
+        with file.open("rb") as body:
+            sent = platform.client.post(
+                "/uploads",
+                params={"dataset": "student_performance", "filename": file.name},
+                content=body,
+                headers={"Content-Type": "text/csv"},
+            )
+        upload = sent.json()["id"]
+        waiting = "select count(*) from pg_locks where not granted"
+        until(lambda: count_of(scaled, waiting) > 0, lambda: "the load does not come to its end")
+        (running,) = [each for each in scaled.airflow_tasks("load") if each["state"] == "running"]
+        (worker,) = [
+            each for each in scaled.containers("airflow-worker")
+            if each["Config"]["Hostname"] == running["hostname"]
+        ]  # fmt: skip
+        scaled.kill(worker)
+        assert platform.get(f"/uploads/{upload}")["status"] == "loading"
     wait_until_loaded(platform, {file.name: upload})
     counts = platform.get(f"/uploads/{upload}")["counts"]
     assert (counts["read"], counts["accepted"], counts["loaded"]) == (ROWS, ROWS, ROWS)
-    count = f"select count(*) from raw.student_performance where _upload_id = '{upload}'"
-    assert int(scaled.laurel("psql", "-At", "-c", count)) == ROWS
+    rows = f"select count(*) from raw.student_performance where _upload_id = '{upload}'"
+    assert count_of(scaled, rows) == ROWS
     (again,) = [each for each in scaled.airflow_tasks("load") if each["dag_run_id"] == running["dag_run_id"]]
     assert (again["state"], again["try_number"]) == ("success", 2)
 
@@ -330,6 +357,26 @@ def test_the_proxy_tells_of_no_student_whose_page_it_could_not_get(scaled: Stack
     assert "STU00042" not in logged
     scaled.compose("start", "api", "api-replica")
     scaled.wait_until_healthy()
+
+
+def test_prometheus_keeps_what_each_api_says(scaled: Stack) -> None:
+    made = scaled.laurel(
+        "keys", "create", "--role", "admin", "--scope", "metrics:read", "--name", "prometheus", "--json"
+    )
+    secret = scaled.folder / "secrets" / "metrics-key"
+    secret.write_text(json.loads(made)["key"])
+    secret.chmod(0o444)
+    scaled.compose("--profile", "observability", "build", "prometheus")
+    scaled.up("scale", "observability")
+    address = f"http://127.0.0.1:{scaled.prometheus_port}/api/v1/query"
+
+    def values(query: str) -> list[float]:
+        answer = httpx.get(address, params={"query": query}, timeout=60, trust_env=False).raise_for_status()
+        return [float(each["value"][1]) for each in answer.json()["data"]["result"]]
+
+    until(lambda: values("up") == [1, 1], lambda: f"two APIs should answer: {values('up')}")
+    (loaded,) = values('max(laurel_uploads{status="loaded"})')
+    assert loaded > 0
 
 
 def test_no_secret_was_logged(stack: Stack) -> None:
