@@ -1,6 +1,6 @@
 """Where one machine ends: uploads a minute, pages a minute, and what a run costs with many files.
 
-    python -m bench.limits --rows 100000 --seconds 20 --json
+    python -m bench.limits --rows 200000 --seconds 1 --json
 
 The API runs as it is served for real (gunicorn with its two workers, its own PostgreSQL with fsync, a folder
 as store) on a school of `rows` results. Clients hand in files of `file_rows` results, each of a new student,
@@ -60,7 +60,7 @@ def main() -> None:
     )
     parser.add_argument("--rows", type=int, default=100_000, help="results that are there before")
     parser.add_argument("--file-rows", type=int, default=100, help="results in each file handed in")
-    parser.add_argument("--seconds", type=float, default=20, help="of each step")
+    parser.add_argument("--seconds", type=float, default=1, help="of each step; one run then takes all")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
     with running_platform() as bench:
@@ -72,6 +72,7 @@ def measure(bench: Bench, rows: int, file_rows: int, seconds: float) -> dict[str
     """All steps; times in seconds where the name does not say milliseconds."""
     load_average, empty = os.getloadavg()[0], _database_bytes(bench)
     _hand_in_history(bench, rows, first_student=1)
+    _say("a first run")
     first = _run(bench)
     filled = _database_bytes(bench)
     with served(bench) as server:
@@ -79,6 +80,7 @@ def measure(bench: Bench, rows: int, file_rows: int, seconds: float) -> dict[str
         uploads = _steps(busy, _uploader(bench, server, file_rows), seconds)
         pages = _steps(busy, _viewer(server), seconds)
     files = sum(int(step["count"]) for step in uploads)
+    _say(f"a run of {files} files")
     many = _run(bench)
     _hand_in_history(bench, file_rows, first_student=_LAST_STUDENT)
     one = _run(bench)
@@ -93,11 +95,16 @@ def measure(bench: Bench, rows: int, file_rows: int, seconds: float) -> dict[str
     }  # fmt: skip
 
 
+def _say(what: str) -> None:
+    print(f"{what} …", file=sys.stderr)
+
+
 def _steps(busy: Busy, ask: Ask, seconds: float) -> list[Figures]:
     """More and more clients, until the slowest of twenty answers took longer than the bound."""
     found: list[Figures] = []
     _step(busy, ask, 4, 2)  # each worker has answered
     for clients in _CLIENTS:
+        _say(f"{clients} clients")
         found.append(_step(busy, ask, clients, seconds))
         if found[-1]["p95_ms"] > _BOUND_MS:
             break

@@ -74,7 +74,7 @@ def status(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([asdict(source) for source in found], indent=2))
     elif found:
-        _print_table(found)
+        _print_statuses(found)
     if not found and not _chosen(settings, None):
         click.echo(no_sources(settings), err=True)
     elif not is_running:
@@ -211,7 +211,7 @@ def _chosen(settings: Settings, name: str | None) -> list[Source]:
     return live_sources(settings) if name is None else [find_live_source(settings, name)]
 
 
-def _print_table(found: Sequence[LiveStatus]) -> None:
+def _print_statuses(found: Sequence[LiveStatus]) -> None:
     """A line per source; what is wrong with one stands below all."""
     from rich.table import Table
 

@@ -49,7 +49,7 @@ def list_(as_json: bool) -> None:
     elif not found:
         click.echo(f"No sources yet. Put a file into {sources_dir(settings)}; docs/sources.md tells how.")
     else:
-        _print_table(found)
+        _print_sources(found)
 
 
 @sources.command()
@@ -121,7 +121,7 @@ def _findings(tables: Sequence[Any]) -> list[str]:
     return [f"{table.table}: {finding}" for table in tables for finding in table.findings]
 
 
-def _print_table(found: Sequence[ListedSource]) -> None:
+def _print_sources(found: Sequence[ListedSource]) -> None:
     """A line per source; what is wrong with it, or was found, below all."""
     from rich.table import Table
 

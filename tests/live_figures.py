@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -86,3 +87,10 @@ def _publish(connection: Connection) -> int:
     connection.execute("select pg_notify(%s, %s)", (CHANNEL, str(row["version"])))
     version: int = row["version"]
     return version
+
+
+def present_hour() -> datetime:
+    """The hour that it is, once none ends within the next minute: what comes in next is of the same."""
+    while (now := datetime.now(UTC)).minute == 59:
+        time.sleep(1)
+    return now.replace(minute=0, second=0, microsecond=0)

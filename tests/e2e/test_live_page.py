@@ -7,10 +7,9 @@ import csv
 import io
 import os
 import re
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
@@ -27,7 +26,7 @@ from elt.warehouse import Connection, connect
 from tests.conftest import PostgresServer
 from tests.countries import Country, configure, following, make_countries
 from tests.e2e.demo_pages import LOOKS, PATIENCE
-from tests.live_figures import Given, add_responses, add_source, clear
+from tests.live_figures import Given, add_responses, add_source, clear, present_hour
 from tests.served_api import ApiServer, serve
 
 pytestmark = pytest.mark.e2e
@@ -245,13 +244,6 @@ def commit(country: Country, number: int) -> None:
             "insert into responses (id, cnt, escs, tmins, time_submitted) values (%s, %s, 0.5, '90', now())",
             (number, country.code),
         )
-
-
-def present_hour() -> datetime:
-    """The hour that it is, once none ends within the next minute."""
-    while (now := datetime.now(UTC)).minute == 59:
-        time.sleep(1)
-    return now.replace(minute=0, second=0, microsecond=0)
 
 
 def sign_in(page: Page, server: ApiServer, connection: Connection, email: str) -> UUID:

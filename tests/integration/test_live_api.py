@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -22,18 +21,11 @@ from elt.disclosure import smallest_group
 from elt.errors import DatabaseUnavailable
 from elt.settings import Settings
 from elt.warehouse import Connection, connect
-from tests.live_figures import Given, add_responses, add_source, clear
+from tests.live_figures import Given, add_responses, add_source, clear, present_hour
 
 MINIMUM = smallest_group("pisa_minimum_sample")
 FIVE = ("/submissions", "/tmins", "/escs", "/eeb", "/sot")
 PICTURE = "/api/v1/live/pisa"
-
-
-def this_hour() -> datetime:
-    """The present hour, once it is one that does not end during the test."""
-    while (now := datetime.now(UTC)).minute == 59 and now.second >= 30:
-        time.sleep(1)
-    return now.replace(minute=0, second=0, microsecond=0)
 
 
 @pytest.fixture
@@ -105,7 +97,7 @@ def test_countries_with_too_few_responses_have_no_figures_but_are_counted(
 def test_hours_are_in_the_order_of_time_with_dates_and_zeros(api: Flask, connection: Connection) -> None:
     add_source(connection, "alb", "ALB")
     add_source(connection, "all", None)
-    hour = this_hour()
+    hour = present_hour()
     ages = [0, 0, 1, 5, 23, 24, 25]  # 24 hours ago has the clock of now, and is no part of it
     answers = [Given(submitted_at=hour - timedelta(hours=age)) for age in ages]
     add_responses(connection, "alb", "ALB", answers)
